@@ -1,0 +1,46 @@
+// A cart for everybody and a page for admins: a whole Koa app with sessions.
+//
+//   npx tsx --tsconfig test/tsconfig.json examples/basic.ts     (needs a Redis; REDIS_URL says where)
+//
+//   curl -c jar -b jar -X POST localhost:3000/cart/tea          ["tea"]
+//   curl -c jar -b jar localhost:3000/admin                     401 sign in first
+//   curl -c jar -b jar -X POST localhost:3000/login             {"guest":false,"until":"2026-…"}
+//   curl -c jar -b jar localhost:3000/admin                     welcome
+//   curl -c jar -b jar -X POST localhost:3000/logout            {"guest":true}
+
+import { pathToFileURL } from 'node:url'
+
+import Router from '@koa/router'
+import { Redis } from 'ioredis'
+import Koa from 'koa'
+import { requirePrivilege, session } from 'koa-user-sessions'
+
+export const redis = new Redis(process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379')
+export const app = new Koa()
+const router = new Router()
+
+app.use(session({ redis, roles: 'examples/roles.json' }))
+
+router.post('/login', (ctx) => {
+  // Here a real app checks a password first.
+  ctx.session.setPrivileges({ roles: 'Admin', userName: 'ann' })
+  ctx.body = { guest: ctx.session.isGuest(), until: ctx.session.expirationDate }
+})
+router.post('/cart/:item', (ctx) => {
+  const { storage } = ctx.session
+  storage.cart = [...(storage.cart ?? []), ctx.params.item]
+  ctx.body = storage.cart
+})
+router.get('/admin', requirePrivilege('WebAdmin'), (ctx) => {
+  ctx.body = 'welcome'
+})
+router.post('/logout', (ctx) => {
+  ctx.session = null
+  ctx.body = { guest: ctx.session.isGuest() }
+})
+
+app.use(router.routes())
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  app.listen(3000, () => console.log('http://localhost:3000'))
+}

@@ -1,0 +1,190 @@
+import { parseCookie, stringifySetCookie } from 'cookie'
+import type { SetCookie } from 'cookie'
+
+import { SessionOptionError } from '../errors.ts'
+import { checkBoolean, checkNames, checkObject, checkOneOf } from '../option-checks.ts'
+
+/** The session cookie. Always `HttpOnly`. */
+export interface CookieOptions {
+  /**
+   * The name, without prefix: over HTTPS the cookie is `__Host-` and this name, or `__Secure-` and
+   * this name with a `domain` or another `path`. A token of RFC 9110, at most 64 characters.
+   *
+   * @default 'session'
+   */
+  readonly name?: string
+  /**
+   * Whether other sites' requests carry the cookie: `lax` on top-level navigation, `strict` never,
+   * `none` always, which needs `secure: true`.
+   *
+   * @default 'lax'
+   */
+  readonly sameSite?: 'lax' | 'strict' | 'none'
+  /**
+   * Whether the cookie is `Secure`. `auto` follows the request, as `ctx.secure` says; `true` and
+   * `false` force one. Behind a proxy that ends TLS set `app.proxy = true`, or `true` here.
+   *
+   * @default 'auto'
+   */
+  readonly secure?: 'auto' | boolean
+  /** The domain whose subdomains get the cookie too. By default only the very host gets it. */
+  readonly domain?: string
+  /**
+   * The path that the cookie is sent to. Starts with `/`.
+   *
+   * @default '/'
+   */
+  readonly path?: string
+  /**
+   * Whether each top-level site has a cookie of its own (CHIPS); needs `secure: true`.
+   *
+   * @default false
+   */
+  readonly partitioned?: boolean
+  /** What browsers that know the attribute keep longest when they run out of room. */
+  readonly priority?: 'low' | 'medium' | 'high'
+  /**
+   * Whether the cookie outlives the browser, up to the session's absolute end and 400 days. The
+   * server decides when a session ends, whatever the cookie says.
+   *
+   * @default true
+   */
+  readonly persistent?: boolean
+}
+
+/** Checked {@link CookieOptions}. */
+export interface CookieSettings {
+  readonly secure: 'auto' | boolean
+  readonly persistent: boolean
+  /** The name over HTTPS, prefix included. */
+  readonly secureName: string
+  /** The name over HTTP. */
+  readonly plainName: string
+  readonly attributes: Omit<SetCookie, 'name' | 'value' | 'secure' | 'maxAge' | 'expires'>
+}
+
+const cookieOptionNames = [
+  'name',
+  'sameSite',
+  'secure',
+  'domain',
+  'path',
+  'partitioned',
+  'priority',
+  'persistent',
+]
+
+/**
+ * Checks cookie options.
+ *
+ * @param options What the app gave.
+ * @throws {SessionOptionError} When one is wrong, or two contradict each other.
+ */
+export function resolveCookie(options: CookieOptions = {}): CookieSettings {
+  checkObject('cookie', options)
+  checkNames('"cookie" option', options, cookieOptionNames)
+  const { name = 'session', sameSite = 'lax', secure = 'auto', path = '/', domain } = options
+  const { partitioned = false, persistent = true, priority } = options
+  // RFC 9110 section 5.6.2: a token.
+  if (typeof name !== 'string' || !/^[!#$%&'*+.^_`|~\w-]{1,64}$/.test(name)) {
+    throw new SessionOptionError('"cookie.name" option must be a token of 1 to 64 characters')
+  }
+  if (/^__(host|secure|http|host-http)-/i.test(name)) {
+    throw new SessionOptionError('"cookie.name" option must come without prefix: it gets its own')
+  }
+  checkOneOf('cookie.sameSite', sameSite, ['lax', 'strict', 'none'])
+  checkOneOf('cookie.secure', secure, ['auto', true, false])
+  checkBoolean('cookie.partitioned', partitioned)
+  checkBoolean('cookie.persistent', persistent)
+  if (priority !== undefined) checkOneOf('cookie.priority', priority, ['low', 'medium', 'high'])
+  // Browsers drop both over HTTP, so that "auto" would work on one side only.
+  if (sameSite === 'none' && secure !== true) {
+    throw new SessionOptionError('"cookie.sameSite" option "none" needs "cookie.secure": true')
+  }
+  if (partitioned && secure !== true) {
+    throw new SessionOptionError('"cookie.partitioned" option needs "cookie.secure": true')
+  }
+  checkText('cookie.path', path, /^\/[^;\p{Cc}]*$/u, 'must start with "/" and have no ";"')
+  const domainForm = /^\.?[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/i
+  if (domain !== undefined) checkText('cookie.domain', domain, domainForm, 'must be a host name')
+  const attributes = {
+    path,
+    sameSite,
+    httpOnly: true,
+    ...(domain !== undefined && { domain }),
+    ...(partitioned && { partitioned }),
+    ...(priority !== undefined && { priority }),
+  } as const
+  // RFC 6265bis section 4.1.3.2: __Host- promises Path=/ and no Domain.
+  const prefix = domain === undefined && path === '/' ? '__Host-' : '__Secure-'
+  return { secure, persistent, secureName: prefix + name, plainName: name, attributes }
+}
+
+function checkText(label: string, value: unknown, form: RegExp, problem: string): void {
+  if (typeof value === 'string' && form.test(value)) return
+  throw new SessionOptionError(`"${label}" option ${problem}`)
+}
+
+/**
+ * Finds all values that a request has for a cookie: a browser sends several of one name when a
+ * sibling host or another path has set its own.
+ *
+ * @param header The `Cookie` header.
+ * @param name The cookie's name, case and prefix included.
+ * @returns Each value once, in the order of the header.
+ */
+export function readCookies(header: string | undefined, name: string): string[] {
+  if (header === undefined || !header.includes(`${name}=`)) return []
+  const values = new Set<string>()
+  // A parser keeps one value a name, so it is shown one pair at a time.
+  for (const pair of header.split(';')) {
+    if (!pair.trimStart().startsWith(name)) continue
+    const value = parseCookie(pair)[name]
+    if (value !== undefined) values.add(value)
+  }
+  return [...values]
+}
+
+// RFC 6265bis section 5.5: 400 days is the most that browsers keep.
+const maxAgeLimit = 400 * 24 * 60 * 60
+
+/**
+ * The `Set-Cookie` header that gives a browser its session.
+ *
+ * @param settings Of the deployment.
+ * @param isSecure Whether the cookie is `Secure`.
+ * @param value The cookie's value.
+ * @param lifetimeMs From now to the session's absolute end; `Infinity` for none.
+ */
+export function setCookieHeader(
+  settings: CookieSettings,
+  isSecure: boolean,
+  value: string,
+  lifetimeMs: number,
+): string {
+  const maxAge = Math.max(1, Math.min(Math.ceil(lifetimeMs / 1000), maxAgeLimit))
+  return stringifySetCookie({
+    ...settings.attributes,
+    name: isSecure ? settings.secureName : settings.plainName,
+    value,
+    secure: isSecure,
+    ...(settings.persistent && { maxAge }),
+  })
+}
+
+/**
+ * The `Set-Cookie` header that takes the cookie away.
+ *
+ * @param settings Of the deployment.
+ * @param isSecure Whether the cookie is `Secure`.
+ */
+export function clearCookieHeader(settings: CookieSettings, isSecure: boolean): string {
+  return stringifySetCookie({
+    ...settings.attributes,
+    name: isSecure ? settings.secureName : settings.plainName,
+    value: '',
+    secure: isSecure,
+    maxAge: 0,
+    expires: new Date(0),
+  })
+}

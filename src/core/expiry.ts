@@ -1,0 +1,51 @@
+/** Milliseconds in a minute. */
+export const minuteMs = 60_000
+
+/** The longest idle timeout: a year of 365 days, in minutes. */
+export const maxIdleTimeout = 525_600
+
+/** How sessions of one deployment expire. All durations in milliseconds. */
+export interface ExpiryPolicy {
+  /**
+   * How much idle time may pass unseen before a refresh is due: a session's time to live is its
+   * idle timeout plus this, and is written anew when less than the idle timeout is left of it.
+   */
+  readonly refreshMs: number
+  /** From creation, and anew from each sign-in. `Infinity` for none. */
+  readonly absoluteTimeoutMs: number
+}
+
+/**
+ * The time to live that a session gets when it is stored or refreshed.
+ *
+ * @param idleTimeoutMs The session's idle timeout.
+ * @param policy Of the deployment.
+ * @returns Milliseconds.
+ */
+export function timeToLiveMs(idleTimeoutMs: number, policy: ExpiryPolicy): number {
+  return Math.ceil(idleTimeoutMs + policy.refreshMs)
+}
+
+/**
+ * Whether a session that is used now must have its time to live written anew, so that it does not
+ * end before its idle timeout.
+ *
+ * @param remainingMs What is left of its time to live.
+ * @param idleTimeoutMs The session's idle timeout.
+ * @returns False while the last refresh still covers the whole idle timeout.
+ */
+export function isRefreshDue(remainingMs: number, idleTimeoutMs: number): boolean {
+  return remainingMs < idleTimeoutMs
+}
+
+/**
+ * When a session ends if nothing more is requested.
+ *
+ * @param activeAt Its last activity.
+ * @param idleTimeoutMs Its idle timeout.
+ * @param endsAt Its absolute end, `Infinity` for none.
+ * @returns Epoch milliseconds.
+ */
+export function expiresAt(activeAt: number, idleTimeoutMs: number, endsAt: number): number {
+  return Math.min(activeAt + idleTimeoutMs, endsAt)
+}

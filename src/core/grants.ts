@@ -1,0 +1,163 @@
+import type { Grant } from './privileges.ts'
+import { foldName } from './roles.ts'
+import type { Roles } from './roles.ts'
+
+/** What a session was granted, as the store keeps it. */
+export interface Granted {
+  /** `''` when nobody is signed in. */
+  readonly userName: string
+  /** Declared spellings, not expanded. */
+  readonly privileges: readonly string[]
+  readonly roles: readonly string[]
+}
+
+/** What a request changes in a session's grants. */
+export interface GrantChanges {
+  /** Whether everything granted before goes first. */
+  readonly clears: boolean
+  /** The new name, `''` for nobody; `undefined` when it stays. */
+  readonly userName: string | undefined
+  /** Privileges added. */
+  readonly privileges: readonly string[]
+  /** Roles added. */
+  readonly roles: readonly string[]
+  /** Whether this is a sign-in, from which the absolute timeout counts anew. */
+  readonly signsIn: boolean
+}
+
+/** Told of a name that was to be granted but is not declared. */
+export type OnUndeclared = (kind: 'privilege' | 'role', name: string) => void
+
+/** What a guest was granted. */
+export const nothingGranted: Granted = { userName: '', privileges: [], roles: [] }
+
+const noChanges: GrantChanges = {
+  clears: false,
+  userName: undefined,
+  privileges: [],
+  roles: [],
+  signsIn: false,
+}
+
+/** Whose a session is and what it may do, and what one request has changed of that. */
+export class Grants {
+  readonly #roles: Roles
+  readonly #onUndeclared: OnUndeclared
+  /** Whom the session belongs to in the store, whatever this request has cleared since. */
+  #owner: string
+  #granted: Granted
+  #changes = noChanges
+  #held: ReadonlyMap<string, string> | undefined
+
+  constructor(granted: Granted, roles: Roles, onUndeclared: OnUndeclared) {
+    this.#granted = granted
+    this.#owner = granted.userName
+    this.#roles = roles
+    this.#onUndeclared = onUndeclared
+  }
+
+  /** As it is now, changes included. */
+  get granted(): Granted {
+    return this.#granted
+  }
+
+  /** What the store does not know yet; `undefined` when there is nothing. */
+  get changes(): GrantChanges | undefined {
+    return this.#changes === noChanges ? undefined : this.#changes
+  }
+
+  /** Declared spellings by folded name, roles and includes expanded. */
+  get held(): ReadonlyMap<string, string> {
+    this.#held ??= this.#roles.expand(this.#granted.privileges, this.#granted.roles)
+    return this.#held
+  }
+
+  has(name: string): boolean {
+    return this.held.has(foldName(name))
+  }
+
+  /** Whether a grant names another user than the one whom the session belongs to. */
+  isForAnotherUser({ userName = '' }: Grant): boolean {
+    return userName !== '' && this.#owner !== '' && userName !== this.#owner
+  }
+
+  /** Adds to what is granted. Names that are not declared are left out. */
+  add(grant: Grant): void {
+    const before = this.#granted
+    const wasGuest = before.userName === '' && this.held.size === 0
+    const privileges = this.#news('privilege', grant.privileges, before.privileges)
+    const roles = this.#news('role', grant.roles, before.roles)
+    const userName = grant.userName === before.userName ? undefined : grant.userName
+    const gains = privileges.length > 0 || roles.length > 0
+    if (!gains && userName === undefined) return
+
+    this.#granted = {
+      userName: userName ?? before.userName,
+      privileges: [...before.privileges, ...privileges],
+      roles: [...before.roles, ...roles],
+    }
+    this.#owner = this.#granted.userName || this.#owner
+    this.#held = undefined
+    const signsIn = grant.userName === undefined ? gains && wasGuest : grant.userName !== ''
+    this.#changes = followedBy(this.#changes, {
+      clears: false,
+      userName,
+      privileges,
+      roles,
+      signsIn,
+    })
+  }
+
+  /** Takes everything back. */
+  clear(): void {
+    const { userName, privileges, roles } = this.#granted
+    if (userName === '' && privileges.length === 0 && roles.length === 0) return
+    this.#granted = nothingGranted
+    this.#held = undefined
+    const renames = userName !== '' || this.#changes.userName !== undefined
+    this.#changes = { ...noChanges, clears: true, userName: renames ? '' : undefined }
+  }
+
+  /** Hands the changes to a commit; what changes from now on is for the next one. */
+  takeChanges(): GrantChanges | undefined {
+    const { changes } = this
+    this.#changes = noChanges
+    return changes
+  }
+
+  /** Takes back what a commit could not store, under what has changed since. */
+  restoreChanges(changes: GrantChanges | undefined): void {
+    if (changes !== undefined) this.#changes = followedBy(changes, this.#changes)
+  }
+
+  #news(
+    kind: 'privilege' | 'role',
+    names: readonly string[],
+    present: readonly string[],
+  ): readonly string[] {
+    const known = new Set(present.map(foldName))
+    const news: string[] = []
+    for (const name of names) {
+      const declared =
+        kind === 'privilege' ? this.#roles.privilegeNamed(name) : this.#roles.roleNamed(name)
+      if (declared === undefined) this.#onUndeclared(kind, name)
+      else if (!known.has(foldName(declared))) {
+        known.add(foldName(declared))
+        news.push(declared)
+      }
+    }
+    return news
+  }
+}
+
+function followedBy(first: GrantChanges, next: GrantChanges): GrantChanges {
+  if (first === noChanges || next.clears) return next
+  if (next === noChanges) return first
+  return {
+    clears: first.clears,
+    userName: next.userName ?? first.userName,
+    privileges: [...first.privileges, ...next.privileges],
+    roles: [...first.roles, ...next.roles],
+    signsIn: first.signsIn || next.signsIn,
+  }
+}

@@ -1,0 +1,230 @@
+import { expiresAt, maxIdleTimeout, minuteMs } from './expiry.ts'
+import type { ExpiryPolicy } from './expiry.ts'
+import { Grants, nothingGranted } from './grants.ts'
+import type { GrantChanges, OnUndeclared } from './grants.ts'
+import { Loans } from './loans.ts'
+import type { RecordDraft, SessionRecord, SessionType } from './record.ts'
+import type { Roles } from './roles.ts'
+import { newSessionId } from './secret.ts'
+import type { SessionCredential } from './secret.ts'
+import type { StorageLimits } from './storage-value.ts'
+import { Storage } from './storage.ts'
+import type { StorageChanges } from './storage.ts'
+
+/** What is the same for all sessions of a deployment. */
+export interface SessionRules {
+  /** The type of a session that a cookie carries. */
+  readonly type: SessionType
+  readonly roles: Roles
+  /** Types of session that can have privileges. */
+  readonly privilegedTypes: ReadonlySet<SessionType>
+  /** Of a new session. Milliseconds. */
+  readonly idleTimeoutMs: number
+  /** Lower ones are raised to it. Milliseconds. */
+  readonly minIdleTimeoutMs: number
+  readonly expiry: ExpiryPolicy
+  readonly limits: StorageLimits
+  readonly onUndeclared: OnUndeclared
+  /** Told of a session with a stored value that is not JSON. */
+  readonly onCorrupt: (id: string) => void
+}
+
+/** Where a session comes from. */
+export interface SessionOrigin {
+  /** The time of the request. Epoch milliseconds. */
+  readonly now: number
+  /** The client's IP address; `''` when not known. */
+  readonly ip: string
+}
+
+/** What the store does not know yet of a session that it has. */
+export interface StateChanges {
+  readonly storage: StorageChanges | undefined
+  readonly grants: GrantChanges | undefined
+  /** Milliseconds; `undefined` when it stays. */
+  readonly idleTimeoutMs: number | undefined
+}
+
+/**
+ * One session as one request sees it: what was loaded, what the request changed, and what of that
+ * the store does not know yet. Does no input or output.
+ */
+export class SessionState {
+  readonly rules: SessionRules
+  readonly origin: SessionOrigin
+  readonly storage: Storage
+  readonly grants: Grants
+  readonly loans: Loans
+  /** Sessions that the store has and that end when this one is committed, by id. */
+  replaces: readonly string[]
+  /** What the store knows the session's cookie by; `undefined` while the store has no session. */
+  credential: SessionCredential | undefined
+  /** Whether this request has ended it, and it takes no more changes. */
+  readonly isEnded: boolean
+  createdAt: number
+  /** The absolute end; `Infinity` for none. */
+  endsAt: number
+  /** The last activity. */
+  activeAt: number
+  readonly #record: SessionRecord | undefined
+  #id: string | undefined
+  #idleTimeoutMs: number
+  #storedIdleTimeoutMs: number
+
+  /**
+   * @param rules Of the deployment.
+   * @param origin The request.
+   * @param loaded What the store has. Without it the session is a new guest, which may replace
+   *   others.
+   */
+  constructor(
+    rules: SessionRules,
+    origin: SessionOrigin,
+    loaded: {
+      readonly id?: string
+      readonly record?: SessionRecord
+      readonly credential?: SessionCredential
+      readonly loans?: Loans
+      readonly replaces?: readonly string[]
+      readonly isEnded?: boolean
+    } = {},
+  ) {
+    const { record } = loaded
+    this.isEnded = loaded.isEnded ?? false
+    this.rules = rules
+    this.origin = origin
+    this.credential = loaded.credential
+    this.loans = loaded.loans ?? new Loans(rules.roles)
+    this.replaces = loaded.replaces ?? []
+    this.#record = record
+    this.#id = record?.id ?? loaded.id
+    this.activeAt = origin.now
+    this.createdAt = record?.createdAt ?? origin.now
+    this.endsAt = record?.endsAt ?? origin.now + rules.expiry.absoluteTimeoutMs
+    this.#idleTimeoutMs = record?.idleTimeoutMs ?? rules.idleTimeoutMs
+    this.#storedIdleTimeoutMs = this.#idleTimeoutMs
+    this.grants = new Grants(record ?? nothingGranted, rules.roles, rules.onUndeclared)
+    this.storage = new Storage(record?.storage ?? new Map(), {
+      maxBytes: rules.limits.storageBytes,
+      onCorrupt: () => rules.onCorrupt(this.id),
+    })
+  }
+
+  get id(): string {
+    this.#id ??= newSessionId()
+    return this.#id
+  }
+
+  get type(): SessionType {
+    return this.#record?.type ?? this.rules.type
+  }
+
+  /** Whether the store does not have it yet. */
+  get isNew(): boolean {
+    return this.credential === undefined
+  }
+
+  /** The client's address at creation. */
+  get ip(): string {
+    return this.#record?.ip ?? this.origin.ip
+  }
+
+  /** When it ends if nothing more is requested. */
+  get expiresAt(): number {
+    return expiresAt(this.activeAt, this.#idleTimeoutMs, this.endsAt)
+  }
+
+  get idleTimeoutMs(): number {
+    return this.#idleTimeoutMs
+  }
+
+  /** In minutes, as the app knows it. */
+  get idleTimeout(): number {
+    return this.#idleTimeoutMs / minuteMs
+  }
+
+  /** A lower value than the floor becomes the floor. */
+  set idleTimeout(minutes: number) {
+    if (typeof minutes !== 'number' || !Number.isFinite(minutes) || minutes > maxIdleTimeout) {
+      throw new TypeError(`idleTimeout must be a number of minutes, at most ${maxIdleTimeout}`)
+    }
+    this.#idleTimeoutMs = Math.max(Math.ceil(minutes * minuteMs), this.rules.minIdleTimeoutMs)
+  }
+
+  /** Whether sessions of this type can have privileges. */
+  get isPrivileged(): boolean {
+    return this.rules.privilegedTypes.has(this.type)
+  }
+
+  /** Sessions that the store has and that must end with this one, by id. */
+  get storedIds(): readonly string[] {
+    return this.isNew ? this.replaces : [...this.replaces, this.id]
+  }
+
+  /**
+   * What the store does not know yet of a session that it has.
+   *
+   * @returns `undefined` when there is nothing.
+   * @throws {StorageValueError} When a value was mutated into something that JSON cannot hold.
+   */
+  changes(): StateChanges | undefined {
+    const storage = this.storage.changes()
+    const grants = this.grants.changes
+    const idleTimeoutMs =
+      this.#idleTimeoutMs === this.#storedIdleTimeoutMs ? undefined : this.#idleTimeoutMs
+    if (!storage && !grants && idleTimeoutMs === undefined) return undefined
+    return { storage, grants, idleTimeoutMs }
+  }
+
+  /**
+   * Everything that the store needs to create the session.
+   *
+   * @throws {StorageValueError} As {@link changes}.
+   */
+  draft(): RecordDraft {
+    const { type, ip, idleTimeoutMs } = this
+    return { type, ip, idleTimeoutMs, ...this.grants.granted, storage: this.storage.texts() }
+  }
+
+  /** Whether a session that the store does not have differs from an untouched guest. */
+  get isTouched(): boolean {
+    const { userName, privileges, roles } = this.grants.granted
+    return (
+      userName !== '' ||
+      privileges.length > 0 ||
+      roles.length > 0 ||
+      this.#idleTimeoutMs !== this.#storedIdleTimeoutMs ||
+      this.storage.changes() !== undefined
+    )
+  }
+
+  /** Takes over what a commit has stored; more may have changed since. */
+  committed({ storage, idleTimeoutMs }: Omit<StateChanges, 'grants'>): void {
+    if (storage) this.storage.committed(storage)
+    if (idleTimeoutMs !== undefined) this.#storedIdleTimeoutMs = idleTimeoutMs
+  }
+
+  /** What is left of it once this request has ended it: the id, and nothing of what it held. */
+  ended(): SessionState {
+    return new SessionState(this.rules, this.origin, { id: this.id, isEnded: true })
+  }
+
+  /**
+   * The session that takes this one's place when the store has it no more, or gives it to nobody
+   * who comes with this request's cookie: a new id, and of the grants only what this request gave.
+   *
+   * @param keeps Which storage goes along: all of it, or what this request has changed.
+   */
+  successor(keeps: 'storage' | 'changes', grants: GrantChanges): SessionState {
+    const { rules, origin } = this
+    const next = new SessionState(rules, origin)
+    const texts = keeps === 'storage' ? this.storage.texts() : this.storage.changes()?.set
+    for (const [name, json] of texts ?? []) next.storage.setText(name, json)
+    next.grants.add({
+      privileges: [...grants.privileges],
+      roles: [...grants.roles],
+      userName: grants.signsIn ? this.grants.granted.userName : undefined,
+    })
+    return next
+  }
+}

@@ -1,0 +1,345 @@
+import { inspect } from 'node:util'
+
+import { SessionEndedError } from '../errors.ts'
+import { parseGrant } from './privileges.ts'
+import type { GrantInput, PrivilegeName } from './privileges.ts'
+import type { SessionType } from './record.ts'
+import type { SessionState } from './session-state.ts'
+import type { SessionStorage, StorageOf } from './storage-type.ts'
+import { createStorageView } from './storage.ts'
+
+/** What is known of a session, with 4D's names. Unknown texts are `''`. */
+export interface SessionInfo {
+  /** The kind of session. */
+  readonly type: SessionType
+  /** Same as `session.userName`. */
+  readonly userName: string
+  /** The client machine's name; `''` for browsers. */
+  readonly machineName: string
+  /** The user that is signed in to the client's operating system; `''` for browsers. */
+  readonly systemUserName: string
+  /** The client's IP address when the session was made. */
+  readonly IPAddress: string
+  /** What the client runs on; `browser` for web sessions. */
+  readonly hostType: 'browser' | 'windows' | 'mac' | 'linux' | 'ios' | 'android' | 'other'
+  /** When the session was made, ISO 8601 with milliseconds, UTC. */
+  readonly creationDateTime: string
+  /** Whether the client is using the session. */
+  readonly state: 'active' | 'postponed' | 'sleeping'
+  /** Same as `session.id`. */
+  readonly ID: string
+  /** Made with the session and kept for its life. */
+  readonly persistentID: string
+}
+
+/** What a session asks of whoever keeps it. */
+export interface SessionHost {
+  /** Replaced when the session becomes another one. */
+  readonly state: SessionState
+  /** Ends this session when it is committed, and goes on with a new one for another user. */
+  switchUser(): void
+  save(): Promise<void>
+  reload(): Promise<void>
+  destroy(): Promise<void>
+  regenerate(): Promise<void>
+  touch(): Promise<void>
+}
+
+/** Node's convention for callbacks: called once, with an error or without. */
+export type SessionCallback = (error?: unknown) => void
+
+/**
+ * The session of one request, `ctx.session`: who is calling, what they may do, and a storage that
+ * all requests of the session share.
+ *
+ * Changes are committed before the response is sent; see the README for the whole life of one.
+ */
+export class Session<S = SessionStorage> {
+  readonly #host: SessionHost
+  readonly #storage: StorageOf<S>
+
+  /** Sessions come from `ctx.session`. */
+  constructor(host: SessionHost) {
+    this.#host = host
+    this.#storage = createStorageView({
+      get storage() {
+        return host.state.storage
+      },
+      changeableStorage: () => this.#changeable().storage,
+    }) as StorageOf<S>
+    Object.freeze(this)
+  }
+
+  /**
+   * A UUID given by the server, the same for the life of the session. Public: it may be logged and
+   * listed, and knowing it opens nothing.
+   */
+  get id(): string {
+    return this.#host.state.id
+  }
+
+  /** What kind of session it is. */
+  get type(): SessionType {
+    return this.#host.state.type
+  }
+
+  /** True until the session has been stored once. */
+  get isNew(): boolean {
+    return this.#host.state.isNew
+  }
+
+  /** Who is signed in; `''` for nobody. Given by {@link setPrivileges}. */
+  get userName(): string {
+    return this.#host.state.grants.granted.userName
+  }
+
+  /**
+   * When the session ends if nothing more is requested: ISO 8601 with milliseconds, UTC. Follows
+   * {@link idleTimeout} at once and never passes the absolute limit. The store may keep the session
+   * `refreshSeconds` longer.
+   */
+  get expirationDate(): string {
+    return new Date(this.#host.state.expiresAt).toISOString()
+  }
+
+  /**
+   * Minutes without a request after which the session ends, for this session only. From
+   * `minIdleTimeout` (a lower value is raised to it) to 525 600; fractions are allowed.
+   *
+   * @default 60
+   * @throws {TypeError} When set to more, to NaN, infinity or anything but a number.
+   */
+  get idleTimeout(): number {
+    return this.#host.state.idleTimeout
+  }
+
+  set idleTimeout(minutes: number) {
+    this.#changeable().idleTimeout = minutes
+  }
+
+  /**
+   * Data that all requests of the session share, on every process. Looks like a plain object; holds
+   * JSON. Each top-level key is stored on its own, so that parallel requests that change different
+   * keys both win. See the README for what it takes and refuses.
+   */
+  get storage(): StorageOf<S> {
+    return this.#storage
+  }
+
+  /** What is known of the session: a new plain object at each read. */
+  get info(): SessionInfo {
+    const { state } = this.#host
+    return {
+      type: state.type,
+      userName: this.userName,
+      machineName: '',
+      systemUserName: '',
+      IPAddress: state.ip,
+      hostType: 'browser',
+      creationDateTime: new Date(state.createdAt).toISOString(),
+      state: 'active',
+      ID: state.id,
+      persistentID: state.id,
+    }
+  }
+
+  /**
+   * Whether a privilege is held: directly, through a role, through what another one includes, or
+   * lent by {@link promote}.
+   *
+   * @param name Privilege name in any case.
+   */
+  hasPrivilege(name: PrivilegeName): boolean {
+    const { state } = this.#host
+    if (typeof name !== 'string' || !state.isPrivileged) return false
+    return state.grants.has(name) || state.loans.has(name)
+  }
+
+  /**
+   * Adds privileges and roles, and says who is signed in. Names that the roles file does not
+   * declare are left out, with one process warning each.
+   *
+   * Gaining anything, or another `userName`, gives the cookie a new secret, and every earlier value
+   * opens nothing from then on. A `userName` other than the present, non-empty one ends this
+   * session and starts a new one with a new id, an empty storage, and only what this call grants.
+   *
+   * @param input `'a'`, `'a, b'`, `['a', 'b']`, or `{ privileges?, roles?, userName? }` with these
+   *   forms.
+   * @returns False where sessions of this type have no privileges, which nothing then changes.
+   * @throws {TypeError} When the argument is anything else, or a name in an array has a comma.
+   */
+  setPrivileges(input: GrantInput): boolean {
+    const grant = parseGrant(input)
+    const { grants, isPrivileged } = this.#changeable()
+    if (!isPrivileged) return false
+    if (grants.isForAnotherUser(grant)) this.#host.switchUser()
+    this.#host.state.grants.add(grant)
+    return true
+  }
+
+  /**
+   * All privileges, roles and includes expanded, in the declared spelling, none twice. What
+   * {@link promote} lends is not among them.
+   *
+   * @returns A new array.
+   */
+  getPrivileges(): PrivilegeName[] {
+    const { state } = this.#host
+    return state.isPrivileged ? ([...state.grants.held.values()] as PrivilegeName[]) : []
+  }
+
+  /**
+   * Takes back all privileges, all roles and the user name. Id, storage and idle timeout stay: to
+   * sign somebody out, end the session with `ctx.session = null`.
+   *
+   * @returns False where sessions of this type have no privileges.
+   */
+  clearPrivileges(): boolean {
+    const state = this.#changeable()
+    if (!state.isPrivileged) return false
+    state.grants.clear()
+    return true
+  }
+
+  /** Whether the session has no privilege. */
+  isGuest(): boolean {
+    const { state } = this.#host
+    return !state.isPrivileged || state.grants.held.size === 0
+  }
+
+  /**
+   * Lends a declared privilege to the rest of this request: never stored, not in
+   * {@link getPrivileges}, unseen by parallel requests.
+   *
+   * @param name Privilege name in any case.
+   * @returns An id for {@link demote}, larger than every earlier one; 0 when the name is not
+   *   declared or lent already.
+   */
+  promote(name: PrivilegeName): number {
+    const state = this.#changeable()
+    if (typeof name !== 'string' || !state.isPrivileged) return 0
+    return state.loans.promote(name)
+  }
+
+  /**
+   * Takes back what {@link promote} lent. An unknown id does nothing.
+   *
+   * @param id What `promote()` answered.
+   */
+  demote(id: number): void {
+    this.#host.state.loans.demote(id)
+  }
+
+  /**
+   * Commits all changes now, and stores a new session even without any. Most apps never need this:
+   * it is for streams, and for libraries that ask for it.
+   *
+   * @param callback Called instead of rejecting.
+   * @throws {SessionEndedError} When the session has ended meanwhile.
+   * @throws {SessionStoreError} When the store fails.
+   */
+  save(callback?: SessionCallback): Promise<void> {
+    return settle(this.#host.save(), callback)
+  }
+
+  /**
+   * Drops uncommitted changes and reads the session again.
+   *
+   * @throws {SessionEndedError} When the session has ended meanwhile.
+   * @throws {SessionStoreError} When the store fails.
+   */
+  reload(): Promise<void> {
+    return this.#host.reload()
+  }
+
+  /**
+   * Ends the session now, in the store too, and clears the cookie. `ctx.session` is a new guest
+   * session from then on; this object takes no more changes.
+   *
+   * @throws {SessionStoreError} When the store fails.
+   */
+  destroy(): Promise<void> {
+    return this.#host.destroy()
+  }
+
+  /**
+   * Commits all changes and gives the cookie a new secret; id and data stay. Gaining privileges
+   * does the same by itself.
+   *
+   * @param callback Called instead of rejecting.
+   * @throws {SessionEndedError} When the session has ended meanwhile.
+   * @throws {SessionStoreError} When the store fails.
+   */
+  regenerate(callback?: SessionCallback): Promise<void> {
+    return settle(this.#host.regenerate(), callback)
+  }
+
+  /**
+   * Counts as activity, as a request does: for sockets and streams that live longer than one.
+   *
+   * @throws {SessionEndedError} When the session has ended meanwhile.
+   * @throws {SessionStoreError} When the store fails.
+   */
+  touch(): Promise<void> {
+    return this.#host.touch()
+  }
+
+  /** What may be shown of the session: no secret, no storage. */
+  toJSON(): Record<string, unknown> {
+    const { id, type, userName, expirationDate, idleTimeout } = this
+    const creationDateTime = new Date(this.#host.state.createdAt).toISOString()
+    const privileges = this.getPrivileges()
+    return { id, type, userName, privileges, creationDateTime, expirationDate, idleTimeout }
+  }
+
+  #changeable(): SessionState {
+    if (this.#host.state.isEnded) throw new SessionEndedError()
+    return this.#host.state
+  }
+}
+
+Object.defineProperty(Session.prototype, inspect.custom, {
+  value(this: Session, _depth: number, options: object): string {
+    return `Session ${inspect(this.toJSON(), options)}`
+  },
+})
+seal(Session.prototype)
+
+/**
+ * Makes assigning anything but a settable member throw, in sloppy code too: people come from
+ * packages where `ctx.session.user = …` was the way. The check sits at the far end of the prototype
+ * chain, so that using the members costs nothing.
+ */
+function seal(prototype: object): void {
+  const members = Object.getOwnPropertyDescriptors(prototype)
+  for (const [name, member] of Object.entries(members)) {
+    if (!member.get || member.set) continue
+    Object.defineProperty(prototype, name, {
+      ...member,
+      set() {
+        throw new TypeError(`session.${name} is read-only`)
+      },
+    })
+  }
+  Object.setPrototypeOf(
+    prototype,
+    new Proxy(Object.prototype, {
+      set(_target, name) {
+        throw new TypeError(
+          `a session takes no property "${String(name)}": keep data in session.storage`,
+        )
+      },
+    }),
+  )
+}
+
+async function settle(work: Promise<void>, callback?: SessionCallback): Promise<void> {
+  if (!callback) return work
+  try {
+    await work
+  } catch (error) {
+    callback(error)
+    return
+  }
+  callback()
+}

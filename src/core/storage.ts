@@ -1,0 +1,182 @@
+import { inspect } from 'node:util'
+
+import { checkStorageName, encodeStorageValue } from './storage-value.ts'
+
+/** What a commit changes in the stored storage: JSON texts by name, and the names that go. */
+export interface StorageChanges {
+  readonly set: ReadonlyMap<string, string>
+  readonly removed: readonly string[]
+}
+
+/** How a {@link Storage} behaves. */
+export interface StorageOptions {
+  /** The largest JSON text of one value, in bytes of UTF-8. */
+  readonly maxBytes: number
+  /** Told when a stored text is not JSON; the name then reads as absent. */
+  readonly onCorrupt: () => void
+}
+
+/**
+ * The storage of one session as one request sees it, and what that request changed in it.
+ *
+ * Values stay JSON text until they are read. An assigned value is turned into text at once, so that
+ * the request reads back what the next one will; what was read and then mutated in place is found
+ * by comparing its text when the changes are asked for.
+ */
+export class Storage {
+  readonly #options: StorageOptions
+  /** The texts as the store has them. */
+  #stored: ReadonlyMap<string, string>
+  /** The texts as assigned since; `undefined` where the name was removed. */
+  readonly #assigned = new Map<string, string | undefined>()
+  /** Objects and arrays that the app has read, and may mutate. */
+  readonly #handedOut = new Map<string, unknown>()
+
+  constructor(stored: ReadonlyMap<string, string>, options: StorageOptions) {
+    this.#stored = stored
+    this.#options = options
+  }
+
+  get(name: string): unknown {
+    const handedOut = this.#handedOut.get(name)
+    if (handedOut !== undefined) return handedOut
+    const json = this.#textOf(name)
+    if (json === undefined) return undefined
+    const value = this.#parse(json)
+    if (typeof value === 'object' && value !== null) this.#handedOut.set(name, value)
+    return value
+  }
+
+  /** `undefined` removes the name. */
+  set(name: string, value: unknown): void {
+    checkStorageName(name)
+    this.setText(
+      name,
+      value === undefined ? undefined : encodeStorageValue(name, value, this.#options.maxBytes),
+    )
+  }
+
+  /** The same with a JSON text that was checked before. */
+  setText(name: string, json: string | undefined): void {
+    this.#handedOut.delete(name)
+    if (json === this.#stored.get(name)) this.#assigned.delete(name)
+    else this.#assigned.set(name, json)
+  }
+
+  has(name: string): boolean {
+    return this.#textOf(name) !== undefined
+  }
+
+  names(): string[] {
+    const names = new Set([...this.#stored.keys(), ...this.#assigned.keys()])
+    return [...names].filter((name) => this.has(name))
+  }
+
+  /**
+   * What differs from the store now.
+   *
+   * @returns `undefined` when nothing does.
+   * @throws {StorageValueError} When a value was mutated into something that JSON cannot hold.
+   */
+  changes(): StorageChanges | undefined {
+    const set = new Map<string, string>()
+    const removed: string[] = []
+    for (const [name, json] of this.#assigned) {
+      if (json === undefined) removed.push(name)
+      else set.set(name, json)
+    }
+    for (const [name, value] of this.#handedOut) {
+      const json = encodeStorageValue(name, value, this.#options.maxBytes)
+      if (json === this.#stored.get(name)) set.delete(name)
+      else set.set(name, json)
+    }
+    return set.size === 0 && removed.length === 0 ? undefined : { set, removed }
+  }
+
+  /** Takes over what a commit has stored; more may have changed since. */
+  committed({ set, removed }: StorageChanges): void {
+    const stored = new Map(this.#stored)
+    for (const name of removed) stored.delete(name)
+    for (const [name, json] of set) stored.set(name, json)
+    this.#stored = stored
+    for (const [name, json] of this.#assigned) {
+      if (json === stored.get(name)) this.#assigned.delete(name)
+    }
+  }
+
+  /** The JSON texts of everything that is in it now. */
+  texts(): ReadonlyMap<string, string> {
+    const { set, removed } = this.changes() ?? { set: new Map<string, string>(), removed: [] }
+    const texts = new Map(this.#stored)
+    for (const name of removed) texts.delete(name)
+    for (const [name, json] of set) texts.set(name, json)
+    return texts
+  }
+
+  #textOf(name: string): string | undefined {
+    return this.#assigned.has(name) ? this.#assigned.get(name) : this.#stored.get(name)
+  }
+
+  #parse(json: string): unknown {
+    try {
+      return JSON.parse(json) as unknown
+    } catch {
+      // Written by something else. The parser's own message would quote the stored text.
+      this.#options.onCorrupt()
+      return undefined
+    }
+  }
+}
+
+/** Where a view finds the storage that it shows at the moment. */
+export interface StorageOwner {
+  /** For reading. */
+  readonly storage: Storage
+  /** For changing; throws when it cannot be changed any more. */
+  changeableStorage(): Storage
+}
+
+/**
+ * What the app sees of a storage: an object that looks plain, without a prototype, as `ctx.query`
+ * is in Koa. It stays the same object when its owner moves to another session.
+ *
+ * @param owner Says which storage to show.
+ * @returns A proxy; the values in it are plain objects.
+ */
+export function createStorageView(owner: StorageOwner): Record<string, unknown> {
+  const traps: ProxyHandler<Record<string, unknown>> = {
+    get: (_target, name) => (typeof name === 'string' ? owner.storage.get(name) : undefined),
+    has: (_target, name) => typeof name === 'string' && owner.storage.has(name),
+    ownKeys: () => owner.storage.names(),
+    getOwnPropertyDescriptor(_target, name) {
+      if (typeof name === 'symbol' || !owner.storage.has(name)) return undefined
+      const value = owner.storage.get(name)
+      return { value, writable: true, enumerable: true, configurable: true }
+    },
+    set(_target, name, value) {
+      if (typeof name === 'symbol') throw new TypeError('storage takes no symbol as a name')
+      owner.changeableStorage().set(name, value)
+      return true
+    },
+    defineProperty(_target, name, descriptor) {
+      if (typeof name === 'symbol' || !('value' in descriptor)) {
+        throw new TypeError('storage takes no symbols and no accessors')
+      }
+      owner.changeableStorage().set(name, descriptor.value)
+      return true
+    },
+    deleteProperty(_target, name) {
+      if (typeof name === 'string' && owner.storage.has(name)) {
+        owner.changeableStorage().set(name, undefined)
+      }
+      return true
+    },
+    getPrototypeOf: () => null,
+    setPrototypeOf: () => false,
+    preventExtensions: () => false,
+  }
+  // `util.inspect` looks past a proxy at its target, so the target shows what the view has.
+  const target: Record<string, unknown> = Object.create({ [inspect.custom]: () => ({ ...view }) })
+  const view = new Proxy(target, traps)
+  return view
+}

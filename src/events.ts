@@ -1,0 +1,71 @@
+import { channel } from 'node:diagnostics_channel'
+import { EventEmitter } from 'node:events'
+
+import type { SessionStoreError } from './errors.ts'
+import type { StoreOperation } from './store/deadline-store.ts'
+
+/** Why a session ended. */
+export type SessionEndReason =
+  /** The app ended it: `ctx.session = null` or `destroy()`. */
+  | 'destroyed'
+  /** Another user signed in with it. */
+  | 'replaced'
+  /** A request found it gone: expired, or ended by another request. */
+  | 'gone'
+
+/** The events of a `Sessions` by name, with what listeners get. Ids are public; nothing is secret. */
+export interface SessionEvents {
+  /** A session was stored for the first time. */
+  'session:created': { readonly id: string; readonly userName: string }
+  /** Somebody signed in. */
+  'session:signedIn': { readonly id: string; readonly userName: string }
+  /** The cookie got a new secret. */
+  'session:rotated': { readonly id: string }
+  /** A session ended; told by the process that ended it or found it gone. */
+  'session:ended': { readonly id: string; readonly reason: SessionEndReason }
+  /** A request came with cookies of more than one live session; all were ignored. */
+  'session:ambiguous': { readonly ids: readonly string[] }
+  /** The store failed, or what it has under an id is no session that this version can read. */
+  'session:storeError': {
+    readonly operation: StoreOperation | 'read'
+    readonly id?: string
+    readonly error?: SessionStoreError
+  }
+}
+
+/** The name of an event. */
+export type SessionEventName = keyof SessionEvents
+
+/**
+ * Tells listeners, and the same to `diagnostics_channel` under `koa-user-sessions:` and the event's
+ * name.
+ */
+export class Events {
+  readonly #emitter = new EventEmitter()
+
+  on<Name extends SessionEventName>(
+    name: Name,
+    listener: (event: SessionEvents[Name]) => void,
+  ): void {
+    this.#emitter.on(name, listener)
+  }
+
+  off<Name extends SessionEventName>(
+    name: Name,
+    listener: (event: SessionEvents[Name]) => void,
+  ): void {
+    this.#emitter.off(name, listener)
+  }
+
+  emit<Name extends SessionEventName>(name: Name, event: SessionEvents[Name]): void {
+    channel(`koa-user-sessions:${name}`).publish(event)
+    try {
+      this.#emitter.emit(name, event)
+    } catch (error) {
+      // As diagnostics_channel does: a listener's fault is the process' affair, not the request's.
+      process.nextTick(() => {
+        throw error
+      })
+    }
+  }
+}

@@ -1,0 +1,57 @@
+import './koa.ts'
+
+export { session } from './middleware/session.ts'
+export type { SessionContext } from './middleware/session.ts'
+
+export { requirePrivilege } from './middleware/require-privilege.ts'
+export { requireUser } from './middleware/require-user.ts'
+export type { GuardOptions } from './middleware/guard.ts'
+
+export { Sessions } from './sessions.ts'
+export type { ActivityContext, SessionsOptions } from './options.ts'
+export type { CookieOptions } from './carrier/cookie.ts'
+export type { SessionEndReason, SessionEventName, SessionEvents } from './events.ts'
+
+export type { Session, SessionCallback, SessionInfo } from './core/session.ts'
+export type { SessionStorage, StorageOf } from './core/storage-type.ts'
+export type { StorageLimits } from './core/storage-value.ts'
+export type { GrantInput, PrivilegeName, Privileges, PrivilegeSettings } from './core/privileges.ts'
+export type { RolesFile, RolesFilePrivilege, RolesFileRole } from './core/roles.ts'
+
+export { MemoryStore } from './store/memory-store.ts'
+export type { MemoryStoreOptions } from './store/memory-store.ts'
+export { RedisStore } from './store/redis-store.ts'
+export type { RedisStoreOptions } from './store/redis-store.ts'
+export type { RedisClient } from './store/redis/client.ts'
+export { renewedMemoryMs } from './store/session-store.ts'
+export type {
+  CommitOutcome,
+  CreateOutcome,
+  LoadOutcome,
+  NewSession,
+  SessionCommit,
+  SessionStore,
+  StorePolicy,
+} from './store/session-store.ts'
+export type { ExpiryPolicy } from './core/expiry.ts'
+export type { GrantChanges } from './core/grants.ts'
+export type { RecordDraft, SessionRecord, SessionType } from './core/record.ts'
+export type { SessionCredential } from './core/secret.ts'
+export type { StorageChanges } from './core/storage.ts'
+
+export {
+  SessionEndedError,
+  SessionError,
+  SessionGuestError,
+  SessionHeadersSentError,
+  SessionNotMountedError,
+  SessionOptionError,
+  SessionPrivilegeError,
+  SessionPrivilegeUnknownError,
+  SessionRolesError,
+  SessionStoreError,
+  StorageKeyError,
+  StorageSizeError,
+  StorageValueError,
+} from './errors.ts'
+export type { ErrorHeaders, RolesProblem, SessionErrorCode } from './errors.ts'

@@ -1,0 +1,109 @@
+import type { Context } from 'koa'
+
+import type { Carrier } from '../carrier/carrier.ts'
+import { clearCookieHeader, readCookies, setCookieHeader } from '../carrier/cookie.ts'
+import type { ErrorHeaders } from '../errors.ts'
+import { debug } from '../services.ts'
+import type { Services } from '../services.ts'
+
+/** Carries a session's cookie on one Koa request and its response. */
+export class CookieCarrier implements Carrier {
+  readonly #ctx: Context
+  readonly #services: Services
+  readonly #isSecure: boolean
+  readonly #name: string
+  /** The `Set-Cookie` header that the response is to have. */
+  #header: string | undefined
+
+  constructor(ctx: Context, services: Services) {
+    const { secure, secureName, plainName } = services.settings.cookie
+    this.#ctx = ctx
+    this.#services = services
+    this.#isSecure = secure === 'auto' ? ctx.secure : secure
+    this.#name = this.#isSecure ? secureName : plainName
+  }
+
+  /** All values that the request has for the cookie. */
+  get values(): readonly string[] {
+    return readCookies(this.#ctx.req.headers.cookie, this.#name)
+  }
+
+  get canSet(): boolean {
+    return !this.#ctx.headerSent
+  }
+
+  set(value: string, lifetimeMs: number): void {
+    this.#warnOfProxy()
+    this.#header = setCookieHeader(
+      this.#services.settings.cookie,
+      this.#isSecure,
+      value,
+      lifetimeMs,
+    )
+    this.apply()
+  }
+
+  clear(): void {
+    this.#header = clearCookieHeader(this.#services.settings.cookie, this.#isSecure)
+    this.apply()
+  }
+
+  /** Sets the headers anew, whatever the app has done to them since. */
+  apply(): void {
+    if (this.#header === undefined || !this.canSet) return
+    const { response } = this.#ctx
+    const cacheControl = response.get('Cache-Control')
+    if (cacheControl !== '' && cacheControl !== 'no-store') {
+      debug('replaced Cache-Control %s: the response sets a session cookie', cacheControl)
+    }
+    response.set('Cache-Control', 'no-store')
+    response.set('Set-Cookie', this.#cookiesWithOurs(this.#ctx.res.getHeader('Set-Cookie')))
+  }
+
+  /** The same headers for an error: Koa drops all that the response has before it answers one. */
+  headersFor(headers: ErrorHeaders): ErrorHeaders {
+    if (this.#header === undefined) return headers
+    const kept = Object.entries(headers).filter(
+      ([name]) => !/^(?:set-cookie|cache-control)$/i.test(name),
+    )
+    const cookies = Object.entries(headers).find(([name]) => /^set-cookie$/i.test(name))?.[1]
+    return {
+      ...Object.fromEntries(kept),
+      'Cache-Control': 'no-store',
+      'Set-Cookie': this.#cookiesWithOurs(cookies),
+    }
+  }
+
+  #cookiesWithOurs(present: string | number | readonly string[] | undefined): string[] {
+    const cookies = present === undefined ? [] : [present].flat().map(String)
+    const others = cookies.filter((cookie) => !cookie.startsWith(`${this.#name}=`))
+    return this.#header === undefined ? others : [...others, this.#header]
+  }
+
+  #warnOfProxy(): void {
+    const { secure } = this.#services.settings.cookie
+    if (this.#ctx.secure || secure === false) return
+    const proxied = isForwardedHttps(this.#ctx)
+    if (secure === 'auto' && proxied && !this.#ctx.app.proxy) {
+      this.#services.warnOnce(
+        'proxy',
+        'a proxy ended TLS before this app, so the session cookie is not Secure: ' +
+          'set app.proxy = true, or the option cookie: { secure: true }',
+      )
+    }
+    if (secure === true && !proxied) {
+      this.#services.warnOnce(
+        'plain',
+        'the session cookie is Secure, but the request came over HTTP, where browsers drop it: ' +
+          'serve HTTPS, or set the option cookie: { secure: "auto" }',
+      )
+    }
+  }
+}
+
+function isForwardedHttps(ctx: Context): boolean {
+  return (
+    /^https\b/i.test(ctx.get('X-Forwarded-Proto')) ||
+    /\bproto="?https\b/i.test(ctx.get('Forwarded'))
+  )
+}

@@ -1,0 +1,46 @@
+import type { ErrorHeaders } from '../errors.ts'
+import type { RequestSession } from '../request-session.ts'
+import type { CookieCarrier } from './cookie-carrier.ts'
+
+/**
+ * Gives an error the headers that the session owes the client: Koa drops all that the response has
+ * before it answers an error, then sets those of `error.headers`.
+ *
+ * @param error What was thrown.
+ * @param request The session.
+ * @param carrier Its cookie.
+ * @returns What to throw in its place.
+ */
+export function withHeaders(
+  error: unknown,
+  request: RequestSession<never>,
+  carrier: CookieCarrier,
+): unknown {
+  carrier.apply()
+  if (typeof error !== 'object' || error === null || !request.isAttached) return error
+  const headers = headersOf(error)
+  const varied = withVary(headers)
+  const complete = carrier.headersFor(varied)
+  if (complete === varied) {
+    if (Object.isExtensible(error)) Reflect.set(error, 'headers', varied)
+    return error
+  }
+  // A cookie never goes onto the error itself: apps throw one error object for many requests, and
+  // the next client would get this one's session.
+  return Object.create(error, {
+    ...Object.getOwnPropertyDescriptors(error),
+    headers: { value: complete, enumerable: true, configurable: true, writable: true },
+  })
+}
+
+function headersOf(error: object): ErrorHeaders {
+  const headers: unknown = Reflect.get(error, 'headers')
+  return typeof headers === 'object' && headers !== null ? { ...headers } : {}
+}
+
+function withVary(headers: ErrorHeaders): ErrorHeaders {
+  const name = Object.keys(headers).find((key) => key.toLowerCase() === 'vary') ?? 'Vary'
+  const present = [headers[name] ?? []].flat().join(', ')
+  if (/(?:^|,)\s*(?:\*|cookie)\s*(?:,|$)/i.test(present)) return headers
+  return { ...headers, [name]: present === '' ? 'Cookie' : `${present}, Cookie` }
+}

@@ -1,0 +1,59 @@
+import type { Context, Middleware, Next } from 'koa'
+
+import type { Roles } from '../core/roles.ts'
+import type { Session } from '../core/session.ts'
+import { SessionNotMountedError } from '../errors.ts'
+import type { SessionGuestError, SessionPrivilegeError } from '../errors.ts'
+import { checkFunction, checkNames, checkObject } from '../option-checks.ts'
+import { attachmentOf } from './attachment.ts'
+
+/** Options of the guards. */
+export interface GuardOptions {
+  /**
+   * Answers a refused request in place of the error, such as by a redirect to the sign-in page. The
+   * handler does not run whatever this does.
+   */
+  readonly onDenied?: (ctx: Context, error: SessionGuestError | SessionPrivilegeError) => unknown
+}
+
+/** Why a session is refused; `undefined` when it is not. */
+export type Refusal = SessionGuestError | SessionPrivilegeError | undefined
+
+/**
+ * Makes a guard: middleware that runs what follows only for sessions that pass a check.
+ *
+ * @param name What Koa's debug output calls it.
+ * @param options Of the guard, not checked yet.
+ * @param check Why a session is refused; what it throws is the answer.
+ */
+export function createGuard(
+  name: string,
+  options: GuardOptions,
+  check: (session: Session<never>, roles: Roles) => Refusal,
+): Middleware {
+  checkObject('guard', options)
+  checkNames(`${name}()`, options, ['onDenied'])
+  const { onDenied } = options
+  if (onDenied !== undefined) checkFunction('onDenied', onDenied)
+
+  const guard = async (ctx: Context, next: Next): Promise<unknown> => {
+    const attachment = attachmentOf(ctx)
+    if (!attachment) throw new SessionNotMountedError()
+    const { roles } = attachment.services.settings
+    const refusal = check(attachment.request.session, roles)
+    if (!refusal) return next()
+    if (!onDenied) throw refusal
+    await onDenied(ctx, refusal)
+    return undefined
+  }
+  return Object.defineProperty(guard, 'name', { value: name })
+}
+
+/**
+ * Whether somebody is signed in: there is a user name, or a privilege.
+ *
+ * @param session Any session.
+ */
+export function isSignedIn(session: Session<never>): boolean {
+  return session.userName !== '' || !session.isGuest()
+}

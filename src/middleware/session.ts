@@ -1,0 +1,97 @@
+import { isIP } from 'node:net'
+
+import type { Context, DefaultState, Middleware } from 'koa'
+
+import type { Session } from '../core/session.ts'
+import type { SessionStorage } from '../core/storage-type.ts'
+import { SessionOptionError } from '../errors.ts'
+import type { SessionsOptions } from '../options.ts'
+import { RequestSession } from '../request-session.ts'
+import { Sessions, servicesOf } from '../sessions.ts'
+import { attach, attachmentOf } from './attachment.ts'
+import { CookieCarrier } from './cookie-carrier.ts'
+import { withHeaders } from './error-headers.ts'
+
+/** What `session()` adds to a Koa context. */
+export interface SessionContext<S = SessionStorage> {
+  session: Session<S>
+}
+
+/**
+ * Middleware that gives every request its session, `ctx.session`, and commits what it changed
+ * before the response is sent. Mount it before everything that uses sessions.
+ *
+ * A handler that throws an error below 500, as `ctx.throw(403)` does, commits too. An error of 500
+ * and above, thrown or set as the status, commits nothing.
+ *
+ * @example
+ *   app.use(session({ redis: new Redis(), roles: 'roles.json' }))
+ *
+ * @param options Options, or a `Sessions` that the app has made.
+ * @throws {SessionOptionError} When an option is unknown, wrong or contradicts another.
+ * @throws {SessionRolesError} When the roles file cannot be used.
+ */
+export function session<S = SessionStorage>(
+  options: SessionsOptions | Sessions<S> = {},
+): Middleware<DefaultState, SessionContext<S>> {
+  const sessions = options instanceof Sessions ? options : new Sessions<S>(options)
+  const services = servicesOf(sessions)
+  const { countsAsActivity } = services.settings
+
+  const middleware = async function session(ctx: Context, next: () => Promise<unknown>) {
+    const present = attachmentOf(ctx)
+    if (present) {
+      if (present.services === services) return next()
+      throw new SessionOptionError('a second session() with options of its own is on this request')
+    }
+    const carrier = new CookieCarrier(ctx, services)
+    const request = new RequestSession<never>(services, {
+      cookies: carrier.values,
+      carrier,
+      ip: addressOf(ctx.ip),
+      isActivity: () => countsAsActivity?.(ctx) ?? true,
+    })
+    attach(ctx, { services, request, carrier })
+    await request.load()
+
+    try {
+      await next()
+    } catch (error) {
+      throw withHeaders(await afterError(request, error), request, carrier)
+    }
+    try {
+      if (ctx.status < 500) await request.finish()
+    } catch (error) {
+      throw withHeaders(error, request, carrier)
+    }
+    carrier.apply()
+    if (request.isAttached && !ctx.headerSent) ctx.vary('Cookie')
+    return undefined
+  }
+  return middleware as Middleware<DefaultState, SessionContext<S>>
+}
+
+/** An IP address, an IPv4 one in its own form; `''` when the text is none. */
+function addressOf(text: string): string {
+  const address = text.replace(/^::ffff:(?=\d+\.)/i, '')
+  return isIP(address) === 0 ? '' : address
+}
+
+/** Commits where the error is ordinary flow. Answers the error that the client is to get. */
+async function afterError(request: RequestSession<never>, error: unknown): Promise<unknown> {
+  if (!isOrdinary(error)) return error
+  try {
+    await request.finish()
+    return error
+  } catch (failure) {
+    return failure
+  }
+}
+
+/** Whether somebody gave the error a status below 500, as `ctx.throw(404)` does. */
+function isOrdinary(error: unknown): boolean {
+  if (typeof error !== 'object' || error === null) return false
+  const { status, statusCode } = error as { status?: unknown; statusCode?: unknown }
+  const given = status ?? statusCode
+  return typeof given === 'number' && given >= 400 && given < 500
+}

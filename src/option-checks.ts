@@ -1,0 +1,66 @@
+import { SessionOptionError } from './errors.ts'
+
+/** Checks of single options; each throws {@link SessionOptionError} and says what is allowed. */
+
+/** The object holds no other names than these. */
+export function checkNames(label: string, value: object, names: readonly string[]): void {
+  for (const name of Object.keys(value)) {
+    if (names.includes(name)) continue
+    throw new SessionOptionError(
+      `${label} has no ${JSON.stringify(name.slice(0, 64))}: it takes ${names.join(', ')}`,
+    )
+  }
+}
+
+export function checkObject(label: string, value: unknown): asserts value is object {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return
+  throw new SessionOptionError(`"${label}" option must be an object`)
+}
+
+/** A number in a range, both ends included. */
+export function checkNumber(
+  label: string,
+  value: unknown,
+  allowed: { readonly min: number; readonly max: number; readonly unit: string },
+): asserts value is number {
+  const { min, max, unit } = allowed
+  if (typeof value === 'number' && value >= min && value <= max) return
+  throw new SessionOptionError(`"${label}" option must be ${unit} from ${min} to ${max}`)
+}
+
+export function checkInteger(
+  label: string,
+  value: unknown,
+  allowed: { readonly min: number; readonly max: number; readonly unit: string },
+): asserts value is number {
+  checkNumber(label, value, allowed)
+  if (Number.isInteger(value)) return
+  throw new SessionOptionError(`"${label}" option must be a whole number of ${allowed.unit}`)
+}
+
+export function checkOneOf<const T>(
+  label: string,
+  value: unknown,
+  allowed: readonly T[],
+): asserts value is T {
+  if (allowed.some((one) => one === value)) return
+  const list = allowed.map((one) => JSON.stringify(one)).join(', ')
+  throw new SessionOptionError(`"${label}" option must be one of ${list}`)
+}
+
+export function checkBoolean(label: string, value: unknown): asserts value is boolean {
+  checkOneOf(label, value, [true, false])
+}
+
+export function checkFunction(label: string, value: unknown): void {
+  if (typeof value === 'function') return
+  throw new SessionOptionError(`"${label}" option must be a function`)
+}
+
+/** An object with these methods. */
+export function checkMethods(label: string, value: unknown, methods: readonly string[]): void {
+  const has = (name: string): boolean =>
+    typeof value === 'object' && value !== null && typeof Reflect.get(value, name) === 'function'
+  if (methods.every(has)) return
+  throw new SessionOptionError(`"${label}" option must have the methods ${methods.join(', ')}`)
+}

@@ -1,0 +1,144 @@
+import type { Carrier } from './carrier/carrier.ts'
+import { parseCookieValue } from './core/secret.ts'
+import type { SessionCredential } from './core/secret.ts'
+import { SessionState } from './core/session-state.ts'
+import type { SessionOrigin } from './core/session-state.ts'
+import { Session } from './core/session.ts'
+import { SessionEndedError, SessionStoreError } from './errors.ts'
+import { debug } from './services.ts'
+import type { Services } from './services.ts'
+import type { LoadOutcome } from './store/session-store.ts'
+import { UnitOfWork } from './unit-of-work.ts'
+
+/** A request, as far as its session goes. */
+export interface SessionRequest {
+  /** What it has for the session cookie, well-formed or not. */
+  readonly cookies: readonly string[]
+  readonly carrier: Carrier
+  /** The client's IP address; `''` when not known. */
+  readonly ip: string
+  /** Whether it keeps the session alive. Asked only when there is a cookie to look up. */
+  readonly isActivity: () => boolean
+}
+
+type Live = Extract<LoadOutcome, { status: 'live' }>
+
+// A browser has one, or two while somebody tries to slip it another.
+const maxTried = 4
+
+/** The session of one request, from the lookup of its cookie to the commit. */
+export class RequestSession<S> {
+  readonly #services: Services
+  readonly #request: SessionRequest
+  /** Why nothing can be changed; `undefined` when it can. */
+  #refusal: Error | undefined
+  /** Why there is no session to show; `undefined` when there is one. */
+  #failure: SessionStoreError | undefined
+  #loaded: { readonly live: Live; readonly credential: SessionCredential } | undefined
+  #current: { readonly unit: UnitOfWork; readonly session: Session<S> } | undefined
+
+  constructor(services: Services, request: SessionRequest) {
+    this.#services = services
+    this.#request = request
+  }
+
+  /** Looks up the cookie. Never rejects: a fault shows when somebody asks for the session. */
+  async load(): Promise<void> {
+    const credentials: SessionCredential[] = []
+    for (const value of this.#request.cookies) {
+      const credential = parseCookieValue(value)
+      if (credential && credentials.length < maxTried) credentials.push(credential)
+    }
+    if (credentials.length === 0) return
+    const { store, policy, settings } = this.#services
+    const isActivity = this.#request.isActivity()
+    let outcomes: (LoadOutcome | undefined)[]
+    try {
+      outcomes = await Promise.all(
+        credentials.map((credential) => store.load(credential, policy, isActivity)),
+      )
+    } catch (reason) {
+      const error = reason instanceof SessionStoreError ? reason : new SessionStoreError('no store')
+      if (settings.onStoreError === 'guest') this.#refusal = error
+      else this.#failure = error
+      return
+    }
+    this.#take(credentials, outcomes)
+  }
+
+  /** Whether a session was found, or the app has asked for one: the answer then depends on it. */
+  get isAttached(): boolean {
+    return this.#loaded !== undefined || this.#current !== undefined || this.#failure !== undefined
+  }
+
+  /** @throws {SessionStoreError} When the session could not be loaded. */
+  get session(): Session<S> {
+    if (this.#failure) throw this.#failure
+    if (this.#current === undefined) this.#start(this.#firstState())
+    else if (this.#current.unit.state.isEnded) this.#start(this.#guest())
+    return this.#started().session
+  }
+
+  /** Ends the session when the request is committed; from now on there is a new guest session. */
+  end(): void {
+    if (this.#failure) throw this.#failure
+    if (this.#current === undefined) this.#start(this.#firstState())
+    this.#start(this.#guest(this.#started().unit.abandon()))
+  }
+
+  /** Commits what is left. */
+  async finish(): Promise<void> {
+    const unit = this.#current?.unit
+    if (unit && !unit.state.isEnded) await unit.finish()
+  }
+
+  #take(
+    credentials: readonly SessionCredential[],
+    outcomes: readonly (LoadOutcome | undefined)[],
+  ): void {
+    const found: { live: Live; credential: SessionCredential }[] = []
+    let isRenewed = false
+    for (const [index, credential] of credentials.entries()) {
+      const outcome = outcomes[index]
+      if (outcome?.status === 'live') found.push({ live: outcome, credential })
+      else if (outcome?.status === 'renewed') isRenewed = true
+      else if (outcome?.status === 'unreadable') {
+        const { id } = credential
+        this.#services.events.emit('session:storeError', { operation: 'read', id })
+      }
+    }
+    if (found.length > 1) {
+      const ids = found.map(({ credential }) => credential.id)
+      debug('ambiguous cookies of the sessions %s', ids.join(', '))
+      this.#services.events.emit('session:ambiguous', { ids })
+      return
+    }
+    this.#loaded = found[0]
+    // The browser is about to get the new value from another response, which this one must not
+    // overwrite: so it can be given nothing.
+    if (!this.#loaded && isRenewed) this.#refusal = new SessionEndedError()
+  }
+
+  #firstState(): SessionState {
+    if (this.#loaded === undefined) return this.#guest()
+    const { live, credential } = this.#loaded
+    const origin = { now: live.now, ip: this.#request.ip }
+    return new SessionState(this.#services.rules, origin, { record: live.record, credential })
+  }
+
+  #guest(replaces: readonly string[] = []): SessionState {
+    const origin: SessionOrigin = { now: Date.now(), ip: this.#request.ip }
+    return new SessionState(this.#services.rules, origin, { replaces })
+  }
+
+  #start(state: SessionState): void {
+    const { carrier } = this.#request
+    const unit = new UnitOfWork(this.#services, { state, carrier, refusal: this.#refusal })
+    this.#current = { unit, session: new Session<S>(unit) }
+  }
+
+  #started(): { readonly unit: UnitOfWork; readonly session: Session<S> } {
+    if (this.#current === undefined) throw new TypeError('the session was not started')
+    return this.#current
+  }
+}

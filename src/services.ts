@@ -1,0 +1,79 @@
+import { debuglog } from 'node:util'
+
+import type { Roles } from './core/roles.ts'
+import type { SessionRules } from './core/session-state.ts'
+import { Events } from './events.ts'
+import type { SessionsSettings } from './options.ts'
+import { DeadlineStore } from './store/deadline-store.ts'
+import type { SessionStore, StorePolicy } from './store/session-store.ts'
+
+/** What the parts of one `Sessions` share. */
+export interface Services {
+  readonly settings: SessionsSettings
+  readonly rules: SessionRules
+  readonly policy: StorePolicy
+  /** The store, with a deadline around each call. */
+  readonly store: SessionStore
+  readonly events: Events
+  /** Warns the process, once a topic. */
+  readonly warnOnce: (topic: string, message: string) => void
+}
+
+/** Written when `NODE_DEBUG=koa-user-sessions`. */
+export const debug: (text: string, ...values: readonly string[]) => void =
+  debuglog('koa-user-sessions')
+
+// Names that are not declared come from code, but a bug can make endless ones.
+const maxTopics = 1000
+
+/**
+ * Puts together what the parts of one `Sessions` share.
+ *
+ * @param settings Checked options.
+ */
+export function createServices(settings: SessionsSettings): Services {
+  const events = new Events()
+  const warned = new Set<string>()
+  const warnOnce = (topic: string, message: string): void => {
+    if (warned.has(topic) || warned.size >= maxTopics) return
+    warned.add(topic)
+    process.emitWarning(message, { type: 'SessionWarning' })
+  }
+  const { absoluteTimeoutMs, refreshMs, limits } = settings
+  const policy = { expiry: { absoluteTimeoutMs, refreshMs }, limits }
+  const rules: SessionRules = {
+    ...policy,
+    type: settings.type,
+    roles: settings.roles,
+    privilegedTypes: settings.privilegedTypes,
+    idleTimeoutMs: settings.idleTimeoutMs,
+    minIdleTimeoutMs: settings.minIdleTimeoutMs,
+    onUndeclared: (kind, name) => warnUndeclared(warnOnce, settings.roles, kind, name),
+    onCorrupt: (id) => events.emit('session:storeError', { operation: 'read', id }),
+  }
+  const store = new DeadlineStore(settings.store, settings.storeTimeoutMs, (operation, error) => {
+    debug('%s failed: %s', operation, error.message)
+    events.emit('session:storeError', { operation, error })
+  })
+  if (settings.isDefaultStore && process.env['NODE_ENV'] === 'production') {
+    warnOnce(
+      'memory',
+      'sessions are kept in memory: they end with this process, and no other process has them. ' +
+        'Give session() a "redis" client',
+    )
+  }
+  return { settings, rules, policy, store, events, warnOnce }
+}
+
+function warnUndeclared(
+  warnOnce: Services['warnOnce'],
+  roles: Roles,
+  kind: 'privilege' | 'role',
+  name: string,
+): void {
+  const shown = JSON.stringify(name.slice(0, 64))
+  const reason = roles.isOpen
+    ? 'there are no roles without a roles file'
+    : 'the roles file lacks it'
+  warnOnce(`${kind} ${name}`, `the ${kind} ${shown} is not declared and was not granted: ${reason}`)
+}

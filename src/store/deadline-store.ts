@@ -1,0 +1,87 @@
+import type { SessionCredential } from '../core/secret.ts'
+import { SessionStoreError } from '../errors.ts'
+import type {
+  CommitOutcome,
+  CreateOutcome,
+  LoadOutcome,
+  NewSession,
+  SessionCommit,
+  SessionStore,
+  StorePolicy,
+} from './session-store.ts'
+
+/** A method of a store that can fail. */
+export type StoreOperation = Exclude<keyof SessionStore, 'close'>
+
+/**
+ * Gives every call of another store a deadline, whatever that store waits for, and turns whatever
+ * it rejects with into a `SessionStoreError`. An answer after the deadline is dropped.
+ */
+export class DeadlineStore implements SessionStore {
+  readonly #store: SessionStore
+  readonly #timeoutMs: number
+  readonly #onError: (operation: StoreOperation, error: SessionStoreError) => void
+
+  constructor(
+    store: SessionStore,
+    timeoutMs: number,
+    onError: (operation: StoreOperation, error: SessionStoreError) => void,
+  ) {
+    this.#store = store
+    this.#timeoutMs = timeoutMs
+    this.#onError = onError
+  }
+
+  create(session: NewSession, policy: StorePolicy): Promise<CreateOutcome> {
+    return this.#within('create', () => this.#store.create(session, policy))
+  }
+
+  load(
+    credential: SessionCredential,
+    policy: StorePolicy,
+    isActivity: boolean,
+  ): Promise<LoadOutcome | undefined> {
+    return this.#within('load', () => this.#store.load(credential, policy, isActivity))
+  }
+
+  commit(
+    credential: SessionCredential,
+    commit: SessionCommit,
+    policy: StorePolicy,
+  ): Promise<CommitOutcome> {
+    return this.#within('commit', () => this.#store.commit(credential, commit, policy))
+  }
+
+  touch(credential: SessionCredential, policy: StorePolicy): Promise<number | undefined> {
+    return this.#within('touch', () => this.#store.touch(credential, policy))
+  }
+
+  destroy(id: string): Promise<boolean> {
+    return this.#within('destroy', () => this.#store.destroy(id))
+  }
+
+  close(): Promise<void> {
+    return this.#store.close()
+  }
+
+  async #within<T>(operation: StoreOperation, call: () => Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => {
+        reject(new SessionStoreError(`the session store did not answer in ${this.#timeoutMs} ms`))
+      }, this.#timeoutMs)
+    })
+    try {
+      return await Promise.race([call(), late])
+    } catch (reason) {
+      const error =
+        reason instanceof SessionStoreError
+          ? reason
+          : new SessionStoreError('the session store failed', { cause: reason })
+      this.#onError(operation, error)
+      throw error
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}

@@ -1,0 +1,150 @@
+import { defineScript } from '../script.ts'
+import type { Script } from '../script.ts'
+
+/**
+ * Applies changes to a session that is there, all or none.
+ *
+ * KEYS: `session` (hash). ARGV: `secretHash`, the request's; `newSecretHash`, empty for none;
+ * `asksFor`, `rights` or `secret` or empty; `clears`, 1 when all grants go first; `userName`,
+ * escaped, whose the request takes the session for; `absoluteTimeoutMs`, empty when this is no
+ * sign-in, `none` for a sign-in without limit; `timeToLiveMs`, empty to leave it; `maxKeys` and
+ * `maxBytes` of storage; `renewedMemoryMs`; `setCount`, how many of the rest are field, value,
+ * field, value … to set; what follows are fields to delete.
+ *
+ * Reply: the time in epoch ms, negative when the new secret was not taken; otherwise 0: the session
+ * has ended or never knew the secret; 1: the secret was renewed away, and the changes ask for what
+ * it cannot have; 2: storage is over a limit.
+ */
+export const commitSession: Script<
+  'session',
+  | 'secretHash'
+  | 'newSecretHash'
+  | 'asksFor'
+  | 'clears'
+  | 'userName'
+  | 'absoluteTimeoutMs'
+  | 'timeToLiveMs'
+  | 'maxKeys'
+  | 'maxBytes'
+  | 'renewedMemoryMs'
+  | 'setCount'
+> = defineScript({
+  keys: ['session'],
+  args: [
+    'secretHash',
+    'newSecretHash',
+    'asksFor',
+    'clears',
+    'userName',
+    'absoluteTimeoutMs',
+    'timeToLiveMs',
+    'maxKeys',
+    'maxBytes',
+    'renewedMemoryMs',
+    'setCount',
+  ],
+  lua: /* lua */ `
+local session = KEYS[1]
+local secretHash, newSecretHash, asksFor, clears, userName = unpack(ARGV, 1, 5)
+local absoluteTimeoutMs, timeToLiveMs = ARGV[6], ARGV[7]
+local maxKeys, maxBytes, renewedMemoryMs = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local firstSet, lastSet = 12, 11 + ARGV[11]
+
+local head = redis.call('HMGET', session, 'secret:' .. secretHash, 'endsAt', 'userName', 'keys', 'bytes')
+local renewedAt, endsAt, owner = head[1], tonumber(head[2]), head[3]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if not renewedAt or (endsAt and now >= endsAt) then
+  return 0
+end
+local isRenewed = renewedAt ~= '0'
+if isRenewed and now - renewedAt > renewedMemoryMs then
+  return 0
+end
+local joins = isRenewed and asksFor == 'rights' and userName ~= '' and userName == owner
+if isRenewed and asksFor ~= '' and not joins then
+  return 1
+end
+
+local set, isSet, dropped = {}, {}, {}
+local function put(field, value)
+  set[#set + 1], set[#set + 2] = field, value
+  isSet[field] = true
+end
+local function putNumber(field, number)
+  put(field, string.format('%.0f', number))
+end
+
+local oldKeys, oldBytes = tonumber(head[4] or 0), tonumber(head[5] or 0)
+local keys, bytes = oldKeys, oldBytes
+local function count(field, length)
+  local oldLength = redis.call('HSTRLEN', session, field)
+  if oldLength > 0 then
+    keys, bytes = keys - 1, bytes - #field + 8 - oldLength
+  end
+  if length > 0 then
+    keys, bytes = keys + 1, bytes + #field - 8 + length
+  end
+end
+for index = firstSet, lastSet, 2 do
+  local field, value = ARGV[index], ARGV[index + 1]
+  put(field, value)
+  if string.sub(field, 1, 8) == 'storage:' then
+    count(field, #value)
+  end
+end
+for index = lastSet + 1, #ARGV do
+  dropped[#dropped + 1] = ARGV[index]
+  count(ARGV[index], 0)
+end
+if (keys > maxKeys and keys > oldKeys) or (bytes > maxBytes and bytes > oldBytes) then
+  return 2
+end
+if bytes ~= oldBytes then
+  putNumber('keys', keys)
+  putNumber('bytes', bytes)
+end
+
+if absoluteTimeoutMs ~= '' then
+  putNumber('signedInAt', now)
+end
+if absoluteTimeoutMs == 'none' then
+  dropped[#dropped + 1] = 'endsAt'
+elseif absoluteTimeoutMs ~= '' then
+  putNumber('endsAt', now + absoluteTimeoutMs)
+end
+
+local takesSecret = newSecretHash ~= '' and (joins or not isRenewed)
+if takesSecret or clears == '1' then
+  for _, field in ipairs(redis.call('HKEYS', session)) do
+    local kind = string.match(field, '^(%a+):') or field
+    if kind == 'secret' and takesSecret then
+      local since = redis.call('HGET', session, field)
+      if since == '0' and not joins then
+        putNumber(field, now)
+      elseif since ~= '0' and now - since > renewedMemoryMs then
+        dropped[#dropped + 1] = field
+      end
+    elseif (kind == 'userName' or kind == 'privilege' or kind == 'role') and clears == '1' and not isSet[field] then
+      dropped[#dropped + 1] = field
+    end
+  end
+end
+if takesSecret then
+  put('secret:' .. newSecretHash, '0')
+end
+
+-- The growing command first: when memory is short it fails before anything is half done. In parts,
+-- because Lua cannot unpack more than some 8 000 values.
+for first = 1, #set, 4000 do
+  redis.call('HSET', session, unpack(set, first, math.min(first + 3999, #set)))
+end
+for first = 1, #dropped, 4000 do
+  redis.call('HDEL', session, unpack(dropped, first, math.min(first + 3999, #dropped)))
+end
+if timeToLiveMs ~= '' then
+  redis.call('PEXPIRE', session, timeToLiveMs)
+end
+return isRenewed and not joins and -now or now
+`,
+})

@@ -1,0 +1,65 @@
+import { defineScript } from '../script.ts'
+import type { Script } from '../script.ts'
+
+/**
+ * Stores a session under an id that is free.
+ *
+ * KEYS: `session` (hash). ARGV: `timeToLiveMs`; `absoluteTimeoutMs`, empty for none; `signsIn`, 1
+ * or 0; `maxKeys` and `maxBytes` of storage; then field, value, field, value …
+ *
+ * Reply: the time in epoch ms; 0 when there is such a key; -1 when storage is over a limit.
+ */
+export const createSession: Script<
+  'session',
+  'timeToLiveMs' | 'absoluteTimeoutMs' | 'signsIn' | 'maxKeys' | 'maxBytes'
+> = defineScript({
+  keys: ['session'],
+  args: ['timeToLiveMs', 'absoluteTimeoutMs', 'signsIn', 'maxKeys', 'maxBytes'],
+  lua: /* lua */ `
+local session = KEYS[1]
+local timeToLiveMs, absoluteTimeoutMs, signsIn = ARGV[1], ARGV[2], ARGV[3]
+local maxKeys, maxBytes = tonumber(ARGV[4]), tonumber(ARGV[5])
+
+if redis.call('EXISTS', session) == 1 then
+  return 0
+end
+
+local fields, keys, bytes = {}, 0, 0
+for index = 6, #ARGV, 2 do
+  local field, value = ARGV[index], ARGV[index + 1]
+  fields[#fields + 1] = field
+  fields[#fields + 1] = value
+  if string.sub(field, 1, 8) == 'storage:' then
+    keys = keys + 1
+    bytes = bytes + #field - 8 + #value
+  end
+end
+if keys > maxKeys or bytes > maxBytes then
+  return -1
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function add(field, number)
+  fields[#fields + 1] = field
+  fields[#fields + 1] = string.format('%.0f', number)
+end
+add('createdAt', now)
+if signsIn == '1' then
+  add('signedInAt', now)
+end
+if absoluteTimeoutMs ~= '' then
+  add('endsAt', now + absoluteTimeoutMs)
+end
+if keys > 0 then
+  add('keys', keys)
+  add('bytes', bytes)
+end
+-- In parts, because Lua cannot unpack more than some 8 000 values.
+for first = 1, #fields, 4000 do
+  redis.call('HSET', session, unpack(fields, first, math.min(first + 3999, #fields)))
+end
+redis.call('PEXPIRE', session, timeToLiveMs)
+return now
+`,
+})

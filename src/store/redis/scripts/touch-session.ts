@@ -1,0 +1,34 @@
+import { defineScript } from '../script.ts'
+import type { Script } from '../script.ts'
+
+/**
+ * Counts as activity, as loading does, without reading.
+ *
+ * KEYS: `session` (hash). ARGV: `secretHash`; `refreshMs`.
+ *
+ * Reply: the time in epoch ms; 0 when the session has ended or the secret is not good.
+ */
+export const touchSession: Script<'session', 'secretHash' | 'refreshMs'> = defineScript({
+  keys: ['session'],
+  args: ['secretHash', 'refreshMs'],
+  lua: /* lua */ `
+local session = KEYS[1]
+local secretHash, refreshMs = ARGV[1], tonumber(ARGV[2])
+
+local head = redis.pcall('HMGET', session, 'secret:' .. secretHash, 'endsAt', 'idleTimeoutMs')
+if head.err or head[1] ~= '0' then
+  return 0
+end
+local endsAt, idleTimeoutMs = tonumber(head[2]), tonumber(head[3])
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if endsAt and now >= endsAt then
+  return 0
+end
+if redis.call('PTTL', session) < idleTimeoutMs then
+  redis.call('PEXPIRE', session, string.format('%.0f', idleTimeoutMs + refreshMs))
+end
+return now
+`,
+})

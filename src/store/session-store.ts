@@ -1,0 +1,152 @@
+/**
+ * The store contract. A store keeps sessions by id and lets nobody in without a secret whose hash
+ * it has; `test/store/session-store-contract.ts` is the suite that an implementation must pass.
+ *
+ * Absence is a value, never an error: a session that is unknown, expired or ended is `undefined`,
+ * `false` or `'ended'`. A method rejects only when the store itself fails, and then nobody knows
+ * whether what was asked has happened. All instants are epoch milliseconds on the store's own
+ * clock; the app's clock plays no part in when a session ends.
+ *
+ * @module
+ */
+
+import type { ExpiryPolicy } from '../core/expiry.ts'
+import type { GrantChanges } from '../core/grants.ts'
+import type { RecordDraft, SessionRecord } from '../core/record.ts'
+import type { SessionCredential } from '../core/secret.ts'
+import type { StorageLimits } from '../core/storage-value.ts'
+import type { StorageChanges } from '../core/storage.ts'
+
+/**
+ * For how long a session remembers secrets that were renewed away, in milliseconds: a request that
+ * came with one while it was good may still store plain changes.
+ */
+export const renewedMemoryMs = 30_000
+
+/** What a store is told with every call that may write. */
+export interface StorePolicy {
+  readonly expiry: ExpiryPolicy
+  readonly limits: StorageLimits
+}
+
+/** A session that is stored for the first time. */
+export interface NewSession {
+  /** The id, and the hash of the first secret. */
+  readonly credential: SessionCredential
+  readonly draft: RecordDraft
+  /** Whether somebody signs in with it. */
+  readonly signsIn: boolean
+}
+
+/** What {@link SessionStore.create} answers. */
+export type CreateOutcome =
+  | { readonly status: 'created'; readonly now: number }
+  /** There is a session with that id. It was left alone. */
+  | { readonly status: 'exists' }
+  /** Over the limits of storage. Nothing was stored. */
+  | { readonly status: 'tooLarge' }
+
+/** What {@link SessionStore.load} answers when there is something to say. */
+export type LoadOutcome =
+  | {
+      readonly status: 'live'
+      readonly record: SessionRecord
+      readonly now: number
+      /** Whether the time to live was written anew. */
+      readonly refreshed: boolean
+    }
+  /** The secret was renewed away less than {@link renewedMemoryMs} ago. It opens nothing. */
+  | { readonly status: 'renewed' }
+  /** Something is there, but it is no session that this version can read. */
+  | { readonly status: 'unreadable' }
+
+/** What a request changes in a session that is stored. */
+export interface SessionCommit {
+  readonly storage: StorageChanges | undefined
+  /** Milliseconds; `undefined` when it stays. */
+  readonly idleTimeoutMs: number | undefined
+  readonly grants: GrantChanges | undefined
+  /** Whose session the request takes it for, its own changes included. */
+  readonly userName: string
+  /** The secret that takes the place of all others; `undefined` when they stay. */
+  readonly newSecretHash: string | undefined
+  /**
+   * What a request whose own secret was renewed away must not get for nothing: more rights, or a
+   * good secret. `undefined` for plain changes, and for those that take rights away.
+   */
+  readonly asksFor: 'rights' | 'secret' | undefined
+}
+
+/** What {@link SessionStore.commit} answers. */
+export type CommitOutcome =
+  /** Stored; the new secret, if there was one, is good. */
+  | { readonly status: 'committed'; readonly now: number }
+  /**
+   * Stored, but for the new secret: the request's own was renewed away, less than
+   * {@link renewedMemoryMs} ago, and the changes give it nothing.
+   */
+  | { readonly status: 'merged'; readonly now: number }
+  /** Nothing stored: the request's secret was renewed away, and the changes ask for a new one. */
+  | { readonly status: 'renewed' }
+  /** Nothing stored: the session has ended, or never knew the secret. */
+  | { readonly status: 'ended' }
+  /** Nothing stored: over the limits of storage. */
+  | { readonly status: 'tooLarge' }
+
+/** Keeps sessions. */
+export interface SessionStore {
+  /**
+   * Stores a session under an id that is free. Never changes one that is there.
+   *
+   * The store sets `createdAt` and, for a sign-in, `signedInAt` to its own time, `endsAt` to that
+   * plus `absoluteTimeoutMs`, and lets the session expire after the idle timeout plus `refreshMs`.
+   */
+  create(session: NewSession, policy: StorePolicy): Promise<CreateOutcome>
+
+  /**
+   * Finds the session of a credential, if the secret is good, and counts as activity: when a
+   * refresh is due (see `isRefreshDue`) the time to live is written anew. Verifying, reading and
+   * refreshing are one step, and a refresh that fails does not fail the load.
+   *
+   * @param credential The id, and the hash of the secret that came with it.
+   * @param policy When a refresh is due.
+   * @param isActivity False for a read that must not keep the session alive.
+   * @returns `undefined` when there is no such session, the secret is not one of its, or it is past
+   *   its absolute end.
+   */
+  load(
+    credential: SessionCredential,
+    policy: StorePolicy,
+    isActivity: boolean,
+  ): Promise<LoadOutcome | undefined>
+
+  /**
+   * Applies changes to a session that is there, as one step. Never creates one.
+   *
+   * Storage: only the given names change. Grants: `clears` first, then what is added. A sign-in
+   * sets `signedInAt` and `endsAt` anew, a new idle timeout the time to live. With `newSecretHash`
+   * every other secret opens nothing from then on, and is remembered as renewed.
+   *
+   * A secret that was renewed away a moment ago merges plain changes and takes rights away. It gets
+   * what it {@link SessionCommit.asksFor} only when that is rights in a session which is
+   * `userName`'s by then; its `newSecretHash` is good beside the others from then on.
+   */
+  commit(
+    credential: SessionCredential,
+    commit: SessionCommit,
+    policy: StorePolicy,
+  ): Promise<CommitOutcome>
+
+  /**
+   * Counts as activity without reading.
+   *
+   * @returns The time; `undefined` when {@link load} would find nothing live.
+   */
+  touch(credential: SessionCredential, policy: StorePolicy): Promise<number | undefined>
+
+  /** Ends a session. From then on nothing brings it back. False when it was not there. */
+  destroy(id: string): Promise<boolean>
+
+  /** Releases what the store itself has opened; nothing that was passed in. */
+  close(): Promise<void>
+}

@@ -1,0 +1,29 @@
+import type { TestProject } from 'vitest/node'
+
+import { startRedisServer, type TestRedis } from './redis-server.ts'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** The address of the redis-server that all test files of the run share. */
+    redisUrl: string
+  }
+}
+
+let shared: TestRedis | undefined
+
+/**
+ * Starts the redis-server of the run, once and before all test files. An interrupted run takes it
+ * along: see `startRedisServer`.
+ *
+ * @param project The vitest project that gets to know the address.
+ */
+export async function setup(project: TestProject): Promise<void> {
+  shared = await startRedisServer()
+  project.provide('redisUrl', shared.url)
+}
+
+/** Stops the redis-server of the run. */
+export async function teardown(): Promise<void> {
+  await shared?.stop()
+  shared = undefined
+}

@@ -1,0 +1,37 @@
+import { randomBytes } from 'node:crypto'
+
+import { Redis } from 'ioredis'
+import { afterAll, inject } from 'vitest'
+
+const clients = new Set<Redis>()
+
+// Registered once, as the test file loads this module, so that `connectRedis` works in a test (a
+// concurrent one too), in a hook and at the top of a file alike. It runs after the file's own hooks.
+afterAll(() => {
+  for (const client of clients) client.disconnect()
+  clients.clear()
+})
+
+/**
+ * Connects to Redis until the end of the test file, from wherever it is called.
+ *
+ * @param url The address of a private server; without it, the server shared by the run.
+ * @returns A client of its own.
+ */
+export function connectRedis(url: string = inject('redisUrl')): Redis {
+  const client = new Redis(url)
+  // Failures reach the test through its commands. Without a listener, ioredis would print each vain
+  // try to reach a private server that the test has stopped.
+  client.on('error', () => {})
+  clients.add(client)
+  return client
+}
+
+/**
+ * A key prefix that no other test has, so that test files can share one server.
+ *
+ * @returns `t:<8 hex digits>:`.
+ */
+export function uniquePrefix(): string {
+  return `t:${randomBytes(4).toString('hex')}:`
+}

@@ -1,0 +1,246 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+
+import { Redis } from 'ioredis'
+
+/** What a private redis-server is started with. */
+export interface TestRedisOptions {
+  /** Further arguments of redis-server, such as `['--maxmemory', '1mb']`. They win over our own. */
+  readonly args?: readonly string[]
+  /**
+   * The TCP port, for a server that comes back where another one was stopped. Without it a free
+   * port is found; the port is not to be set in `args`.
+   */
+  readonly port?: number
+}
+
+/** A private redis-server process on 127.0.0.1. */
+export interface TestRedis {
+  /** Its address, as `redis://127.0.0.1:<port>`. */
+  readonly url: string
+  /** Its TCP port. */
+  readonly port: number
+  /** The id of its process. */
+  readonly pid: number
+  /** Ends the process, a stopped (SIGSTOP) one too, and waits until it is gone. Twice is fine. */
+  stop(): Promise<void>
+  /** Sends a signal to the process; nothing happens when it is gone. */
+  kill(signal: NodeJS.Signals): void
+}
+
+/** A started process that may not be ready yet. */
+interface Launch {
+  readonly server: TestRedis
+  readonly child: ChildProcess
+  /** Fulfilled when the process is gone and all of its output was read. */
+  readonly closed: Promise<void>
+  /** Tells the last lines that the process wrote. */
+  readonly output: () => string
+}
+
+class PortTakenError extends Error {}
+
+const host = '127.0.0.1'
+const portTries = 5
+const pingTries = 400
+const pingEveryMs = 25
+const readyWaitMs = 10_000
+const stopWaitMs = 2_000
+const outputLength = 4_000
+
+const missingProgram =
+  'redis-server is not on the PATH: install Redis 6.2 or later ' +
+  '(apt-get install redis-server, brew install redis)'
+
+/**
+ * Starts a private redis-server on a free port of 127.0.0.1 and waits until it answers PING.
+ *
+ * It persists nothing, and its temporary directory goes with it. The caller stops it; one that was
+ * forgotten ends with this process, however this process ends.
+ *
+ * @param options Further arguments and, rarely, the port.
+ * @returns The running server.
+ * @throws {Error} When the program is missing, or ends or stays silent instead of answering. The
+ *   message holds the last lines of its output.
+ */
+export async function startRedisServer(options: TestRedisOptions = {}): Promise<TestRedis> {
+  const tries = options.port === undefined ? portTries : 1
+  let taken: unknown
+  for (let attempt = 0; attempt < tries; attempt += 1) {
+    const launch = launchRedis(options.port ?? (await freePort()), options.args ?? [])
+    try {
+      await ready(launch)
+      return launch.server
+    } catch (error) {
+      await launch.server.stop()
+      if (!(error instanceof PortTakenError)) throw error
+      taken = error
+    }
+  }
+  throw taken
+}
+
+function launchRedis(port: number, args: readonly string[]): Launch {
+  const directory = mkdtempSync(join(tmpdir(), 'koa-user-sessions-'))
+  const child = spawn('redis-server', [...ownArguments(port, directory), ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const guard = child.pid === undefined ? undefined : startGuard(child.pid, directory)
+
+  let output = ''
+  const keep = (chunk: Buffer): void => {
+    output = (output + chunk.toString()).slice(-outputLength)
+  }
+  child.stdout.on('data', keep)
+  child.stderr.on('data', keep)
+
+  const endWithParent = (): void => {
+    child.kill('SIGKILL')
+    rmSync(directory, { recursive: true, force: true })
+  }
+  process.once('exit', endWithParent)
+  const closed = new Promise<void>((resolve) => {
+    child.once('close', () => {
+      guard?.kill('SIGKILL')
+      process.off('exit', endWithParent)
+      rmSync(directory, { recursive: true, force: true })
+      resolve()
+    })
+  })
+
+  let stopping: Promise<void> | undefined
+  const server: TestRedis = {
+    url: `redis://${host}:${port}`,
+    port,
+    pid: child.pid ?? -1,
+    stop() {
+      stopping ??= end(child, closed)
+      return stopping
+    },
+    kill(signal) {
+      child.kill(signal)
+    },
+  }
+  return { server, child, closed, output: () => output }
+}
+
+function ownArguments(port: number, directory: string): string[] {
+  const settings = {
+    port: String(port),
+    bind: host,
+    'protected-mode': 'yes',
+    dir: directory,
+    save: '',
+    appendonly: 'no',
+    daemonize: 'no',
+  }
+  return Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value])
+}
+
+/**
+ * Ends the server when this process dies without running its exit handlers, as vitest's workers do:
+ * they are ended by SIGTERM or SIGKILL. The guard's standard input then closes, and it acts. A
+ * session of its own keeps it from the terminal's Ctrl-C.
+ */
+function startGuard(pid: number, directory: string): ChildProcess {
+  const script = 'read -r _; kill -KILL "$0"; rm -rf "$1"'
+  const guard = spawn('/bin/sh', ['-c', script, String(pid), directory], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+  })
+  // Without a shell the exit handler has to do.
+  guard.on('error', () => {})
+  guard.unref()
+  return guard
+}
+
+async function ready(launch: Launch): Promise<void> {
+  await spawned(launch.child)
+  const { port } = launch.server
+  const client = new Redis({
+    host,
+    port,
+    maxRetriesPerRequest: null,
+    retryStrategy: (tries) => (tries <= pingTries ? pingEveryMs : null),
+  })
+  // A refused connection is retried, and the last failure rejects PING.
+  client.on('error', () => {})
+  const timer = new AbortController()
+  try {
+    await Promise.race([
+      answersPing(client, launch.server),
+      endsEarly(launch),
+      staysSilent(timer.signal),
+    ])
+  } catch (error) {
+    if (error instanceof PortTakenError || launch.child.exitCode !== null) throw error
+    const message = `redis-server on port ${port} does not answer PING:\n${launch.output()}`
+    throw new Error(message, { cause: error })
+  } finally {
+    timer.abort()
+    client.disconnect()
+  }
+}
+
+async function spawned(child: ChildProcess): Promise<void> {
+  try {
+    await once(child, 'spawn')
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') {
+      throw new Error(missingProgram, { cause: error })
+    }
+    throw error
+  }
+}
+
+/** Ours must be the one that answers: another server may have taken the port in between. */
+async function answersPing(client: Redis, { pid, port }: TestRedis): Promise<void> {
+  await client.ping()
+  const info = await client.info('server')
+  const answering = /^process_id:(\d+)/m.exec(info)?.[1]
+  if (answering === String(pid)) return
+  throw new PortTakenError(`port ${port} belongs to the redis-server with process id ${answering}`)
+}
+
+async function endsEarly({ closed, child, server, output }: Launch): Promise<never> {
+  await closed
+  const reason = `exit code ${child.exitCode ?? 'none'}, signal ${child.signalCode ?? 'none'}`
+  const message = `redis-server on port ${server.port} ended early (${reason}):\n${output()}`
+  if (/address (already )?in use/i.test(output())) throw new PortTakenError(message)
+  throw new Error(message)
+}
+
+async function staysSilent(signal: AbortSignal): Promise<never> {
+  await delay(readyWaitMs, undefined, { signal })
+  throw new Error(`no answer within ${readyWaitMs} ms`)
+}
+
+async function end(child: ChildProcess, closed: Promise<void>): Promise<void> {
+  child.kill('SIGTERM')
+  // A process stopped by SIGSTOP meets SIGTERM only when it goes on.
+  child.kill('SIGCONT')
+  const timer = new AbortController()
+  const late = delay(stopWaitMs, 'late', { signal: timer.signal })
+  const outcome = await Promise.race([closed, late])
+  timer.abort()
+  if (outcome !== 'late') return
+  // A server that refuses to stop, such as one in MISCONF.
+  child.kill('SIGKILL')
+  await closed
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer()
+  probe.listen(0, host)
+  await once(probe, 'listening')
+  const address = probe.address()
+  probe.close()
+  await once(probe, 'close')
+  if (address === null || typeof address === 'string') throw new Error('no free TCP port')
+  return address.port
+}

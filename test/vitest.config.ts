@@ -1,0 +1,20 @@
+import { fileURLToPath } from 'node:url'
+
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  resolve: {
+    alias: {
+      'koa-user-sessions': fileURLToPath(new URL('../src/index.ts', import.meta.url)),
+    },
+  },
+  test: {
+    root: fileURLToPath(new URL('..', import.meta.url)),
+    include: ['test/**/*.test.ts'],
+    globalSetup: ['test/support/global-redis.ts'],
+    coverage: {
+      include: ['src/**'],
+      thresholds: { lines: 95, branches: 95 },
+    },
+  },
+})
