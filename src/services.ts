@@ -75,5 +75,8 @@ function warnUndeclared(
   const reason = roles.isOpen
     ? 'there are no roles without a roles file'
     : 'the roles file lacks it'
-  warnOnce(`${kind} ${name}`, `the ${kind} ${shown} is not declared and was not granted: ${reason}`)
+  warnOnce(
+    `${kind} ${shown}`,
+    `the ${kind} ${shown} is not declared and was not granted: ${reason}`,
+  )
 }

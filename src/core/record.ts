@@ -51,7 +51,8 @@ export type RecordChanges = Partial<
 export function encodeDraft(draft: RecordDraft): string[] {
   const fields = ['v', FORMAT_VERSION, 'type', draft.type]
   if (draft.ip !== '') fields.push('ip', draft.ip)
-  fields.push(...encodeChanges(draft))
+  const { userName, ...others } = draft
+  fields.push(...encodeChanges(userName === '' ? others : draft))
   return fields
 }
 

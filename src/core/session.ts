@@ -56,17 +56,11 @@ export type SessionCallback = (error?: unknown) => void
  */
 export class Session<S = SessionStorage> {
   readonly #host: SessionHost
-  readonly #storage: StorageOf<S>
+  #storage: StorageOf<S> | undefined
 
   /** Sessions come from `ctx.session`. */
   constructor(host: SessionHost) {
     this.#host = host
-    this.#storage = createStorageView({
-      get storage() {
-        return host.state.storage
-      },
-      changeableStorage: () => this.#changeable().storage,
-    }) as StorageOf<S>
     Object.freeze(this)
   }
 
@@ -123,6 +117,13 @@ export class Session<S = SessionStorage> {
    * keys both win. See the README for what it takes and refuses.
    */
   get storage(): StorageOf<S> {
+    const host = this.#host
+    this.#storage ??= createStorageView({
+      get storage() {
+        return host.state.storage
+      },
+      changeableStorage: () => this.#changeable().storage,
+    }) as StorageOf<S>
     return this.#storage
   }
 

@@ -14,7 +14,9 @@ import { withHeaders } from './error-headers.ts'
 
 /** What `session()` adds to a Koa context. */
 export interface SessionContext<S = SessionStorage> {
-  session: Session<S>
+  /** The session of this request. Takes nothing but `null`, which ends it. */
+  get session(): Session<S>
+  set session(none: null)
 }
 
 /**

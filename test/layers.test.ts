@@ -1,0 +1,67 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+import { expect, it } from 'vitest'
+
+const src = fileURLToPath(new URL('../src', import.meta.url))
+
+/** What each layer may import: those before it, and packages. A folder or a file is one layer. */
+const mayImport: Record<string, readonly string[]> = {
+  'errors.ts': [],
+  'option-checks.ts': ['errors.ts'],
+  core: ['errors.ts', 'node:crypto', 'node:util'],
+  'koa.ts': ['core', 'koa'],
+  store: ['core', 'errors.ts', 'option-checks.ts', 'lru-cache', 'node:crypto'],
+  carrier: ['core', 'errors.ts', 'option-checks.ts', 'cookie'],
+  'options.ts': ['carrier', 'store', 'core', 'errors.ts', 'option-checks.ts', 'node:fs'],
+  'events.ts': ['store', 'errors.ts', 'node:diagnostics_channel', 'node:events'],
+  'services.ts': ['options.ts', 'events.ts', 'store', 'core', 'node:util'],
+  'unit-of-work.ts': ['services.ts', 'events.ts', 'carrier', 'store', 'core', 'errors.ts'],
+  'request-session.ts': [
+    ...['unit-of-work.ts', 'services.ts', 'carrier', 'store', 'core', 'errors.ts'],
+  ],
+  'sessions.ts': ['services.ts', 'options.ts', 'events.ts', 'core'],
+  middleware: [
+    ...['sessions.ts', 'request-session.ts', 'services.ts', 'options.ts', 'carrier', 'core'],
+    ...['errors.ts', 'option-checks.ts', 'koa', 'node:net'],
+  ],
+}
+
+function layerOf(file: string): string {
+  return file.split('/')[0] ?? ''
+}
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(src, file), 'utf8')
+  return [...text.matchAll(/^(?:import '|(?:import |export |\} )[^'\n]*from ')([^']+)'$/gm)].map(
+    (match) => {
+      const target = match[1] ?? ''
+      return target.startsWith('.') ? layerOf(normalize(join(dirname(file), target))) : target
+    },
+  )
+}
+
+it('imports only from the layers before, and each package in one place', () => {
+  const files = readdirSync(src, { recursive: true, encoding: 'utf8' })
+  const modules = files.filter((file) => file.endsWith('.ts') && file !== 'index.ts')
+
+  const found = modules.flatMap((file) =>
+    importsOf(file)
+      .filter((target) => target !== layerOf(file))
+      .filter((target) => !mayImport[layerOf(file)]?.includes(target))
+      .map((target) => `${file} imports ${target}`),
+  )
+
+  expect(modules.length).toBeGreaterThan(25)
+  expect(found).toEqual([])
+})
+
+it('re-exports each name in index.ts by name, from its owner', () => {
+  const index = readFileSync(join(src, 'index.ts'), 'utf8')
+
+  expect(index).not.toMatch(/export \*|export default/)
+  expect(index.replaceAll(/export (?:type )?\{[^}]*\} from '[^']+'\s*/g, '').trim()).toBe(
+    "import './koa.ts'",
+  )
+})

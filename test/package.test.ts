@@ -1,0 +1,58 @@
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+import * as entry from 'koa-user-sessions'
+import { expect, it } from 'vitest'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+it('exports these names and no others', () => {
+  expect(Object.keys(entry).toSorted()).toEqual([
+    'MemoryStore',
+    'RedisStore',
+    'SessionEndedError',
+    'SessionError',
+    'SessionGuestError',
+    'SessionHeadersSentError',
+    'SessionNotMountedError',
+    'SessionOptionError',
+    'SessionPrivilegeError',
+    'SessionPrivilegeUnknownError',
+    'SessionRolesError',
+    'SessionStoreError',
+    'Sessions',
+    'StorageKeyError',
+    'StorageSizeError',
+    'StorageValueError',
+    'renewedMemoryMs',
+    'requirePrivilege',
+    'requireUser',
+    'session',
+  ])
+})
+
+it('packs the code, its sources and the papers, and nothing else', async () => {
+  const run = promisify(execFile)
+  const options = ['pack', '--dry-run', '--json', '--ignore-scripts']
+  const { stdout } = await run('npm', options, { cwd: root })
+  const [{ files }] = JSON.parse(stdout) as [{ files: { path: string }[] }]
+
+  const others = files
+    .map(({ path }) => path)
+    .filter((path) => !path.startsWith('src/') && !path.startsWith('dist/'))
+
+  expect(others.toSorted()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'])
+  expect(files.some(({ path }) => path === 'src/index.ts')).toBe(true)
+})
+
+it('depends at run time on two packages only, none of which is a peer', () => {
+  const manifest = JSON.parse(readFileSync(`${root}/package.json`, 'utf8')) as {
+    dependencies: object
+    peerDependenciesMeta: object
+  }
+
+  expect(Object.keys(manifest.dependencies)).toEqual(['cookie', 'lru-cache'])
+  expect(Object.keys(manifest.peerDependenciesMeta)).toContain('ioredis')
+})
