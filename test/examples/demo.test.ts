@@ -1,0 +1,816 @@
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+
+import { Redis } from 'ioredis'
+import request from 'supertest'
+import { describe, expect, it, onTestFinished } from 'vitest'
+
+import { createApp } from '../../examples/demo/app.ts'
+import { html } from '../../examples/demo/html.ts'
+import { localPath } from '../../examples/demo/local-path.ts'
+import { placeOf } from '../../examples/demo/place.ts'
+import { readSettings } from '../../examples/demo/settings.ts'
+import { users } from '../../examples/demo/users.ts'
+import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
+
+type Shop = ReturnType<typeof createApp>
+type Visitor = ReturnType<typeof request.agent>
+
+/** A shop, what it has reported, and a browser that looks at it. */
+function visit(shop: Shop = createApp()): { shop: Shop; errors: unknown[]; visitor: Visitor } {
+  const errors: unknown[] = []
+  shop.on('error', (error) => errors.push(error))
+  return { shop, errors, visitor: request.agent(shop.callback()) }
+}
+
+function newVisitor(shop: Shop): Visitor {
+  return request.agent(shop.callback())
+}
+
+function send(visitor: Visitor, path: string, fields: Record<string, string>) {
+  return visitor.post(path).type('form').send(fields)
+}
+
+function signIn(visitor: Visitor, name: string, next = '/') {
+  const password = users.find((user) => user.name === name)?.shownPassword ?? ''
+  return send(visitor, '/sign-in', { name, password, next })
+}
+
+function addToCart(visitor: Visitor, product: string, quantity = '1') {
+  return send(visitor, '/cart', { do: 'add', product, quantity })
+}
+
+async function textOf(visitor: Visitor, path: string, status = 200): Promise<string> {
+  const { text } = await visitor
+    .get(path)
+    .expect(status)
+    .expect('Content-Type', /^text\/html/)
+  return text
+}
+
+async function idOf(visitor: Visitor): Promise<string> {
+  return /<code>([0-9a-f-]{36})<\/code>/.exec(await textOf(visitor, '/session'))?.[1] ?? ''
+}
+
+function cookiesOf(response: request.Response): string[] {
+  return [response.get('Set-Cookie') ?? []].flat()
+}
+
+describe('the pages', () => {
+  it.each([
+    ['/', 'Goods for wet days'],
+    ['/cart', 'Your cart'],
+    ['/session', 'Your session'],
+    ['/sign-in', 'Sign in'],
+  ])('shows %s to a guest, and stores nothing for it', async (path, title) => {
+    const { visitor } = visit()
+
+    const response = await visitor.get(path).expect(200)
+
+    expect(response.text).toContain(`<h1>${title}</h1>`)
+    expect(response.text).toContain('in the memory of this process')
+    expect(response.text).toContain('<html lang="en">')
+    expect(response.text).toContain('name="viewport"')
+    expect(response.text).not.toMatch(/<script|<style|style=| on\w+=/)
+    expect(cookiesOf(response)).toEqual([])
+  })
+
+  it('labels every field that is not hidden', async () => {
+    const { visitor } = visit()
+    await addToCart(visitor, 'tin-kettle')
+    await signIn(visitor, 'admin')
+
+    const pages = ['/', '/cart', '/session', '/sign-in', '/stock']
+    const texts = await Promise.all(pages.map((page) => textOf(visitor, page)))
+
+    for (const text of texts) {
+      const fields = text.match(/<input(?![^>]*type="hidden")[^>]*>/g) ?? []
+      expect(fields.length).toBeGreaterThan(0)
+      for (const field of fields) {
+        const id = /\sid="([^"]+)"/.exec(field)?.[1]
+        expect(text).toContain(`<label for="${id}"`)
+      }
+    }
+  })
+
+  it('serves the style sheet and the icon, for which no session is looked up', async () => {
+    const { visitor } = visit()
+
+    const style = await visitor
+      .get('/shop.css')
+      .expect(200)
+      .expect('Content-Type', /^text\/css/)
+    await visitor
+      .get('/icon.svg')
+      .expect(200)
+      .expect('Content-Type', /^image\/svg\+xml/)
+
+    expect(style.text).toContain('prefers-color-scheme: dark')
+    expect(style.headers['vary']).toBeUndefined()
+  })
+
+  it.each(['/', '/nothing-here', '/shop.css'])('sets the security headers on %s', async (path) => {
+    const { headers } = await visit().visitor.get(path)
+
+    expect(headers['content-security-policy']).toContain("default-src 'none'")
+    expect(headers['content-security-policy']).toContain("frame-ancestors 'none'")
+    expect(headers['content-security-policy']).not.toContain('unsafe')
+    expect(headers['x-content-type-options']).toBe('nosniff')
+    expect(headers['referrer-policy']).toBe('same-origin')
+  })
+})
+
+describe('signing in', () => {
+  it('shows all names and passwords', async () => {
+    const text = await textOf(visit().visitor, '/sign-in')
+
+    for (const { name, shownPassword } of users) {
+      expect(text).toContain(`<code>${name}</code>`)
+      expect(text).toContain(`<code>${shownPassword}</code>`)
+    }
+  })
+
+  it.each([
+    { name: 'clerk', prices: true, stock: 403, admin: 403, privileges: 'seePrices, browse' },
+    { name: 'manager', prices: true, stock: 200, admin: 403, privileges: 'editStock' },
+    { name: 'admin', prices: true, stock: 200, admin: 200, privileges: 'WebAdmin' },
+  ])('lets $name see what the role allows', async ({ name, stock, admin, privileges }) => {
+    const { visitor } = visit()
+
+    await signIn(visitor, name).expect(303).expect('Location', '/')
+
+    const front = await textOf(visitor, '/')
+    expect(front).toContain(`<strong>${name}</strong>`)
+    expect(front).toContain(`Welcome, ${name}.`)
+    expect(front).toContain('€48.00')
+    expect(await textOf(visitor, '/')).not.toContain('Welcome')
+    expect(await textOf(visitor, '/session')).toContain(privileges)
+    await visitor.get('/stock').expect(stock)
+    await visitor.get('/admin').expect(admin)
+  })
+
+  it('shows a guest no prices', async () => {
+    const { visitor } = visit()
+    await addToCart(visitor, 'tin-kettle')
+
+    expect(await textOf(visitor, '/')).not.toContain('€')
+    expect(await textOf(visitor, '/cart')).not.toContain('€')
+  })
+
+  it.each([
+    ['a wrong password', { name: 'clerk', password: 'brass anchor' }],
+    ['an unknown user', { name: 'nobody', password: 'paper lantern' }],
+    ['the name of a property', { name: '__proto__', password: '' }],
+    ['nothing', {}],
+  ])('answers 401 and the page again to %s', async (_what, fields) => {
+    const { visitor } = visit()
+
+    const response = await send(visitor, '/sign-in', { ...fields, next: '/cart' })
+
+    expect(response.status).toBe(401)
+    expect(response.text).toContain('do not belong together')
+    expect(response.text).toContain('<h1>Sign in</h1>')
+    expect(response.text).toContain('name="next" value="/cart"')
+    expect(response.text).not.toContain('type="password" value')
+    expect(cookiesOf(response)).toEqual([])
+  })
+
+  it('takes the cart of the guest along, under a cookie of another value', async () => {
+    const { visitor } = visit()
+    const first = await addToCart(visitor, 'tin-kettle', '2').expect(303)
+    const id = await idOf(visitor)
+
+    const second = await signIn(visitor, 'clerk').expect(303)
+
+    expect(await idOf(visitor)).toBe(id)
+    expect(await textOf(visitor, '/cart')).toContain('€63.80')
+    expect(cookiesOf(second)).toHaveLength(1)
+    expect(cookiesOf(second)).not.toEqual(cookiesOf(first))
+  })
+
+  it('leaves nothing of one user to the next', async () => {
+    const { visitor } = visit()
+    await signIn(visitor, 'admin')
+    await addToCart(visitor, 'tin-kettle')
+    const id = await idOf(visitor)
+    expect(await textOf(visitor, '/sign-in')).toContain('ends\n')
+
+    await signIn(visitor, 'clerk').expect(303)
+
+    expect(await idOf(visitor)).not.toBe(id)
+    expect(await textOf(visitor, '/cart')).toContain('There is nothing in it yet.')
+    await visitor.get('/admin').expect(403)
+  })
+
+  it('signs out: the session ends, its cookie opens nothing and is cleared', async () => {
+    const { shop, visitor } = visit()
+    const cookie = cookiesOf(await signIn(visitor, 'admin'))[0]!.split(';')[0]!
+
+    const response = await visitor.post('/sign-out').expect(303).expect('Location', '/')
+
+    expect(cookiesOf(response)).toEqual([expect.stringMatching(/^session=;.*Max-Age=0/)])
+    expect(await textOf(visitor, '/')).toContain('href="/sign-in"')
+    await request(shop.callback()).get('/admin').set('Cookie', cookie).expect(303)
+  })
+})
+
+describe('coming back after signing in', () => {
+  it('sends a guest to sign in and back to the page', async () => {
+    const { visitor } = visit()
+
+    await visitor
+      .get('/admin?x=1&y=%26')
+      .expect(303)
+      .expect('Location', /^\/sign-in\?next=/)
+    const { headers } = await visitor.get('/admin?x=1&y=%26')
+    const text = await textOf(visitor, headers['location']!)
+    expect(text).toContain('name="next" value="/admin?x=1&amp;y=%26"')
+
+    await signIn(visitor, 'admin', '/admin?x=1&y=%26').expect('Location', '/admin?x=1&y=%26')
+  })
+
+  it('sends a guest who posts to the page of the form', async () => {
+    const { visitor } = visit()
+
+    await send(visitor, '/stock', { product: 'tin-kettle', count: '1' })
+      .expect(303)
+      .expect('Location', '/sign-in?next=%2Fstock')
+  })
+
+  it('shows a page to somebody who lacks the privilege, with a way out', async () => {
+    const { visitor } = visit()
+    await signIn(visitor, 'clerk', '/admin').expect('Location', '/admin')
+
+    const text = await textOf(visitor, '/admin', 403)
+
+    expect(text).toContain('WebAdmin')
+    expect(text).toContain('<strong>clerk</strong>')
+    expect(text).toContain('/sign-in?next=%2Fadmin')
+  })
+
+  it.each([
+    'https://example.com/',
+    '//example.com',
+    '///example.com',
+    '/\\example.com',
+    '\\\\example.com',
+    '/\t/example.com',
+    '/\n/example.com',
+    '\t//example.com',
+    '/.//example.com',
+    '/..//example.com',
+    '/x/..//example.com',
+    '/%2e//example.com',
+    '/.\\example.com',
+    'javascript:alert(1)',
+    'example.com',
+    '',
+    'http:/example.com',
+    '//shop.invalid@example.com',
+    '/\u0000/example.com',
+  ])('goes nowhere else for next=%j', async (next) => {
+    const { visitor } = visit()
+
+    const { text } = await visitor.get(`/sign-in?next=${encodeURIComponent(next)}`).expect(200)
+
+    const wanted = /name="next" value="([^"]*)"/.exec(text.replaceAll(/\s+/g, ' '))?.[1]
+    expect(wanted).toMatch(/^\/(?![/\\])/)
+    expect(new URL(wanted!, 'http://shop.test').origin).toBe('http://shop.test')
+    expect(wanted).toBe(localPath(next))
+  })
+
+  it('does not believe the form either', async () => {
+    const { visitor } = visit()
+
+    await signIn(visitor, 'clerk', '/.//example.com').expect(303).expect('Location', '/')
+  })
+
+  it('keeps local paths as they are', () => {
+    expect(localPath('/admin')).toBe('/admin')
+    expect(localPath('/cart?a=1&b=%2F')).toBe('/cart?a=1&b=%2F')
+    expect(localPath(null)).toBe('/')
+  })
+})
+
+describe('the cart', () => {
+  it('adds, changes, removes and empties', async () => {
+    const { visitor } = visit()
+
+    await addToCart(visitor, 'tin-kettle', '2').expect(303).expect('Location', '/cart')
+    await addToCart(visitor, 'tin-kettle', '3').expect(303)
+    await addToCart(visitor, 'rope-mat').expect(303)
+    expect(await textOf(visitor, '/cart')).toMatch(/Cart <span class="count">6<\/span>/)
+
+    await send(visitor, '/cart', { do: 'change', product: 'tin-kettle', quantity: '4' }).expect(303)
+    expect(await textOf(visitor, '/session')).toContain('&quot;tin-kettle&quot;: 4')
+
+    await send(visitor, '/cart', { do: 'remove', product: 'tin-kettle', quantity: '' }).expect(303)
+    const text = await textOf(visitor, '/cart')
+    expect(text).toContain('Removed: Tin kettle.')
+    expect(text).not.toContain('id="quantity-tin-kettle"')
+
+    await send(visitor, '/cart', { do: 'change', product: 'rope-mat', quantity: '0' }).expect(303)
+    await addToCart(visitor, 'rope-mat').expect(303)
+    await send(visitor, '/cart', { do: 'empty' }).expect(303)
+    expect(await textOf(visitor, '/cart')).toContain('There is nothing in it yet.')
+  })
+
+  it('takes no more than there is, and nothing that is sold out', async () => {
+    const { visitor } = visit()
+
+    await addToCart(visitor, 'tide-clock', '2').expect(303)
+    const { text } = await addToCart(visitor, 'tide-clock', '2').expect(400)
+    await addToCart(visitor, 'fog-whistle').expect(400)
+
+    expect(text).toContain('there are 3, and you want 4')
+    expect(await textOf(visitor, '/session')).toContain('&quot;tide-clock&quot;: 2')
+  })
+
+  it.each(['<script>alert(1)</script>', '-1', '1.5', '1e3', '', '99999', 'NaN'])(
+    'answers 400 and the page again to the quantity %j',
+    async (quantity) => {
+      const { visitor } = visit()
+
+      const { text } = await addToCart(visitor, 'tin-kettle', quantity).expect(400)
+
+      expect(text).toContain('is not a quantity')
+      expect(text).toContain('<h1>Your cart</h1>')
+      expect(text).not.toContain('<script')
+    },
+  )
+
+  it.each(['nothing-like-it', '__proto__', 'constructor', ''])(
+    'answers 400 to the product %j',
+    async (product) => {
+      const { visitor } = visit()
+
+      const { text } = await addToCart(visitor, product).expect(400)
+
+      expect(text).toContain('There is no product')
+    },
+  )
+
+  it('is each visitor’s own', async () => {
+    const { shop, visitor } = visit()
+    await addToCart(visitor, 'tin-kettle')
+
+    expect(await textOf(newVisitor(shop), '/cart')).toContain('There is nothing in it yet.')
+  })
+})
+
+describe('the stock', () => {
+  it('is changed by a manager and seen by everybody', async () => {
+    const { shop, visitor } = visit()
+    const guest = newVisitor(shop)
+    await addToCart(guest, 'tin-kettle', '5')
+    await signIn(visitor, 'manager')
+
+    const change = { product: 'tin-kettle', count: '2' }
+    await send(visitor, '/stock', change).expect(303).expect('Location', '/stock')
+    await send(visitor, '/stock', { product: 'fog-whistle', count: '77' }).expect(303)
+
+    expect(await textOf(visitor, '/stock')).toContain('Fog whistle: 77 in stock.')
+    expect(await textOf(guest, '/')).toContain('77 in stock')
+    expect(await textOf(guest, '/cart')).toContain('Only 2 left in stock.')
+  })
+
+  it('is not changed by a clerk or a guest', async () => {
+    const { shop, visitor } = visit()
+    await signIn(visitor, 'clerk')
+
+    await send(visitor, '/stock', { product: 'tin-kettle', count: '77' }).expect(403)
+    await send(newVisitor(shop), '/stock', { product: 'tin-kettle', count: '77' }).expect(303)
+
+    expect(await textOf(visitor, '/')).not.toContain('77')
+  })
+
+  it('answers 400 and the page again to what is no number or no product', async () => {
+    const { visitor } = visit()
+    await signIn(visitor, 'manager')
+
+    for (const fields of [
+      { product: 'tin-kettle', count: '<script>' },
+      { product: '<script>', count: '1' },
+      { product: 'tin-kettle', count: '-1' },
+    ]) {
+      const { text } = await send(visitor, '/stock', fields).expect(400)
+
+      expect(text).toContain('<h1>Stock</h1>')
+      expect(text).not.toContain('<script')
+    }
+  })
+})
+
+describe('the page of the session', () => {
+  it('shows all there is to know', async () => {
+    const { visitor } = visit()
+    await signIn(visitor, 'manager')
+
+    const text = (await textOf(visitor, '/session')).replaceAll(/\s+/g, ' ')
+
+    for (const [name, value] of [
+      ['type', 'web'],
+      ['userName', 'manager'],
+      ['isGuest()', 'false'],
+      ['isNew', 'false'],
+      ['idleTimeout', '60 minutes'],
+      ['kept', 'in the memory of this process'],
+      ['hostType', 'browser'],
+      ['IPAddress', '127.0.0.1'],
+      ['state', 'active'],
+    ]) {
+      expect(text).toContain(`<dt>${name}</dt> <dd>${value}</dd>`)
+    }
+    expect(text).toMatch(/<dt>expirationDate<\/dt> <dd><time datetime="\d{4}-[^"]+Z">/)
+    const names = 'id privileges machineName systemUserName creationDateTime ID persistentID'
+    for (const name of names.split(' ')) expect(text).toContain(`<dt>${name}</dt>`)
+  })
+
+  it('changes the idle timeout, and says that lower values are raised', async () => {
+    const { visitor } = visit()
+
+    await send(visitor, '/session', { minutes: '90.5' }).expect(303).expect('Location', '/session')
+    expect(await textOf(visitor, '/session')).toContain('Your idle timeout is 90.5 minutes.')
+
+    await send(visitor, '/session', { minutes: '5' }).expect(303)
+    const text = await textOf(visitor, '/session')
+    expect(text).toContain('5 was below the floor')
+    expect(text).toContain('value="60"')
+  })
+
+  it.each(['0', '-5', '525601', 'Infinity', 'NaN', '', ' ', '<script>'])(
+    'answers 400 and the page again to %j minutes',
+    async (minutes) => {
+      const { visitor } = visit()
+
+      const { text } = await send(visitor, '/session', { minutes }).expect(400)
+
+      expect(text).toContain('is not an idle timeout')
+      expect(text).not.toContain('<script')
+    },
+  )
+})
+
+describe('the admin page', () => {
+  it('shows users, visits, sessions and the process', async () => {
+    const { visitor } = visit()
+    await textOf(visitor, '/cart?anything')
+    await signIn(visitor, 'admin')
+    const text = (await textOf(visitor, '/admin')).replaceAll(/\s+/g, ' ')
+
+    expect(text).toContain('<th scope="row">admin</th> <td>Admin</td><td>1</td>')
+    expect(text).toContain('<th scope="row">GET /cart</th> <td>1</td>')
+    expect(text).toContain('<th scope="row">signed in</th> <td>1</td>')
+    expect(text).toContain(process.version)
+  })
+})
+
+describe('escaping', () => {
+  it('escapes what people typed, in text and in attributes', async () => {
+    const { visitor } = visit()
+    const name = `"><script>alert('1')</script>&`
+
+    const { text } = await send(visitor, '/sign-in', { name, password: 'x', next: `/"><script>` })
+
+    expect(text).not.toContain('<script')
+    expect(text).toContain('value="&quot;&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;"')
+  })
+
+  it('escapes strings, keeps HTML, joins lists and leaves out nothing else', () => {
+    const page = html`<p>${['<', html`<b>${'&'}</b>`, 0, false, undefined, ['"', "'"]]}</p>`
+
+    expect(String(page)).toBe('<p>&lt;<b>&amp;</b>0&quot;&#39;</p>')
+  })
+})
+
+describe('other sites', () => {
+  it.each([
+    [{ 'Sec-Fetch-Site': 'cross-site' }, 403],
+    [{ 'Sec-Fetch-Site': 'same-site' }, 403],
+    [{ 'Sec-Fetch-Site': 'cross-site', Origin: 'http://shop.test' }, 403],
+    [{ Origin: 'https://example.com' }, 403],
+    [{ Origin: 'http://shop.test.example.com' }, 403],
+    [{ Origin: 'http://shop.test:81' }, 403],
+    [{ Origin: 'null' }, 403],
+    [{ 'Sec-Fetch-Site': 'same-origin' }, 303],
+    [{ Origin: 'http://shop.test' }, 303],
+    [{}, 303],
+  ])('answers a form that came with %j by %i', async (headers, status) => {
+    const { visitor } = visit()
+
+    const response = await addToCart(visitor, 'tin-kettle').set({ Host: 'shop.test', ...headers })
+
+    expect(response.status).toBe(status)
+    expect(cookiesOf(response)).toHaveLength(status === 303 ? 1 : 0)
+    if (status === 403) expect(response.text).toContain('sent by another site')
+  })
+
+  it('may link to every page', async () => {
+    const { visitor } = visit()
+
+    await visitor.get('/').set('Sec-Fetch-Site', 'cross-site').expect(200)
+  })
+
+  it('get no cookies with their forms', async () => {
+    const { visitor } = visit()
+
+    const [cookie] = cookiesOf(await addToCart(visitor, 'tin-kettle'))
+
+    expect(cookie).toMatch(/; HttpOnly/)
+    expect(cookie).toMatch(/; SameSite=Lax/)
+  })
+})
+
+describe('forms', () => {
+  it('takes 64 KB and answers 413 to more', async () => {
+    const { visitor } = visit()
+    const size = 64 * 1024 - 'name='.length
+
+    await visitor
+      .post('/sign-in')
+      .type('form')
+      .send(`name=${'x'.repeat(size)}`)
+      .expect(401)
+    const { text } = await visitor
+      .post('/sign-in')
+      .type('form')
+      .send(`name=${'x'.repeat(size + 1)}`)
+      .expect(413)
+
+    expect(text).toContain('<h1>Too much at once</h1>')
+    expect(text).toContain('64 KB')
+  })
+
+  it('answers 413 to a large form that does not say its length', async () => {
+    const { shop } = visit()
+    const server = shop.listen(0, '127.0.0.1')
+    onTestFinished(() => void server.close())
+    await once(server, 'listening')
+    const address = server.address()
+    const port = typeof address === 'object' ? address?.port : 0
+    const body = new ReadableStream({
+      start(controller) {
+        for (let count = 0; count < 200; count += 1) controller.enqueue(new Uint8Array(1024))
+        controller.close()
+      },
+    })
+
+    const response = await fetch(`http://127.0.0.1:${port}/cart`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
+      body,
+      duplex: 'half',
+    })
+
+    expect(response.status).toBe(413)
+    expect(await response.text()).toContain('64 KB')
+  })
+
+  it.each([
+    ['application/json', '{"do":"empty"}'],
+    ['text/plain', 'do=empty'],
+  ])('answers 415 to %s', async (type, body) => {
+    const { visitor } = visit()
+
+    const { text } = await visitor.post('/cart').set('Content-Type', type).send(body).expect(415)
+
+    expect(text).toContain('<h1>Not a form</h1>')
+  })
+})
+
+describe('errors', () => {
+  it('shows 404 as a page that knows who is signed in', async () => {
+    const { visitor, errors } = visit()
+    await signIn(visitor, 'clerk')
+
+    const text = await textOf(visitor, '/<script>', 404)
+
+    expect(text).toContain('<h1>No such page</h1>')
+    expect(text).toContain('<strong>clerk</strong>')
+    expect(text).not.toContain('<script')
+    expect(errors).toEqual([])
+  })
+
+  it.each([
+    '/%',
+    '/%E0%A4%A',
+    '/..%2f..%2fpackage.json',
+    '/shop.css/',
+    '/server.ts',
+    '//example.com',
+  ])('answers a page to %s', async (path) => {
+    const { visitor } = visit()
+
+    const { status, text } = await visitor.get(path)
+
+    expect([400, 404]).toContain(status)
+    expect(text).toContain('<!doctype html>')
+  })
+
+  it('shows 405 as a page, with the methods that do', async () => {
+    const { visitor } = visit()
+
+    const { text } = await visitor.get('/sign-out').expect(405).expect('Allow', 'POST')
+
+    expect(text).toContain('<h1>Not that way</h1>')
+  })
+
+  it('shows a fault as a page without a trace of it, reports it, and keeps nothing', async () => {
+    const { visitor, errors } = visit()
+    await signIn(visitor, 'admin')
+    await textOf(visitor, '/')
+
+    const text = await textOf(visitor, '/admin/fault', 500)
+
+    expect(text).toContain('<h1>Something broke</h1>')
+    expect(text).not.toMatch(/TypeError|asked for|\.ts|\.js|node_modules|\n\s+at /)
+    expect(errors).toEqual([expect.any(TypeError)])
+    expect(await textOf(visitor, '/session')).not.toContain('never shown')
+  })
+
+  it.each([
+    [409, /Gone\./, true],
+    [500, /Something broke/, false],
+  ])('answers %i by a page, whose cookie follows what was kept', async (status, text, isKept) => {
+    const shop = createApp()
+    shop.use((ctx) => {
+      ctx.session.storage.notice = 'kept'
+      ctx.throw(status, 'gone')
+    })
+    const { visitor } = visit(shop)
+
+    const response = await visitor.get('/late').expect(status).expect(text)
+
+    expect(cookiesOf(response)).toHaveLength(isKept ? 1 : 0)
+    expect((await textOf(visitor, '/')).includes('kept</p>')).toBe(isKept)
+  })
+
+  it.each([
+    { status: 499 },
+    { status: 200 },
+    { status: '404' },
+    new Error('inside'),
+    null,
+    'inside',
+  ])('shows the thrown %j as a fault', async (thrown) => {
+    const shop = createApp()
+    shop.use(() => {
+      throw thrown
+    })
+    const { visitor, errors } = visit(shop)
+
+    const text = await textOf(visitor, '/late', 500)
+
+    expect(text).toContain('<h1>Something broke</h1>')
+    expect(text).not.toContain('inside')
+    expect(errors).toHaveLength(1)
+  })
+
+  it('shows 401 as a page when the session has ended', async () => {
+    const shop = createApp()
+    shop.use(async ({ session }) => {
+      await session.destroy()
+      session.storage.notice = 'too late'
+    })
+    const { visitor } = visit(shop)
+    await addToCart(visitor, 'tin-kettle')
+
+    const response = await visitor.get('/late').expect(401)
+
+    expect(response.text).toContain('<h1>Please sign in again</h1>')
+    expect(response.headers['www-authenticate']).toBeDefined()
+  })
+
+  it('shows 503 as a page while Redis is away, and what needs no session as ever', async () => {
+    const redis = connectRedis('redis://127.0.0.1:1')
+    const { shop, visitor, errors } = visit(createApp({ redis }))
+    const cookie = cookiesOf(await addToCart(visit().visitor, 'tin-kettle'))[0]!.split(';')[0]!
+
+    const change = await addToCart(visitor, 'tin-kettle').expect(503)
+    const read = await request(shop.callback()).get('/').set('Cookie', cookie).expect(503)
+
+    for (const { text, headers } of [change, read]) {
+      expect(text).toContain('<h1>Back in a moment</h1>')
+      expect(text).toContain('in Redis at 127.0.0.1:1')
+      expect(headers['retry-after']).toBeDefined()
+      expect(headers['location']).toBeUndefined()
+      expect(headers['set-cookie']).toBeUndefined()
+    }
+    expect(errors).toHaveLength(2)
+    await visitor.get('/').expect(200)
+    await request(shop.callback()).get('/shop.css').set('Cookie', cookie).expect(200)
+  })
+})
+
+describe('on Redis', () => {
+  it('keeps sessions for every process, and says where', async () => {
+    const prefix = uniquePrefix()
+    const redis = connectRedis()
+    const { visitor } = visit(createApp({ redis, prefix }))
+
+    await addToCart(visitor, 'tin-kettle', '2').expect(303)
+    const cookie = cookiesOf(await signIn(visitor, 'clerk', '/cart').expect(303))[0]!
+    const text = await textOf(visitor, '/cart')
+    expect(text).toContain('€63.80')
+    expect(text).toContain(`in Redis at 127.0.0.1:${redis.options.port}, database 0`)
+
+    const other = createApp({ redis: connectRedis(), prefix }).callback()
+    const there = request(other).get('/cart').set('Cookie', cookie.split(';')[0]!)
+    expect((await there).text).toContain('€63.80')
+    expect(await redis.keys(`${prefix}*`)).toHaveLength(1)
+
+    await visitor.post('/sign-out').expect(303)
+    expect(await redis.keys(`${prefix}*`)).toEqual([])
+    expect(await textOf(visitor, '/cart')).toContain('There is nothing in it yet.')
+  })
+
+  it('does not say how it signs in to Redis', () => {
+    const redis = new Redis('redis://ann:secret@redis.example:6380/2', { lazyConnect: true })
+
+    expect(placeOf(redis)).toBe('in Redis at redis.example:6380, database 2')
+  })
+})
+
+describe('npm start', () => {
+  it('serves, says that its port is taken, and ends when told to', async () => {
+    const first = start({ PORT: '0' })
+    const url = (await firstLine(first)).trim()
+    expect(url).toMatch(/^http:\/\/localhost:\d+$/)
+    const port = new URL(url).port
+
+    const page = await fetch(`http://127.0.0.1:${port}/`)
+    expect(page.status).toBe(200)
+    expect(await page.text()).toContain('<h1>Goods for wet days</h1>')
+
+    const second = start({ PORT: port })
+    expect(await outcome(second)).toEqual({
+      code: 1,
+      output: `Port ${port} is taken. Choose another one: PORT=${Number(port) + 1} npm start\n`,
+    })
+
+    const end = outcome(first)
+    process.kill(first.pid!, 'SIGTERM')
+    expect(await end).toEqual({ code: 0, output: '' })
+  }, 30_000)
+
+  it('says in one line what is wrong with PORT', async () => {
+    expect(await outcome(start({ PORT: 'x\n' }))).toEqual({
+      code: 1,
+      output: 'PORT is to be a number from 0 to 65535, not "x\\n".\n',
+    })
+  }, 30_000)
+
+  it.each(['65536', '-1', '3.5', 'x', ' ', '1e3', '0x10', '99999999999'])(
+    'refuses the PORT %j',
+    (port) => {
+      expect(() => readSettings({ PORT: port })).toThrow(/^PORT is to be/)
+    },
+  )
+
+  it.each(['127.0.0.1', 'http://127.0.0.1', ':secret@', 'redis'])(
+    'refuses the REDIS_URL %j without saying it',
+    (url) => {
+      const message = 'REDIS_URL is to look like redis://127.0.0.1:6379.'
+      expect(() => readSettings({ REDIS_URL: url })).toThrow(message)
+    },
+  )
+
+  it('takes no settings at all', () => {
+    const settings = { port: 3000, host: '127.0.0.1', redisUrl: undefined }
+    expect(readSettings({})).toEqual(settings)
+    expect(readSettings({ PORT: '', HOST: '', REDIS_URL: '' })).toEqual(settings)
+  })
+})
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+function start(env: Record<string, string>): ChildProcess {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'examples/demo/server.ts'], {
+    cwd: root,
+    env: {
+      PATH: process.env['PATH'],
+      HOME: process.env['HOME'],
+      TSX_TSCONFIG_PATH: 'test/tsconfig.json',
+      ...env,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  return child
+}
+
+async function firstLine(child: ChildProcess): Promise<string> {
+  const [line] = await Promise.race([once(child.stdout!, 'data'), once(child.stderr!, 'data')])
+  return String(line)
+}
+
+async function outcome(child: ChildProcess): Promise<{ code: number | null; output: string }> {
+  let output = ''
+  for (const stream of [child.stdout!, child.stderr!]) {
+    stream.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  }
+  await once(child, 'close')
+  return { code: child.exitCode, output }
+}
