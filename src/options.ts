@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 
 import { resolveCookie } from './carrier/cookie.ts'
 import type { CookieOptions, CookieSettings } from './carrier/cookie.ts'
-import { maxIdleTimeout, minuteMs } from './core/expiry.ts'
+import { maxIdleTimeout, minuteMs, minutesToMs } from './core/expiry.ts'
 import type { SessionType } from './core/record.ts'
 import { parseRoles, parseRolesText, Roles } from './core/roles.ts'
 import type { RolesFile } from './core/roles.ts'
@@ -244,9 +244,9 @@ function resolveTimes({
     throw new SessionOptionError('"idleTimeout" option must not exceed "absoluteTimeout"')
   }
   return {
-    idleTimeoutMs: Math.ceil(idleTimeout * minuteMs),
-    minIdleTimeoutMs: Math.ceil(minIdleTimeout * minuteMs),
-    absoluteTimeoutMs: Math.ceil(absoluteTimeout * minuteMs),
+    idleTimeoutMs: minutesToMs(idleTimeout),
+    minIdleTimeoutMs: minutesToMs(minIdleTimeout),
+    absoluteTimeoutMs: minutesToMs(absoluteTimeout),
     refreshMs: Math.ceil(refreshSeconds * 1000),
   }
 }
@@ -258,7 +258,7 @@ function resolveStore({ redis, store, prefix }: SessionsOptions): SessionStore {
   if (prefix !== undefined) {
     if (redis === undefined) throw new SessionOptionError('"prefix" option needs "redis"')
     if (typeof prefix !== 'string' || prefix === '' || /[{}]/.test(prefix)) {
-      throw new SessionOptionError('"prefix" option must be text without braces')
+      throw new SessionOptionError('"prefix" option must be text without braces, not empty')
     }
   }
   if (redis !== undefined) {

@@ -79,9 +79,15 @@ export class RequestSession<S> {
     return this.#started().session
   }
 
-  /** Ends the session when the request is committed; from now on there is a new guest session. */
+  /**
+   * Ends the session when the request is committed; from now on there is a new guest session.
+   *
+   * @throws {SessionStoreError} When the session could not be loaded.
+   */
   end(): void {
     if (this.#failure) throw this.#failure
+    // There may be a session, which nobody could end: a sign-out must not look like one.
+    if (this.#refusal instanceof SessionStoreError) throw this.#refusal
     if (this.#current === undefined) this.#start(this.#firstState())
     this.#start(this.#guest(this.#started().unit.abandon()))
   }

@@ -94,6 +94,8 @@ export class UnitOfWork implements SessionHost {
   }
 
   destroy(): Promise<void> {
+    const refusal = this.#refusal
+    if (refusal instanceof SessionStoreError) return this.#inTurn(() => Promise.reject(refusal))
     // At once, so that nothing after this call still sees the session.
     const ids = this.abandon()
     return this.#inTurn(async () => {
@@ -112,6 +114,7 @@ export class UnitOfWork implements SessionHost {
   switchUser(): void {
     const { origin, storedIds: replaces } = this.#state
     this.#state = new SessionState(this.#services.rules, origin, { replaces })
+    this.#isGone = false
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {

@@ -1,10 +1,8 @@
 import request from 'supertest'
 import { afterAll, describe, expect, inject, it } from 'vitest'
 
-import { app as customStore, TimedStore } from '../examples/custom-store.ts'
+import { app as customStore } from '../examples/custom-store.ts'
 import { app as roles } from '../examples/roles.ts'
-import { MemoryStore } from '../src/store/memory-store.ts'
-import { describeSessionStore } from './store/session-store-contract.ts'
 
 describe('examples/basic.ts', async () => {
   process.env['REDIS_URL'] = inject('redisUrl')

@@ -24,7 +24,7 @@ const mayImport: Record<string, readonly string[]> = {
   'sessions.ts': ['services.ts', 'options.ts', 'events.ts', 'core'],
   middleware: [
     ...['sessions.ts', 'request-session.ts', 'services.ts', 'options.ts', 'carrier', 'core'],
-    ...['errors.ts', 'option-checks.ts', 'koa', 'node:net'],
+    ...['errors.ts', 'option-checks.ts', 'koa', 'node:http', 'node:net', 'node:util'],
   ],
 }
 

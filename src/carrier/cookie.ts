@@ -104,8 +104,16 @@ export function resolveCookie(options: CookieOptions = {}): CookieSettings {
   if (partitioned && secure !== true) {
     throw new SessionOptionError('"cookie.partitioned" option needs "cookie.secure": true')
   }
-  checkText('cookie.path', path, /^\/[^;\p{Cc}]*$/u, 'must start with "/" and have no ";"')
-  const domainForm = /^\.?[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/i
+  // RFC 6265 section 4.1.1, as `stringifySetCookie` takes them: what it refuses must not wait for the
+  // first cookie.
+  checkText(
+    'cookie.path',
+    path,
+    /^\/[ -:=-~]*$/,
+    'must start with "/" and be ASCII without ";" and "<"',
+  )
+  const label = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
+  const domainForm = new RegExp(`^\\.?${label}(?:\\.${label})*$`, 'i')
   if (domain !== undefined) checkText('cookie.domain', domain, domainForm, 'must be a host name')
   const attributes = {
     path,

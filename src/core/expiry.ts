@@ -4,6 +4,16 @@ export const minuteMs = 60_000
 /** The longest idle timeout: a year of 365 days, in minutes. */
 export const maxIdleTimeout = 525_600
 
+/**
+ * Minutes in milliseconds. Whole ones, so that an idle timeout that is read as minutes and assigned
+ * again stays the same.
+ *
+ * @param minutes Any number.
+ */
+export function minutesToMs(minutes: number): number {
+  return Math.round(minutes * minuteMs)
+}
+
 /** How sessions of one deployment expire. All durations in milliseconds. */
 export interface ExpiryPolicy {
   /**

@@ -1,4 +1,4 @@
-import { expiresAt, maxIdleTimeout, minuteMs } from './expiry.ts'
+import { expiresAt, maxIdleTimeout, minuteMs, minutesToMs } from './expiry.ts'
 import type { ExpiryPolicy } from './expiry.ts'
 import { Grants, nothingGranted } from './grants.ts'
 import type { GrantChanges, OnUndeclared } from './grants.ts'
@@ -148,7 +148,7 @@ export class SessionState {
     if (typeof minutes !== 'number' || !Number.isFinite(minutes) || minutes > maxIdleTimeout) {
       throw new TypeError(`idleTimeout must be a number of minutes, at most ${maxIdleTimeout}`)
     }
-    this.#idleTimeoutMs = Math.max(Math.ceil(minutes * minuteMs), this.rules.minIdleTimeoutMs)
+    this.#idleTimeoutMs = Math.max(minutesToMs(minutes), this.rules.minIdleTimeoutMs)
   }
 
   /** Whether sessions of this type can have privileges. */

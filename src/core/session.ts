@@ -314,9 +314,11 @@ seal(Session.prototype)
 function seal(prototype: object): void {
   const members = Object.getOwnPropertyDescriptors(prototype)
   for (const [name, member] of Object.entries(members)) {
-    if (!member.get || member.set) continue
+    if (member.set) continue
+    // Methods get a getter: sloppy code would not notice that an assignment to one is refused.
+    const accessor = member.get ? member : { get: (): unknown => member.value }
     Object.defineProperty(prototype, name, {
-      ...member,
+      ...accessor,
       set() {
         throw new TypeError(`session.${name} is read-only`)
       },

@@ -1,6 +1,6 @@
 import { types } from 'node:util'
 
-import { StorageKeyError, StorageSizeError, StorageValueError } from '../errors.ts'
+import { SessionError, StorageKeyError, StorageSizeError, StorageValueError } from '../errors.ts'
 
 /** How large the storage of one session may become. */
 export interface StorageLimits {
@@ -55,9 +55,8 @@ export function checkStorageName(name: string): void {
 export function encodeStorageValue(name: string, value: unknown, maxBytes: number): string {
   // Scalars are what most values are.
   if (typeof value === 'boolean' || value === null) return String(value)
-  const copy = new JsonCopy(name, maxBytes).of(value)
-  const json = JSON.stringify(copy)
-  if (Buffer.byteLength(json) > maxBytes) throw tooLarge([name], maxBytes)
+  const json = JSON.stringify(new JsonCopy(name, maxBytes).of(value))
+  if (Buffer.byteLength(json) > maxBytes) throw tooLarge(name, maxBytes)
   return json
 }
 
@@ -66,22 +65,35 @@ export function encodeStorageValue(name: string, value: unknown, maxBytes: numbe
  * what gets written, whatever getters or proxies the original has.
  */
 class JsonCopy {
+  readonly #name: string
+  readonly #maxBytes: number
   readonly #trail: (string | number)[]
   readonly #ancestors: object[] = []
-  readonly #maxNodes: number
-  #nodes = 0
+  /** At least so many bytes of JSON does the copy make. */
+  #bytes = 0
 
   constructor(name: string, maxBytes: number) {
+    this.#name = name
+    this.#maxBytes = maxBytes
     this.#trail = [name]
-    // Every node is at least one byte of JSON. Counting them ends the walk of a graph that shares
-    // its children, whose JSON would double at every level.
-    this.#maxNodes = maxBytes
   }
 
   of(value: unknown): unknown {
-    if (++this.#nodes > this.#maxNodes) throw tooLarge(this.#trail, this.#maxNodes)
+    try {
+      return this.#of(value)
+    } catch (error) {
+      if (error instanceof SessionError) throw error
+      // What it threw may quote the value, so it is not passed on.
+      throw this.#refused('cannot be read: a getter or a proxy throws')
+    }
+  }
+
+  #of(value: unknown): unknown {
+    this.#count(1)
     switch (typeof value) {
       case 'string':
+        this.#count(value.length)
+        return value
       case 'boolean':
         return value
       case 'number':
@@ -100,53 +112,66 @@ class JsonCopy {
   }
 
   #ofObject(value: object): unknown {
+    // By its own methods a Date could say anything.
     if (types.isDate(value)) {
-      if (Number.isNaN(value.getTime())) throw this.#refused('is an invalid Date')
-      return value.toISOString()
+      const time = Date.prototype.getTime.call(value)
+      if (Number.isNaN(time)) throw this.#refused('is an invalid Date')
+      return new Date(time).toISOString()
     }
     if (this.#ancestors.includes(value)) throw this.#refused('refers back to itself')
     if (this.#ancestors.length === maxDepth) {
       throw this.#refused(`is nested more than ${maxDepth} levels deep`)
     }
+    const isArray = Array.isArray(value)
+    if (isArray ? !isPlainArray(value) : !isPlainObject(value)) {
+      throw this.#refused('is neither a plain object nor an array, which is all that JSON can hold')
+    }
+    if (Object.getOwnPropertySymbols(value).length > 0) {
+      throw this.#refused('has a symbol as a name, which JSON cannot hold')
+    }
     this.#ancestors.push(value)
-    const copy = Array.isArray(value) ? this.#ofArray(value) : this.#ofPlainObject(value)
+    const copy = isArray ? this.#ofArray(value) : this.#ofPlainObject(value)
     this.#ancestors.pop()
     return copy
   }
 
   #ofArray(value: readonly unknown[]): unknown[] {
-    if (value.length > this.#maxNodes) throw tooLarge(this.#trail, this.#maxNodes)
+    const { length } = value
+    if (length > this.#maxBytes) throw tooLarge(this.#name, this.#maxBytes)
     const copy: unknown[] = []
-    for (let index = 0; index < value.length; index++) {
+    for (let index = 0; index < length; index++) {
       this.#trail.push(index)
-      copy.push(this.of(value[index]))
+      copy.push(this.#of(value[index]))
       this.#trail.pop()
     }
     // Such as the `index` and `groups` of a match: JSON would lose them silently.
-    if (Object.keys(value).length > copy.length) {
+    if (Object.keys(value).length > length) {
       throw this.#refused('is an array with named properties, which JSON cannot hold')
     }
     return copy
   }
 
   #ofPlainObject(value: object): Record<string, unknown> {
-    if (!isPlainObject(value)) {
-      throw this.#refused('is neither a plain object nor an array, which is all that JSON can hold')
-    }
-    if (Object.getOwnPropertySymbols(value).length > 0) {
-      throw this.#refused('has a symbol as a name, which JSON cannot hold')
-    }
     const copy: Record<string, unknown> = {}
-    for (const [name, child] of Object.entries(value)) {
+    for (const name of Object.keys(value)) {
       if (forbiddenNames.has(name)) {
         throw new StorageKeyError(pathOf(this.#trail), `takes no name "${name}"`)
       }
-      if (child === undefined) continue
       this.#trail.push(name)
-      copy[name] = this.of(child)
+      const child: unknown = Reflect.get(value, name)
+      if (child !== undefined) {
+        this.#count(name.length)
+        copy[name] = this.#of(child)
+      }
       this.#trail.pop()
     }
     return copy
+  }
+
+  /** Ends the copy of what shares its children, whose JSON would double at every level. */
+  #count(bytes: number): void {
+    this.#bytes += bytes
+    if (this.#bytes > this.#maxBytes) throw tooLarge(this.#name, this.#maxBytes)
   }
 
   #refused(problem: string): StorageValueError {
@@ -156,17 +181,32 @@ class JsonCopy {
 
 function isPlainObject(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype === null || prototype === Object.prototype) return true
-  // The Object.prototype of another realm, such as a test runner's: a root that is no class's.
+  return prototype === null || isRoot(prototype)
+}
+
+function isPlainArray(value: readonly unknown[]): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return (
+    prototype === Array.prototype ||
+    (typeof prototype === 'object' &&
+      prototype !== null &&
+      isRoot(Object.getPrototypeOf(prototype)))
+  )
+}
+
+/** Whether it is Object.prototype, also that of another realm, such as a test runner's. */
+function isRoot(prototype: unknown): boolean {
+  if (prototype === Object.prototype) return true
   return (
     typeof prototype === 'object' &&
+    prototype !== null &&
     Object.getPrototypeOf(prototype) === null &&
     Object.hasOwn(prototype, 'isPrototypeOf')
   )
 }
 
-function tooLarge(trail: readonly (string | number)[], maxBytes: number): StorageSizeError {
-  return new StorageSizeError(`${pathOf(trail)} is larger than ${maxBytes} bytes`)
+function tooLarge(name: string, maxBytes: number): StorageSizeError {
+  return new StorageSizeError(`${pathOf([name])} is larger than ${maxBytes} bytes`)
 }
 
 /** Names come from the app's data, so they are shown escaped and cut. */

@@ -1,4 +1,4 @@
-import { inspect } from 'node:util'
+import { inspect, isDeepStrictEqual } from 'node:util'
 
 import { checkStorageName, encodeStorageValue } from './storage-value.ts'
 
@@ -12,9 +12,12 @@ export interface StorageChanges {
 export interface StorageOptions {
   /** The largest JSON text of one value, in bytes of UTF-8. */
   readonly maxBytes: number
-  /** Told when a stored text is not JSON; the name then reads as absent. */
+  /** Told when a stored text is not JSON that storage takes; the name then reads as absent. */
   readonly onCorrupt: () => void
 }
+
+// Where a forbidden name could be in JSON; an escape may hide one.
+const mayHaveForbiddenName = /__proto__|constructor|prototype|\\u/
 
 /**
  * The storage of one session as one request sees it, and what that request changed in it.
@@ -42,7 +45,7 @@ export class Storage {
     if (handedOut !== undefined) return handedOut
     const json = this.#textOf(name)
     if (json === undefined) return undefined
-    const value = this.#parse(json)
+    const value = this.#parse(name, json)
     if (typeof value === 'object' && value !== null) this.#handedOut.set(name, value)
     return value
   }
@@ -86,7 +89,7 @@ export class Storage {
       else set.set(name, json)
     }
     for (const [name, value] of this.#handedOut) {
-      const json = encodeStorageValue(name, value, this.#options.maxBytes)
+      const json = this.#textOfHandedOut(name, value)
       if (json === this.#stored.get(name)) set.delete(name)
       else set.set(name, json)
     }
@@ -117,14 +120,36 @@ export class Storage {
     return this.#assigned.has(name) ? this.#assigned.get(name) : this.#stored.get(name)
   }
 
-  #parse(json: string): unknown {
+  /** What could not be stored now may still be read, and what is over a limit may shrink. */
+  #textOfHandedOut(name: string, value: unknown): string {
+    const stored = this.#stored.get(name) ?? ''
     try {
-      return JSON.parse(json) as unknown
+      const maxBytes = Math.max(this.#options.maxBytes, Buffer.byteLength(stored))
+      return encodeStorageValue(name, value, maxBytes)
+    } catch (error) {
+      if (isUnchanged(value, stored)) return stored
+      throw error
+    }
+  }
+
+  #parse(name: string, json: string): unknown {
+    try {
+      const value: unknown = JSON.parse(json)
+      if (mayHaveForbiddenName.test(json)) encodeStorageValue(name, value, Infinity)
+      return value
     } catch {
       // Written by something else. The parser's own message would quote the stored text.
       this.#options.onCorrupt()
       return undefined
     }
+  }
+}
+
+function isUnchanged(value: unknown, json: string): boolean {
+  try {
+    return isDeepStrictEqual(value, JSON.parse(json))
+  } catch {
+    return false
   }
 }
 
@@ -159,8 +184,10 @@ export function createStorageView(owner: StorageOwner): Record<string, unknown> 
       return true
     },
     defineProperty(_target, name, descriptor) {
-      if (typeof name === 'symbol' || !('value' in descriptor)) {
-        throw new TypeError('storage takes no symbols and no accessors')
+      const { writable = true, enumerable = true, configurable = true } = descriptor
+      const isPlain = 'value' in descriptor && writable && enumerable && configurable
+      if (typeof name === 'symbol' || !isPlain) {
+        throw new TypeError('storage takes plain properties only, with text for names')
       }
       owner.changeableStorage().set(name, descriptor.value)
       return true

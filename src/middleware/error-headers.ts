@@ -27,9 +27,16 @@ export function withHeaders(
   }
   // A cookie never goes onto the error itself: apps throw one error object for many requests, and
   // the next client would get this one's session.
-  return Object.create(error, {
+  const copy: object = Object.create(error, {
     ...Object.getOwnPropertyDescriptors(error),
     headers: { value: complete, enumerable: true, configurable: true, writable: true },
+  })
+  // Accessors of its class work on the error itself: private members, and a DOMException, know no
+  // copy of it.
+  return new Proxy(copy, {
+    get: (target, name) => Reflect.get(target, name, error),
+    set: (target, name, value) =>
+      Reflect.set(target, name, value, Object.hasOwn(target, name) ? target : error),
   })
 }
 

@@ -1,4 +1,6 @@
+import { STATUS_CODES } from 'node:http'
 import { isIP } from 'node:net'
+import { types } from 'node:util'
 
 import type { Context, DefaultState, Middleware } from 'koa'
 
@@ -90,10 +92,10 @@ async function afterError(request: RequestSession<never>, error: unknown): Promi
   }
 }
 
-/** Whether somebody gave the error a status below 500, as `ctx.throw(404)` does. */
+/** Whether Koa answers the error by a status below 500 that it was given, as by `ctx.throw(404)`. */
 function isOrdinary(error: unknown): boolean {
-  if (typeof error !== 'object' || error === null) return false
-  const { status, statusCode } = error as { status?: unknown; statusCode?: unknown }
-  const given = status ?? statusCode
-  return typeof given === 'number' && given >= 400 && given < 500
+  // Koa answers by 500 what is no error, and a status that HTTP does not know.
+  if (!(error instanceof Error || types.isNativeError(error))) return false
+  const given: unknown = Reflect.get(error, 'status') ?? Reflect.get(error, 'statusCode')
+  return typeof given === 'number' && given >= 400 && given < 500 && given in STATUS_CODES
 }

@@ -4,10 +4,11 @@ import { isRefreshDue, timeToLiveMs } from '../core/expiry.ts'
 import { nothingGranted } from '../core/grants.ts'
 import type { GrantChanges } from '../core/grants.ts'
 import { storedSize } from '../core/record.ts'
-import type { SessionRecord } from '../core/record.ts'
+import type { RecordDraft, SessionRecord } from '../core/record.ts'
 import type { SessionCredential } from '../core/secret.ts'
 import type { StorageLimits } from '../core/storage-value.ts'
 import type { StorageChanges } from '../core/storage.ts'
+import { checkInteger } from '../option-checks.ts'
 import { renewedMemoryMs } from './session-store.ts'
 import type {
   CommitOutcome,
@@ -23,7 +24,7 @@ import type {
 export interface MemoryStoreOptions {
   /**
    * The most sessions that are kept; one more ends the one that was used longest ago. A positive
-   * integer.
+   * integer, at most 2^24, as many as a `Map` holds.
    *
    * @default 100_000
    */
@@ -48,8 +49,9 @@ interface Entry {
 export class MemoryStore implements SessionStore {
   readonly #entries: LRUCache<string, Entry>
 
-  /** @throws {TypeError} When `maxSessions` is not a positive integer. */
+  /** @throws {SessionOptionError} When `maxSessions` is not an integer from 1 to 2^24. */
   constructor({ maxSessions = 100_000 }: MemoryStoreOptions = {}) {
+    checkInteger('maxSessions', maxSessions, { min: 1, max: 2 ** 24, unit: 'sessions' })
     this.#entries = new LRUCache({
       max: maxSessions,
       // Asked at each access, so that nothing is kept past its time; `Date` so that tests can move it.
@@ -64,9 +66,8 @@ export class MemoryStore implements SessionStore {
     if (isOver(draft.storage, new Map(), policy.limits)) return { status: 'tooLarge' }
     const now = Date.now()
     const record: SessionRecord = {
-      ...draft,
+      ...copyOf(draft),
       id: credential.id,
-      storage: new Map(draft.storage),
       createdAt: now,
       signedInAt: signsIn ? now : 0,
       endsAt: now + policy.expiry.absoluteTimeoutMs,
@@ -86,7 +87,7 @@ export class MemoryStore implements SessionStore {
     if (!entry) return undefined
     if (entry.secrets.get(credential.secretHash) !== 0) return { status: 'renewed' }
     const refreshed = isActivity && this.#refresh(entry, now, policy)
-    return { status: 'live', record: entry.record, now, refreshed }
+    return { status: 'live', record: copyOf(entry.record), now, refreshed }
   }
 
   async commit(
@@ -127,7 +128,10 @@ export class MemoryStore implements SessionStore {
   }
 
   async destroy(id: string): Promise<boolean> {
-    return this.#entries.delete(id)
+    // The cache would count one that has expired, too.
+    const isThere = this.#entries.has(id)
+    this.#entries.delete(id)
+    return isThere
   }
 
   async close(): Promise<void> {
@@ -154,6 +158,16 @@ export class MemoryStore implements SessionStore {
 
   #put(id: string, entry: Entry): void {
     this.#entries.set(id, entry, { ttl: Math.max(1, entry.expiresAt - Date.now()) })
+  }
+}
+
+/** So that nobody outside has a list or a map that is in the cache. */
+function copyOf<T extends RecordDraft>(record: T): T {
+  return {
+    ...record,
+    privileges: [...record.privileges],
+    roles: [...record.roles],
+    storage: new Map(record.storage),
   }
 }
 

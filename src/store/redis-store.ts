@@ -7,7 +7,7 @@ import {
   storageField,
 } from '../core/record.ts'
 import type { SessionCredential } from '../core/secret.ts'
-import { SessionStoreError } from '../errors.ts'
+import { SessionOptionError, SessionStoreError } from '../errors.ts'
 import type { RedisClient } from './redis/client.ts'
 import { sessionKey } from './redis/keys.ts'
 import { runScript } from './redis/script.ts'
@@ -49,9 +49,14 @@ export class RedisStore implements SessionStore {
   readonly #redis: RedisClient
   readonly #prefix: string
 
-  /** @throws {TypeError} When the prefix has a brace: it would change which node has the session. */
+  /**
+   * @throws {SessionOptionError} When the prefix is no text or has a brace, which would change the
+   *   node that has the session.
+   */
   constructor(redis: RedisClient, { prefix = 'sess:' }: RedisStoreOptions = {}) {
-    if (/[{}]/.test(prefix)) throw new TypeError('"prefix" must be text without braces')
+    if (typeof prefix !== 'string' || /[{}]/.test(prefix)) {
+      throw new SessionOptionError('"prefix" option must be text without braces')
+    }
     this.#redis = redis
     this.#prefix = prefix
   }

@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util'
+
 import Koa from 'koa'
 import type { Context, Middleware } from 'koa'
 import { MemoryStore, RedisStore, session, Sessions } from 'koa-user-sessions'
@@ -16,6 +18,7 @@ import type {
 } from 'koa-user-sessions'
 import supertest from 'supertest'
 import type { Response } from 'supertest'
+import { expect } from 'vitest'
 
 import { connectRedis, uniquePrefix } from './redis-client.ts'
 
@@ -33,14 +36,14 @@ export interface TestApp {
   /** The errors that Koa answered so far, in order. */
   readonly errors: readonly unknown[]
   /** A browser without cookies, which keeps those that it gets. */
-  browser(): ReturnType<typeof supertest.agent>
+  readonly browser: () => ReturnType<typeof supertest.agent>
   /**
    * One GET request from a client that keeps nothing.
    *
    * @param path With its query.
    * @param cookie The `Cookie` header; none by default.
    */
-  visit(path: string, cookie?: string): Promise<Response>
+  readonly visit: (path: string, cookie?: string) => Promise<Response>
 }
 
 /** One event of a `Sessions`. */
@@ -64,6 +67,17 @@ export interface SessionView {
 /** A method of a store that an `ObservedStore` counts. */
 export type StoreOperation = Exclude<keyof SessionStore, 'close'>
 
+/**
+ * For `toMatchObject`, which takes an object for a part of what it looks for: these names and no
+ * others.
+ *
+ * @param values A whole storage.
+ */
+export function exactly(values: Readonly<Record<string, unknown>>): unknown {
+  const shown = JSON.stringify(values)
+  return expect.toSatisfy((found: unknown) => isDeepStrictEqual(found, values), `is ${shown}`)
+}
+
 /** What `/me` shows of a guest, but for the id and the date, which are new each time. */
 export const guestView = {
   isNew: true,
@@ -71,7 +85,7 @@ export const guestView = {
   userName: '',
   privileges: [],
   idleTimeout: 60,
-  storage: {},
+  storage: exactly({}),
 } as const
 
 /** Both stores, for `it.each`: a name and a way to make an empty one. */
@@ -104,7 +118,8 @@ const commonHandlers: Readonly<Record<string, Handler>> = {
  * Makes a Koa app with `session()` and a handler for each path. Paths that it always has: `/page`,
  * `/me`, `/write?name=value`, `/login?user=ann&privileges=browse` and `/logout`.
  *
- * @param handlers By path. One that sets neither status nor body answers 200.
+ * @param handlers By path. One that sets neither status nor body answers 200. Other paths go on to
+ *   what a test adds to `app`.
  * @param options Of `session()`. By default the sessions are in a `MemoryStore`.
  * @param outer Middleware that is mounted before `session()`.
  */
@@ -120,11 +135,11 @@ export function makeApp(
   app.on('error', (error) => errors.push(error))
   for (const middleware of outer) app.use(middleware)
   app.use(session(sessions))
-  app.use(async (ctx) => {
+  app.use(async (ctx, next) => {
     const handler = handlers[ctx.path] ?? commonHandlers[ctx.path]
-    if (!handler) return
+    if (!handler) return next()
     ctx.status = 200
-    await handler(ctx, testApp)
+    return handler(ctx, testApp)
   })
 
   const testApp: TestApp = {
@@ -146,7 +161,7 @@ export function makeApp(
 /**
  * What `/me` says to a client.
  *
- * @param client A browser, or the `visit` of a test app with a cookie.
+ * @param client A browser.
  */
 export async function me(client: {
   get(path: string): PromiseLike<Response>
@@ -237,7 +252,10 @@ export class ObservedStore implements SessionStore {
  *
  * @returns Their messages, a list that grows, and a way to stop.
  */
-export function recordWarnings(): { readonly messages: readonly string[]; stop(): void } {
+export function recordWarnings(): {
+  readonly messages: readonly string[]
+  readonly stop: () => void
+} {
   const messages: string[] = []
   const listener = (warning: Error): void => {
     if (warning.name === 'SessionWarning') messages.push(warning.message)

@@ -50,14 +50,17 @@ local absoluteTimeoutMs, timeToLiveMs = ARGV[6], ARGV[7]
 local maxKeys, maxBytes, renewedMemoryMs = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local firstSet, lastSet = 12, 11 + ARGV[11]
 
-local head = redis.call('HMGET', session, 'secret:' .. secretHash, 'endsAt', 'userName', 'keys', 'bytes')
-local renewedAt, endsAt, owner = head[1], tonumber(head[2]), head[3]
+local head = redis.pcall('HMGET', session, 'secret:' .. secretHash, 'endsAt', 'userName', 'keys', 'bytes')
+if head.err then
+  return string.find(head.err, '^WRONGTYPE') and 0 or head
+end
+local renewedAt, endsAt, owner = tonumber(head[1]), tonumber(head[2]), head[3]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if not renewedAt or (endsAt and now >= endsAt) then
   return 0
 end
-local isRenewed = renewedAt ~= '0'
+local isRenewed = renewedAt ~= 0
 if isRenewed and now - renewedAt > renewedMemoryMs then
   return 0
 end
@@ -75,7 +78,7 @@ local function putNumber(field, number)
   put(field, string.format('%.0f', number))
 end
 
-local oldKeys, oldBytes = tonumber(head[4] or 0), tonumber(head[5] or 0)
+local oldKeys, oldBytes = tonumber(head[4]) or 0, tonumber(head[5]) or 0
 local keys, bytes = oldKeys, oldBytes
 local function count(field, length)
   local oldLength = redis.call('HSTRLEN', session, field)
@@ -100,7 +103,7 @@ end
 if (keys > maxKeys and keys > oldKeys) or (bytes > maxBytes and bytes > oldBytes) then
   return 2
 end
-if bytes ~= oldBytes then
+if keys ~= oldKeys or bytes ~= oldBytes then
   putNumber('keys', keys)
   putNumber('bytes', bytes)
 end
@@ -119,10 +122,11 @@ if takesSecret or clears == '1' then
   for _, field in ipairs(redis.call('HKEYS', session)) do
     local kind = string.match(field, '^(%a+):') or field
     if kind == 'secret' and takesSecret then
-      local since = redis.call('HGET', session, field)
-      if since == '0' and not joins then
+      -- What is no number counts as forgotten.
+      local since = tonumber(redis.call('HGET', session, field)) or 1
+      if since == 0 and not joins then
         putNumber(field, now)
-      elseif since ~= '0' and now - since > renewedMemoryMs then
+      elseif since ~= 0 and now - since > renewedMemoryMs then
         dropped[#dropped + 1] = field
       end
     elseif (kind == 'userName' or kind == 'privilege' or kind == 'role') and clears == '1' and not isSet[field] then

@@ -25,11 +25,11 @@ local renewedMemoryMs = tonumber(ARGV[4])
 
 local head = redis.pcall('HMGET', session, 'secret:' .. secretHash, 'endsAt', 'idleTimeoutMs')
 if head.err then
-  return -2
+  return string.find(head.err, '^WRONGTYPE') and -2 or head
 end
-local renewedAt, endsAt, idleTimeoutMs = head[1], tonumber(head[2]), tonumber(head[3])
+local renewedAt, endsAt, idleTimeoutMs = tonumber(head[1]), tonumber(head[2]), tonumber(head[3])
 if not renewedAt then
-  return 0
+  return head[1] and -2 or 0
 end
 
 local time = redis.call('TIME')
@@ -38,7 +38,7 @@ if endsAt and now >= endsAt then
   redis.pcall('DEL', session)
   return 0
 end
-if renewedAt ~= '0' then
+if renewedAt ~= 0 then
   return now - renewedAt <= renewedMemoryMs and -1 or 0
 end
 

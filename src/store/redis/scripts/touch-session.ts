@@ -16,10 +16,13 @@ local session = KEYS[1]
 local secretHash, refreshMs = ARGV[1], tonumber(ARGV[2])
 
 local head = redis.pcall('HMGET', session, 'secret:' .. secretHash, 'endsAt', 'idleTimeoutMs')
-if head.err or head[1] ~= '0' then
-  return 0
+if head.err then
+  return string.find(head.err, '^WRONGTYPE') and 0 or head
 end
 local endsAt, idleTimeoutMs = tonumber(head[2]), tonumber(head[3])
+if head[1] ~= '0' or not idleTimeoutMs then
+  return 0
+end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,0 +1,761 @@
+import { EventEmitter, once } from 'node:events'
+
+import type { RolesFile, Session, SessionsOptions } from 'koa-user-sessions'
+import type { Response } from 'supertest'
+import { describe, expect, it, onTestFinished } from 'vitest'
+
+import { guestView, makeApp, me, recordWarnings, setCookies } from '../support/apps.ts'
+import type { Handler, TestApp } from '../support/apps.ts'
+
+const roles = {
+  privileges: [
+    { privilege: 'browse' },
+    { privilege: 'seePrices', includes: ['browse'] },
+    { privilege: 'editStock', includes: ['seePrices'] },
+    { privilege: 'audit' },
+    { privilege: 'WebAdmin', includes: ['editStock', 'audit'] },
+  ],
+  roles: [
+    { role: 'Clerk', privileges: ['seePrices'] },
+    { role: 'Manager', privileges: ['editStock', 'audit'] },
+    { role: 'Idle', privileges: [] },
+  ],
+} as const satisfies RolesFile
+
+interface Client {
+  get(path: string): PromiseLike<Response>
+}
+
+/** A test app whose requests do what the test says, and a browser of it. */
+interface Shop extends TestApp {
+  readonly client: Client
+  /** Does `work` in a request, and throws what that request failed of. */
+  readonly run: (work: Handler, client?: Client) => Promise<Response>
+}
+
+function openShop(options: SessionsOptions = { roles }): Shop {
+  const works: Handler[] = []
+  const testApp = makeApp({ '/run': (ctx, app) => works.shift()?.(ctx, app) }, options)
+  const client = testApp.browser()
+  async function run(work: Handler, by: Client = client): Promise<Response> {
+    works.push(work)
+    const response = await by.get('/run')
+    if (testApp.errors.length > 0) throw testApp.errors[0]
+    return response
+  }
+  return { ...testApp, client, run }
+}
+
+/** Calls a method as code without types does. */
+function call(session: object, method: string, argument: unknown): unknown {
+  return Reflect.apply(Reflect.get(session, method), session, [argument])
+}
+
+/** Signs ann in, and answers the id of her session. */
+async function signedIn(shop: Shop): Promise<string> {
+  await shop.run(({ session }) => {
+    session.setPrivileges({ roles: 'Manager', userName: 'ann' })
+    session.storage.card = 'of ann'
+    session.idleTimeout = 90
+  })
+  return (await me(shop.client)).id
+}
+
+function catchWarnings(): readonly string[] {
+  const { messages, stop } = recordWarnings()
+  onTestFinished(stop)
+  return messages
+}
+
+describe('hasPrivilege', () => {
+  it('P1: knows what is held directly, through a role, and through what others include', async () => {
+    const { run } = openShop()
+
+    await run(({ session }) => {
+      session.setPrivileges({ privileges: 'audit', roles: 'Clerk' })
+
+      expect(session.hasPrivilege('audit')).toBe(true)
+      expect(session.hasPrivilege('seePrices')).toBe(true)
+      expect(session.hasPrivilege('browse')).toBe(true)
+      expect(session.hasPrivilege('editStock')).toBe(false)
+      expect(session.hasPrivilege('WebAdmin')).toBe(false)
+    })
+  })
+
+  it('P1: knows in the next request what this one was granted', async () => {
+    const { run } = openShop()
+    await run(({ session }) => session.setPrivileges({ roles: 'Manager' }))
+
+    await run(({ session }) => {
+      expect(session.hasPrivilege('editStock')).toBe(true)
+      expect(session.hasPrivilege('browse')).toBe(true)
+      expect(session.hasPrivilege('WebAdmin')).toBe(false)
+    })
+  })
+
+  it.each([
+    ['an unknown name', 'nope'],
+    ['a role', 'Manager'],
+    ['empty text', ''],
+    ['a blank', ' '],
+    ['blanks around a name', ' audit '],
+    ['two names', 'audit,browse'],
+    ['NUL at the end', 'audit\0'],
+    ['full-width letters', 'ａｕｄｉｔ'],
+    ['part of a name', 'audi'],
+    ['an array', ['audit']],
+    ['an object that turns into text', { toString: () => 'audit' }],
+    ['boxed text', Object('audit')],
+    ['undefined', undefined],
+    ['null', null],
+    ['true', true],
+    ['a RegExp', /./],
+  ])('P1: is false for %s', async (_, name) => {
+    const { run } = openShop()
+
+    await run(({ session }) => {
+      session.setPrivileges({ privileges: 'audit, browse', roles: 'Manager' })
+
+      expect(call(session, 'hasPrivilege', name)).toBe(false)
+    })
+  })
+
+  it.each(['AUDIT', 'audit', 'Audit', 'aUDIT'])('P8: knows %s in any case', async (name) => {
+    const { run } = openShop()
+
+    await run(({ session }) => {
+      session.setPrivileges(name)
+
+      expect(session.hasPrivilege('auDIT')).toBe(true)
+      expect(session.getPrivileges()).toEqual(['audit'])
+    })
+  })
+
+  it.each(['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty'])(
+    'P8: never holds %s by itself, with a roles file and without',
+    async (name) => {
+      const { run: runWithFile } = openShop()
+      const { run: runWithout } = openShop({})
+
+      for (const run of [runWithFile, runWithout]) {
+        await run(({ session }) => {
+          expect(session.hasPrivilege(name)).toBe(false)
+          session.setPrivileges('audit')
+          expect(session.hasPrivilege(name)).toBe(false)
+        })
+      }
+    },
+  )
+
+  it.each(['__proto__', 'constructor', 'toString'])(
+    'P8: takes %s for a name like any other',
+    async (name) => {
+      const { run, client } = openShop({ roles: { privileges: [{ privilege: name }] } })
+
+      await run(({ session }) => session.setPrivileges(name.toUpperCase()))
+
+      expect((await me(client)).privileges).toEqual([name])
+      expect(Reflect.get({}, 'polluted')).toBeUndefined()
+    },
+  )
+})
+
+describe('setPrivileges', () => {
+  it.each<[string, Parameters<Session['setPrivileges']>[0], string[]]>([
+    ['one name', 'audit', ['audit']],
+    ['names between commas', 'audit, browse', ['audit', 'browse']],
+    ['an array', ['audit', 'browse'], ['audit', 'browse']],
+    ['settings with text', { privileges: 'audit, browse' }, ['audit', 'browse']],
+    ['settings with an array', { privileges: ['audit', 'browse'] }, ['audit', 'browse']],
+    ['a role', { roles: 'Clerk' }, ['seePrices', 'browse']],
+    ['roles between commas', { roles: 'Clerk, Idle' }, ['seePrices', 'browse']],
+    ['an array of roles', { roles: ['Idle', 'clerk'] }, ['seePrices', 'browse']],
+    [
+      'all at once',
+      { privileges: 'audit', roles: 'Clerk', userName: 'ann' },
+      ['audit', 'seePrices', 'browse'],
+    ],
+    ['nothing', {}, []],
+    ['empty text', '', []],
+    ['an empty array', [], []],
+  ])('P2: takes %s and returns true', async (_, input, expected) => {
+    const { run, client } = openShop()
+
+    await run(({ session }) => {
+      expect(session.setPrivileges(input)).toBe(true)
+      expect(session.getPrivileges()).toEqual(expected)
+    })
+
+    expect((await me(client)).privileges).toEqual(expected)
+  })
+
+  it('P2: adds to what the session has', async () => {
+    const { run, client } = openShop()
+    await run(({ session }) => session.setPrivileges('browse'))
+    await run(({ session }) => session.setPrivileges({ roles: 'Clerk' }))
+
+    await run(({ session }) => {
+      session.setPrivileges('audit')
+
+      expect(session.getPrivileges()).toEqual(['browse', 'audit', 'seePrices'])
+    })
+
+    expect((await me(client)).privileges.toSorted()).toEqual(['audit', 'browse', 'seePrices'])
+  })
+
+  it('P2: keeps the user name when it is not given one', async () => {
+    const { run, client } = openShop()
+    await run(({ session }) => session.setPrivileges({ userName: 'ann' }))
+
+    await run(({ session }) => session.setPrivileges('browse'))
+
+    expect(await me(client)).toMatchObject({ userName: 'ann', privileges: ['browse'] })
+  })
+
+  it.each<[string, unknown]>([
+    ['nothing', undefined],
+    ['null', null],
+    ['a number', 1],
+    ['true', true],
+    ['a function', () => 'audit'],
+    ['a Set', new Set(['audit'])],
+    ['a number in an array', ['audit', 1]],
+    ['a comma in an array', ['audit, browse']],
+    ['a comma in the privileges', { privileges: ['audit,browse'] }],
+    ['a comma in the roles', { roles: ['Clerk,Manager'] }],
+    ['an unknown setting', { role: 'Manager' }],
+    ['a user name that is no text', { privileges: 'audit', userName: 7 }],
+  ])('P2: refuses %s and grants nothing', async (_, input) => {
+    const { run } = openShop()
+
+    await run(({ session }) => {
+      expect(() => call(session, 'setPrivileges', input)).toThrow(TypeError)
+      expect(session.getPrivileges()).toEqual([])
+      expect(session.userName).toBe('')
+    })
+  })
+
+  it('P2: stores nothing for what the session has already', async () => {
+    const { run, store } = openShop()
+    await run(({ session }) => session.setPrivileges({ roles: 'Clerk', userName: 'ann' }))
+    const before = store.calls.length
+
+    await run(({ session }) => session.setPrivileges({ roles: 'CLERK', userName: 'ann' }))
+
+    expect(store.calls.slice(before)).toEqual(['load'])
+  })
+
+  it('P3: leaves out what the roles file does not declare, with one warning a name', async () => {
+    const warnings = catchWarnings()
+    const { run, client } = openShop()
+
+    await run(({ session }) => {
+      expect(session.setPrivileges(['brows', 'audit', 'brows'])).toBe(true)
+      session.setPrivileges({ privileges: 'brows', roles: 'Managr', userName: 'ann' })
+    })
+    await run(({ session }) => session.setPrivileges({ privileges: 'brows, Manager' }))
+
+    expect((await me(client)).privileges).toEqual(['audit'])
+    expect(warnings).toEqual([
+      'the privilege "brows" is not declared and was not granted: the roles file lacks it',
+      'the role "Managr" is not declared and was not granted: the roles file lacks it',
+      'the privilege "Manager" is not declared and was not granted: the roles file lacks it',
+    ])
+  })
+
+  it('P3: shows an undeclared name escaped and cut', async () => {
+    const warnings = catchWarnings()
+    const { run } = openShop()
+
+    await run(({ session }) => session.setPrivileges([`a\n\u001B[31m${'x'.repeat(100)}`]))
+
+    expect(warnings[0]).toContain('"a\\n\\u001b[31m')
+    expect(warnings[0]).not.toMatch(/\p{Cc}|x{64}/u)
+  })
+
+  it('P3: takes every privilege name for declared without a roles file, and no role', async () => {
+    const warnings = catchWarnings()
+    const { run, client } = openShop({})
+
+    await run(({ session }) => {
+      session.setPrivileges({ privileges: 'Anything at all, ünïcode 🍵', roles: 'Manager' })
+    })
+
+    expect((await me(client)).privileges).toEqual(['Anything at all', 'ünïcode 🍵'])
+    expect(warnings).toEqual([
+      'the role "Manager" is not declared and was not granted: ' +
+        'there are no roles without a roles file',
+    ])
+  })
+})
+
+describe('getPrivileges', () => {
+  it('P4: has everything in the declared spelling, expanded, none twice', async () => {
+    const { run } = openShop()
+
+    await run(({ session }) => {
+      session.setPrivileges({ privileges: 'EDITSTOCK, browse, WebADMIN', roles: 'manager, CLERK' })
+
+      expect(session.getPrivileges()).toEqual([
+        'editStock',
+        'seePrices',
+        'browse',
+        'WebAdmin',
+        'audit',
+      ])
+    })
+  })
+
+  it('P4: is a new array at each call, which changes nothing', async () => {
+    const { run } = openShop()
+
+    await run(({ session }) => {
+      session.setPrivileges('browse')
+      const privileges = session.getPrivileges()
+      privileges.push('WebAdmin')
+
+      expect(session.getPrivileges()).not.toBe(privileges)
+      expect(session.getPrivileges()).toEqual(['browse'])
+      expect(session.hasPrivilege('WebAdmin')).toBe(false)
+    })
+  })
+
+  it('P4: is empty for a guest', async () => {
+    const { run } = openShop()
+
+    await run(({ session }) => expect(session.getPrivileges()).toEqual([]))
+  })
+})
+
+describe('clearPrivileges', () => {
+  it('P5: takes back privileges, roles and user name; id, storage and timeout stay', async () => {
+    const { run, client } = openShop()
+    await run(({ session }) => {
+      session.setPrivileges({ privileges: 'browse', roles: 'Manager', userName: 'ann' })
+      session.storage.cart = ['tea']
+      session.idleTimeout = 90
+    })
+    const { id } = await me(client)
+
+    await run(({ session }) => {
+      expect(session.clearPrivileges()).toBe(true)
+      expect(session.userName).toBe('')
+      expect(session.isGuest()).toBe(true)
+      expect(session.hasPrivilege('browse')).toBe(false)
+    })
+
+    expect(await me(client)).toMatchObject({
+      ...guestView,
+      id,
+      isNew: false,
+      idleTimeout: 90,
+      storage: { cart: ['tea'] },
+    })
+  })
+
+  it('P5: returns true and stores nothing for a guest', async () => {
+    const { run, store } = openShop()
+
+    const response = await run(({ session }) => expect(session.clearPrivileges()).toBe(true))
+
+    expect(store.calls).toEqual([])
+    expect(setCookies(response)).toEqual([])
+  })
+
+  it('P5: takes back what the same request has granted', async () => {
+    const { run, client } = openShop()
+
+    await run(({ session }) => {
+      session.storage.a = 1
+      session.setPrivileges({ privileges: 'browse', userName: 'ann' })
+      session.clearPrivileges()
+    })
+
+    expect(await me(client)).toMatchObject({ ...guestView, isNew: false, storage: { a: 1 } })
+  })
+
+  it('P5: leaves what is granted after it', async () => {
+    const { run, client } = openShop()
+    await run(({ session }) => session.setPrivileges({ roles: 'Manager', userName: 'ann' }))
+
+    await run(({ session }) => {
+      session.clearPrivileges()
+      session.setPrivileges('browse')
+    })
+
+    expect(await me(client)).toMatchObject({ userName: '', privileges: ['browse'] })
+  })
+})
+
+describe('isGuest', () => {
+  it('P6: is true without any privilege, signed in or not', async () => {
+    const { run } = openShop()
+
+    await run(({ session }) => {
+      expect(session.isGuest()).toBe(true)
+      session.setPrivileges({ userName: 'ann', roles: 'Idle' })
+      expect(session.isGuest()).toBe(true)
+      session.setPrivileges('browse')
+      expect(session.isGuest()).toBe(false)
+    })
+  })
+})
+
+describe('another user', () => {
+  it.each(['bob', 'Ann', 'ann ', '__proto__'])(
+    'C5: inherits nothing when %j signs in over somebody else',
+    async (userName) => {
+      const shop = openShop()
+      const id = await signedIn(shop)
+
+      await shop.run(({ session }) => {
+        session.storage.cart = 'of ann too'
+        session.setPrivileges({ privileges: 'browse', userName })
+
+        expect({ ...session.storage }).toEqual({})
+        expect(session.getPrivileges()).toEqual(['browse'])
+        expect(session.id).not.toBe(id)
+        expect(session.isNew).toBe(true)
+      })
+
+      const view = await me(shop.client)
+      expect(view).toMatchObject({ userName, privileges: ['browse'], idleTimeout: 60, storage: {} })
+      expect(view.id).not.toBe(id)
+      expect(shop.events).toContainEqual({
+        name: 'session:ended',
+        event: { id, reason: 'replaced' },
+      })
+    },
+  )
+
+  it('C5: inherits nothing after clearPrivileges in the same request', async () => {
+    const shop = openShop()
+    const id = await signedIn(shop)
+
+    await shop.run(({ session }) => {
+      session.clearPrivileges()
+      session.setPrivileges({ privileges: 'browse', userName: 'bob' })
+
+      expect({ ...session.storage }).toEqual({})
+    })
+
+    const view = await me(shop.client)
+    expect(view).toMatchObject({ userName: 'bob', privileges: ['browse'], storage: {} })
+    expect(view.id).not.toBe(id)
+  })
+
+  it('C5: inherits nothing of somebody who has signed in and out in the same request', async () => {
+    const shop = openShop()
+    await shop.client.get('/write?cart=tea')
+
+    await shop.run(({ session }) => {
+      session.setPrivileges({ userName: 'ann' })
+      session.storage.card = 'of ann'
+      session.clearPrivileges()
+      session.setPrivileges({ userName: 'bob' })
+    })
+
+    expect(await me(shop.client)).toMatchObject({ userName: 'bob', storage: {} })
+  })
+
+  it('C5: keeps id and storage when the same user signs in after clearPrivileges', async () => {
+    const shop = openShop()
+    const id = await signedIn(shop)
+
+    await shop.run(({ session }) => {
+      session.clearPrivileges()
+      session.setPrivileges({ privileges: 'browse', userName: 'ann' })
+
+      expect(session.getPrivileges()).toEqual(['browse'])
+    })
+
+    expect(await me(shop.client)).toMatchObject({
+      id,
+      userName: 'ann',
+      privileges: ['browse'],
+      storage: { card: 'of ann' },
+    })
+  })
+
+  it('C5: keeps id and storage of a guest who signs in', async () => {
+    const shop = openShop()
+    await shop.client.get('/write?cart=tea')
+    const { id } = await me(shop.client)
+
+    await shop.run(({ session }) => session.setPrivileges({ userName: 'ann' }))
+
+    expect(await me(shop.client)).toMatchObject({ id, userName: 'ann', storage: { cart: 'tea' } })
+  })
+
+  it('C5: ends both earlier sessions when two users sign in over a third in one request', async () => {
+    const shop = openShop()
+    const id = await signedIn(shop)
+
+    await shop.run(({ session }) => {
+      session.setPrivileges({ userName: 'bob' })
+      session.storage.card = 'of bob'
+      session.setPrivileges({ userName: 'eve' })
+    })
+
+    expect(await me(shop.client)).toMatchObject({ userName: 'eve', storage: {} })
+    expect(shop.events.filter(({ name }) => name === 'session:ended')).toEqual([
+      { name: 'session:ended', event: { id, reason: 'replaced' } },
+    ])
+  })
+})
+
+describe('types without privileges', () => {
+  it.each<[string, SessionsOptions]>([
+    ['no type has any', { roles, privilegedTypes: [] }],
+    ['only another type has some', { roles, type: 'web', privilegedTypes: ['rest'] }],
+    ['only web sessions have some', { roles, type: 'rest', privilegedTypes: ['web'] }],
+  ])('P7: grants, holds and clears nothing where %s', async (_, options) => {
+    const { run, store } = openShop(options)
+
+    const response = await run(({ session }) => {
+      expect(session.setPrivileges({ roles: 'Manager', userName: 'ann' })).toBe(false)
+      expect(session.setPrivileges('browse')).toBe(false)
+      expect(session.clearPrivileges()).toBe(false)
+      expect(session.hasPrivilege('browse')).toBe(false)
+      expect(session.getPrivileges()).toEqual([])
+      expect(session.isGuest()).toBe(true)
+      expect(session.userName).toBe('')
+      expect(session.promote('browse')).toBe(0)
+      expect(session.hasPrivilege('browse')).toBe(false)
+    })
+
+    expect(store.calls).toEqual([])
+    expect(setCookies(response)).toEqual([])
+  })
+
+  it('P7: still refuses what is no grant at all', async () => {
+    const { run } = openShop({ roles, privilegedTypes: [] })
+
+    await run(({ session }) => {
+      expect(() => session.setPrivileges(['a,b'])).toThrow(TypeError)
+    })
+  })
+
+  it('P7: gives privileges to both web and rest by default', async () => {
+    const { run } = openShop({ roles, type: 'rest' })
+
+    await run(({ session }) => {
+      expect(session.setPrivileges('browse')).toBe(true)
+      expect(session.hasPrivilege('browse')).toBe(true)
+    })
+  })
+
+  it('P7: shows nothing of what a session was granted before its type lost privileges', async () => {
+    const before = openShop()
+    const after = openShop({ roles, privilegedTypes: [], store: before.store })
+    await before.run(({ session }) => session.setPrivileges({ roles: 'Manager', userName: 'ann' }))
+    const cookie = await sentCookie(before)
+
+    await after.run(
+      ({ session }) => {
+        expect(session.isNew).toBe(false)
+        expect(session.isGuest()).toBe(true)
+        expect(session.hasPrivilege('editStock')).toBe(false)
+        expect(session.getPrivileges()).toEqual([])
+      },
+      { get: (path) => after.visit(path, cookie) },
+    )
+  })
+})
+
+describe('a changed roles file', () => {
+  it('P9: takes effect for a session that is stored', async () => {
+    const before = openShop()
+    const after = openShop({
+      store: before.store,
+      roles: {
+        privileges: [{ privilege: 'SEEPRICES' }, { privilege: 'sell', includes: ['SEEPRICES'] }],
+        roles: [{ role: 'Manager', privileges: ['sell'] }],
+      },
+    })
+    await before.run(({ session }) => {
+      session.setPrivileges({ privileges: 'seePrices, audit', roles: 'Manager', userName: 'ann' })
+    })
+    const cookie = await sentCookie(before)
+
+    expect((await before.visit('/me', cookie)).body.privileges).toEqual([
+      'seePrices',
+      'browse',
+      'audit',
+      'editStock',
+    ])
+    expect((await after.visit('/me', cookie)).body).toMatchObject({
+      userName: 'ann',
+      privileges: ['SEEPRICES', 'sell'],
+    })
+  })
+
+  it('P9: gives back what a name gave once the file declares it again', async () => {
+    const before = openShop()
+    const without = openShop({ store: before.store, roles: { privileges: [] } })
+    await before.run(({ session }) => session.setPrivileges({ roles: 'Clerk' }))
+    const cookie = await sentCookie(before)
+
+    expect((await without.visit('/me', cookie)).body).toMatchObject({ isGuest: true })
+    expect((await before.visit('/me', cookie)).body.privileges).toEqual(['seePrices', 'browse'])
+  })
+})
+
+describe('promote and demote', () => {
+  it('P11: lends a privilege and what it includes, and takes it back', async () => {
+    const { run } = openShop()
+
+    await run(({ session }) => {
+      const loan = session.promote('SEEPRICES')
+
+      expect(loan).toBeGreaterThan(0)
+      expect(session.hasPrivilege('seePrices')).toBe(true)
+      expect(session.hasPrivilege('browse')).toBe(true)
+      expect(session.hasPrivilege('audit')).toBe(false)
+
+      session.demote(loan)
+      expect(session.hasPrivilege('seePrices')).toBe(false)
+      expect(session.hasPrivilege('browse')).toBe(false)
+    })
+  })
+
+  it('P11: answers ids that grow, and 0 for a loan that is there or undeclared', async () => {
+    const { run } = openShop()
+
+    await run(({ session }) => {
+      const first = session.promote('browse')
+      const second = session.promote('audit')
+
+      expect(second).toBeGreaterThan(first)
+      expect(session.promote('Browse')).toBe(0)
+      expect(session.promote('nope')).toBe(0)
+      expect(session.promote('')).toBe(0)
+      expect(session.promote('Manager')).toBe(0)
+      expect(session.promote('__proto__')).toBe(0)
+      expect(call(session, 'promote', ['audit'])).toBe(0)
+
+      session.demote(second)
+      expect(session.promote('audit')).toBeGreaterThan(second)
+    })
+  })
+
+  it('P11: lends every name without a roles file', async () => {
+    const { run } = openShop({})
+
+    await run(({ session }) => {
+      expect(session.promote('anything')).toBeGreaterThan(0)
+      expect(session.hasPrivilege('Anything')).toBe(true)
+    })
+  })
+
+  it.each([0, -1, 99, Number.NaN, '1', undefined])('P11: demotes the unknown id %j', async (id) => {
+    const { run } = openShop()
+
+    await run(({ session }) => {
+      session.promote('browse')
+
+      expect(call(session, 'demote', id)).toBeUndefined()
+      expect(session.hasPrivilege('browse')).toBe(true)
+    })
+  })
+
+  it('P11: keeps what is held or lent otherwise when a loan ends', async () => {
+    const { run } = openShop()
+
+    await run(({ session }) => {
+      session.setPrivileges('browse')
+      const one = session.promote('seePrices')
+      const two = session.promote('browse')
+
+      session.demote(two)
+      expect(session.hasPrivilege('browse')).toBe(true)
+      session.demote(one)
+      expect(session.hasPrivilege('browse')).toBe(true)
+      expect(session.hasPrivilege('seePrices')).toBe(false)
+    })
+  })
+
+  it('P11: shows loans in hasPrivilege only', async () => {
+    const { run } = openShop()
+
+    await run(({ session }) => {
+      session.promote('WebAdmin')
+
+      expect(session.getPrivileges()).toEqual([])
+      expect(session.isGuest()).toBe(true)
+      expect(JSON.stringify(session)).not.toContain('WebAdmin')
+    })
+  })
+
+  it('P11: is never stored, and gone in the next request', async () => {
+    const { run, store } = openShop()
+    await run(({ session }) => session.setPrivileges('browse'))
+    const before = store.calls.length
+
+    await run(({ session }) => session.promote('WebAdmin'))
+
+    expect(store.calls.slice(before)).toEqual(['load'])
+    await run(({ session }) => {
+      expect(session.hasPrivilege('WebAdmin')).toBe(false)
+      expect(session.getPrivileges()).toEqual(['browse'])
+    })
+  })
+
+  it('P11: is unseen by a parallel request of the same session', async () => {
+    const { run } = openShop()
+    await run(({ session }) => session.setPrivileges('browse'))
+    const steps = new EventEmitter()
+    const lent = once(steps, 'lent')
+    const seen = once(steps, 'seen')
+
+    const one = run(async ({ session }) => {
+      session.promote('WebAdmin')
+      steps.emit('lent')
+      await seen
+      expect(session.hasPrivilege('WebAdmin')).toBe(true)
+    })
+    await lent
+    await run(({ session }) => {
+      expect(session.hasPrivilege('browse')).toBe(true)
+      expect(session.hasPrivilege('WebAdmin')).toBe(false)
+    })
+    steps.emit('seen')
+    await one
+  })
+
+  it('P11: keeps the loan over save and reload', async () => {
+    const { run } = openShop()
+
+    await run(async ({ session }) => {
+      session.promote('audit')
+      await session.save()
+      expect(session.hasPrivilege('audit')).toBe(true)
+      await session.reload()
+      expect(session.hasPrivilege('audit')).toBe(true)
+    })
+  })
+
+  it('P11: ends the loan when another user signs in, or the session ends', async () => {
+    const { run } = openShop()
+    await run(({ session }) => session.setPrivileges({ userName: 'ann' }))
+
+    await run((ctx) => {
+      ctx.session.promote('audit')
+      ctx.session.setPrivileges({ userName: 'bob' })
+      expect(ctx.session.hasPrivilege('audit')).toBe(false)
+
+      ctx.session.promote('audit')
+      ctx.session = null
+      expect(ctx.session.hasPrivilege('audit')).toBe(false)
+    })
+  })
+})
+
+/** The cookie that the shop's browser sends. */
+async function sentCookie({ run }: Shop): Promise<string> {
+  let cookie = ''
+  await run(({ req }) => {
+    cookie = req.headers.cookie ?? ''
+  })
+  return cookie
+}

@@ -1,0 +1,405 @@
+import { execFile } from 'node:child_process'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { fileURLToPath } from 'node:url'
+import { inspect, promisify } from 'node:util'
+
+import { SessionStoreError } from 'koa-user-sessions'
+import type { RedisClient, SessionEventName, SessionEvents } from 'koa-user-sessions'
+import { describe, expect, it, onTestFinished } from 'vitest'
+
+import { newSecret, newSessionId, parseCookieValue } from '../src/core/secret.ts'
+import { cookieOf, makeApp, me, setCookies } from './support/apps.ts'
+import { connectRedis, uniquePrefix } from './support/redis-client.ts'
+
+const run = promisify(execFile)
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+const names = [
+  'session:created',
+  'session:signedIn',
+  'session:rotated',
+  'session:ended',
+  'session:ambiguous',
+  'session:storeError',
+] as const satisfies readonly SessionEventName[]
+
+interface ChannelMessage {
+  readonly name: SessionEventName
+  readonly event: unknown
+}
+
+/** What `diagnostics_channel` tells from now on. */
+function listenToChannels(): readonly ChannelMessage[] {
+  const told: ChannelMessage[] = []
+  for (const name of names) {
+    const listener = (event: unknown): unknown => told.push({ name, event })
+    subscribe(`koa-user-sessions:${name}`, listener)
+    onTestFinished(() => {
+      unsubscribe(`koa-user-sessions:${name}`, listener)
+    })
+  }
+  return told
+}
+
+describe('listening', () => {
+  it('M10: tells every listener, and none that was taken off', async () => {
+    const { sessions, browser } = makeApp()
+    const told: string[] = []
+    const one = ({ id }: SessionEvents['session:created']): unknown => told.push(`one ${id}`)
+    const two = ({ id }: SessionEvents['session:created']): unknown => told.push(`two ${id}`)
+
+    expect(sessions.on('session:created', one)).toBe(sessions)
+    sessions.on('session:created', two)
+    const client = browser()
+    await client.get('/write?a=1')
+    const { id } = await me(client)
+    expect(told).toEqual([`one ${id}`, `two ${id}`])
+
+    expect(sessions.off('session:created', one)).toBe(sessions)
+    sessions.off('session:signedIn', two)
+    await browser().get('/write?a=1')
+    expect(told).toHaveLength(3)
+    expect(told[2]).toMatch(/^two /)
+  })
+
+  it('M10: tells the listeners of another Sessions nothing', async () => {
+    const { browser } = makeApp()
+    const other = makeApp()
+
+    await browser().get('/write?a=1')
+
+    expect(other.events).toEqual([])
+  })
+
+  it('M10: tells diagnostics_channel the same facts, in the same order', async () => {
+    const told = listenToChannels()
+    const { browser, events } = makeApp()
+    const client = browser()
+
+    await client.get('/write?a=1')
+    await client.get('/login?user=ann')
+    await client.get('/login?user=bob')
+    await client.get('/logout')
+
+    expect(told).toEqual(events)
+    expect(told.map(({ name }) => name).toSorted()).toEqual([
+      'session:created',
+      'session:created',
+      'session:ended',
+      'session:ended',
+      'session:rotated',
+      'session:signedIn',
+      'session:signedIn',
+    ])
+  })
+
+  it('M10: hands out plain facts, no live object', async () => {
+    const { sessions, browser } = makeApp()
+    const told: SessionEvents['session:created'][] = []
+    sessions.on('session:created', (event) => told.push(event))
+
+    await browser().get('/login?user=ann')
+
+    expect(told).toEqual([{ id: expect.any(String), userName: 'ann' }])
+    expect(structuredClone(told)).toEqual(told)
+  })
+})
+
+describe('the events', () => {
+  it('M10: are none for requests that change nothing', async () => {
+    const { browser, visit, events } = makeApp()
+    const client = browser()
+    await client.get('/write?a=1')
+    const before = events.length
+
+    await client.get('/me')
+    await client.get('/write?a=1')
+    await visit('/me')
+    await visit('/logout')
+    await visit('/me', `session=${newSecret(newSessionId()).value}`)
+    await visit('/me', 'session=malformed')
+
+    expect(before).toBe(1)
+    expect(events).toHaveLength(1)
+  })
+
+  it('M10: session:created, once for each session', async () => {
+    const { browser, events } = makeApp()
+    const client = browser()
+
+    await client.get('/write?a=1')
+    await client.get('/write?a=2')
+    const { id } = await me(client)
+
+    expect(events).toEqual([{ name: 'session:created', event: { id, userName: '' } }])
+  })
+
+  it('M10: session:signedIn, with the user name', async () => {
+    const { browser, events } = makeApp()
+    const client = browser()
+
+    await client.get('/login?user=ann')
+    const { id } = await me(client)
+
+    expect(events).toEqual([
+      { name: 'session:created', event: { id, userName: 'ann' } },
+      { name: 'session:signedIn', event: { id, userName: 'ann' } },
+    ])
+  })
+
+  it('M10: session:rotated, whenever the cookie gets a new secret', async () => {
+    const { browser, events } = makeApp({
+      '/regenerate': ({ session }) => session.regenerate(),
+      '/more': ({ session }) => session.setPrivileges('audit'),
+      '/less': ({ session }) => session.clearPrivileges(),
+    })
+    const client = browser()
+    await client.get('/write?a=1')
+    const { id } = await me(client)
+    const rotated = { name: 'session:rotated', event: { id } }
+    const before = events.length
+
+    await client.get('/regenerate')
+    await client.get('/login?user=ann')
+    await client.get('/more')
+    await client.get('/less')
+
+    expect(events.slice(before)).toEqual([
+      rotated,
+      rotated,
+      { name: 'session:signedIn', event: { id, userName: 'ann' } },
+      rotated,
+      rotated,
+    ])
+  })
+
+  it.each([
+    ['/logout', 'destroyed'],
+    ['/destroy', 'destroyed'],
+    ['/login?user=bob', 'replaced'],
+  ])('M10: session:ended, after %s with the reason %s', async (path, reason) => {
+    const { browser, events } = makeApp({ '/destroy': ({ session }) => session.destroy() })
+    const client = browser()
+    await client.get('/login?user=ann')
+    const { id } = await me(client)
+
+    await client.get(path)
+
+    expect(events.filter(({ name }) => name === 'session:ended')).toEqual([
+      { name: 'session:ended', event: { id, reason } },
+    ])
+  })
+
+  it('M10: session:ended, once for the request that finds its session gone', async () => {
+    const { visit, events, errors } = makeApp({
+      '/late': async (ctx, app) => {
+        ctx.session.storage.late = 1
+        await app.visit('/logout', ctx.req.headers.cookie)
+        await expect(ctx.session.save()).rejects.toMatchObject({ code: 'ERR_SESSION_ENDED' })
+        await expect(ctx.session.reload()).rejects.toMatchObject({ code: 'ERR_SESSION_ENDED' })
+      },
+    })
+    const cookie = cookieOf(await visit('/login?user=ann'))
+    const { id } = (await visit('/me', cookie)).body
+
+    const response = await visit('/late', cookie)
+
+    expect(errors).toEqual([])
+    expect(response.status).toBe(200)
+    expect(events.slice(2)).toEqual([
+      { name: 'session:ended', event: { id, reason: 'destroyed' } },
+      { name: 'session:ended', event: { id, reason: 'gone' } },
+    ])
+  })
+
+  it('M10: session:ambiguous, with the ids of the sessions', async () => {
+    const { visit, events } = makeApp()
+    const ann = cookieOf(await visit('/login?user=ann'))
+    const bob = cookieOf(await visit('/login?user=bob'))
+    const ids = events.filter(({ name }) => name === 'session:created').map(({ event }) => event)
+
+    const response = await visit('/me', `${ann}; ${bob}`)
+
+    expect(response.body.isNew).toBe(true)
+    expect(events.at(-1)).toEqual({
+      name: 'session:ambiguous',
+      event: { ids: ids.map((event) => Reflect.get(event, 'id')) },
+    })
+  })
+
+  it.each(['load', 'create', 'commit', 'touch', 'destroy'] as const)(
+    'M10: session:storeError, with the operation %s and the error',
+    async (operation) => {
+      const { visit, store, events } = makeApp({ '/touch': ({ session }) => session.touch() })
+      const cookie = cookieOf(await visit('/login?user=ann'))
+      const before = events.length
+      store.faults.set(operation, 'rejects')
+
+      await visit('/write?a=1')
+      await visit('/write?a=1', cookie)
+      await visit('/touch', cookie)
+      await visit('/logout', cookie)
+
+      const told = events.slice(before).filter(({ name }) => name === 'session:storeError')
+      expect(told.length).toBeGreaterThan(0)
+      expect(told[0]?.event).toEqual({ operation, error: expect.any(SessionStoreError) })
+    },
+  )
+
+  it('M10: session:storeError, for a stored value that is not JSON', async () => {
+    const prefix = uniquePrefix()
+    const redis = connectRedis()
+    const { browser, events } = makeApp({}, { redis, prefix })
+    const client = browser()
+    await client.get('/write?a=1')
+    const { id } = await me(client)
+    await redis.hset(`${prefix}{${id}}`, 'storage:a', 'S3CRET, no JSON')
+
+    const view = await me(client)
+
+    expect(view.storage).toEqual({})
+    expect(events.at(-1)).toEqual({
+      name: 'session:storeError',
+      event: { operation: 'read', id },
+    })
+    expect(inspect(events)).not.toContain('S3CRET')
+  })
+})
+
+describe('what events show', () => {
+  it('H2: show no secret and nothing stored, in a whole story', async () => {
+    const told = listenToChannels()
+    const redis = failingRedis()
+    const { browser, visit, events, errors } = makeApp(
+      {
+        '/secret': ({ session }) => {
+          session.storage.card = 'S3CRET'
+          session.storage.list = ['S3CRET', { name: 'S3CRET' }]
+        },
+        '/bad': ({ session }) => {
+          session.storage.card = new Map([['S3CRET', 'S3CRET']])
+        },
+        '/broken': ({ session }) => {
+          session.storage.list.push({ card: 'S3CRET', bad: 10n })
+        },
+        '/regenerate': ({ session }) => session.regenerate(),
+      },
+      { redis, prefix: uniquePrefix() },
+    )
+    const client = browser()
+    const values: string[] = []
+    const go = async (path: string): Promise<void> => {
+      const cookies = setCookies(await client.get(path)).join()
+      values.push(...Array.from(cookies.matchAll(/session=([\w-]+)/g), ([, value = '']) => value))
+    }
+
+    await go('/secret')
+    await go('/login?user=ann')
+    await go('/bad')
+    await go('/broken')
+    await go('/regenerate')
+    await visit('/me', `session=${values.at(-1)}; ${cookieOf(await visit('/login?user=eve'))}`)
+    redis.fails = true
+    await go('/secret')
+    await visit('/secret')
+    redis.fails = false
+    await go('/login?user=bob')
+    await go('/logout')
+
+    const seen = new Set(told.map(({ name }) => name))
+    expect([...seen].toSorted()).toEqual(names.toSorted())
+    expect(errors.length).toBeGreaterThanOrEqual(4)
+    expect(values).toHaveLength(4)
+    const hashes = values.map((value) => parseCookieValue(value)?.secretHash ?? '')
+    const shown = inspect([told, events, errors], { depth: Infinity, showHidden: true })
+    for (const hidden of ['S3CRET', ...values, ...hashes]) {
+      expect(shown).not.toContain(hidden)
+    }
+  })
+})
+
+// Enough for a process that compiles the sources on a busy machine.
+describe('a listener that throws', { timeout: 60_000 }, () => {
+  it('M10: is an uncaught exception, and the request does not notice', async () => {
+    const { stdout } = await run(
+      ...nodeScript(`
+      process.on('uncaughtException', (error) => faults.push(error.message))
+      sessions.on('session:created', () => { throw new Error('of a listener') })
+      subscribe('koa-user-sessions:session:created', () => { throw new Error('of a channel') })
+      await report()
+    `),
+    )
+
+    expect(JSON.parse(stdout)).toEqual({
+      status: 200,
+      text: 'served',
+      hasCookie: true,
+      isStored: true,
+      faults: expect.arrayContaining(['of a listener', 'of a channel']),
+    })
+  })
+
+  it('M10: ends a process that does not handle it, as anywhere in Node', async () => {
+    const script = nodeScript(`
+      sessions.on('session:created', () => { throw new Error('of a listener') })
+      await report()
+    `)
+
+    await expect(run(...script)).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('of a listener'),
+    })
+  })
+})
+
+/** A program with an app, which `report()` asks for a page that stores a session. */
+function nodeScript(body: string): [string, string[], { cwd: string }] {
+  const program = `
+    import { subscribe } from 'node:diagnostics_channel'
+    import { once } from 'node:events'
+    import Koa from 'koa'
+    import { MemoryStore, session, Sessions } from './src/index.ts'
+
+    const faults = []
+    const sessions = new Sessions({ store: new MemoryStore() })
+    const app = new Koa()
+    app.use(session(sessions))
+    app.use((ctx) => {
+      ctx.session.storage.visits = (ctx.session.storage.visits ?? 0) + 1
+      ctx.body = ctx.session.storage.visits === 1 ? 'served' : 'stored'
+    })
+    async function report() {
+      const server = app.listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      const url = 'http://127.0.0.1:' + server.address().port
+      const first = await fetch(url)
+      const cookie = first.headers.get('set-cookie')
+      const again = await fetch(url, { headers: { cookie: cookie.split(';')[0] } })
+      const isStored = (await again.text()) === 'stored'
+      const { status } = first
+      console.log(JSON.stringify({
+        status, text: await first.text(), hasCookie: cookie !== null, isStored, faults,
+      }))
+      server.close()
+      server.closeAllConnections()
+    }
+    ${body}
+  `
+  const args = ['--import', 'tsx', '--input-type=module', '--eval', program]
+  return [process.execPath, args, { cwd: root }]
+}
+
+/** A client that fails on demand with errors as ioredis has them: with the whole command on them. */
+function failingRedis(): RedisClient & { fails: boolean } {
+  const redis = connectRedis()
+  const client = {
+    fails: false,
+    evalsha: async (...args: [string, number, ...string[]]): Promise<unknown> => {
+      if (!client.fails) return redis.evalsha(...args)
+      const error = new Error('ERR out of luck')
+      throw Object.assign(error, { name: 'ReplyError', command: { name: 'evalsha', args } })
+    },
+    eval: async (...args: [string, number, ...string[]]): Promise<unknown> => redis.eval(...args),
+  }
+  return client
+}
