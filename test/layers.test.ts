@@ -18,13 +18,21 @@ const mayImport: Record<string, readonly string[]> = {
   'events.ts': ['store', 'errors.ts', 'node:diagnostics_channel', 'node:events'],
   'services.ts': ['options.ts', 'events.ts', 'store', 'core', 'node:util'],
   'unit-of-work.ts': ['services.ts', 'events.ts', 'carrier', 'store', 'core', 'errors.ts'],
-  'request-session.ts': [
-    ...['unit-of-work.ts', 'services.ts', 'carrier', 'store', 'core', 'errors.ts'],
-  ],
+  'request-session.ts': ['unit-of-work.ts', 'services.ts', 'carrier', 'store', 'core', 'errors.ts'],
   'sessions.ts': ['services.ts', 'options.ts', 'events.ts', 'core'],
   middleware: [
-    ...['sessions.ts', 'request-session.ts', 'services.ts', 'options.ts', 'carrier', 'core'],
-    ...['errors.ts', 'option-checks.ts', 'koa', 'node:http', 'node:net', 'node:util'],
+    'sessions.ts',
+    'request-session.ts',
+    'services.ts',
+    'options.ts',
+    'carrier',
+    'core',
+    'errors.ts',
+    'option-checks.ts',
+    'koa',
+    'node:http',
+    'node:net',
+    'node:util',
   ],
 }
 

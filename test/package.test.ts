@@ -37,7 +37,7 @@ it('packs the code, its sources and the papers, and nothing else', async () => {
   const run = promisify(execFile)
   const options = ['pack', '--dry-run', '--json', '--ignore-scripts']
   const { stdout } = await run('npm', options, { cwd: root })
-  const [{ files }] = JSON.parse(stdout) as [{ files: { path: string }[] }]
+  const [{ files }]: [{ files: { path: string }[] }] = JSON.parse(stdout)
 
   const others = files
     .map(({ path }) => path)
@@ -48,10 +48,9 @@ it('packs the code, its sources and the papers, and nothing else', async () => {
 })
 
 it('depends at run time on two packages only, none of which is a peer', () => {
-  const manifest = JSON.parse(readFileSync(`${root}/package.json`, 'utf8')) as {
-    dependencies: object
-    peerDependenciesMeta: object
-  }
+  const manifest: { dependencies: object; peerDependenciesMeta: object } = JSON.parse(
+    readFileSync(`${root}/package.json`, 'utf8'),
+  )
 
   expect(Object.keys(manifest.dependencies)).toEqual(['cookie', 'lru-cache'])
   expect(Object.keys(manifest.peerDependenciesMeta)).toContain('ioredis')

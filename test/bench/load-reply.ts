@@ -87,7 +87,10 @@ try {
       { name: 'packed', load: () => store.load(credential, policy, true), costs: [] },
       {
         name: 'list',
-        load: async () => decodeRecord(id, (await runScript(redis, listReply, call)) as string[]),
+        load: async () => {
+          const reply = await runScript(redis, listReply, call)
+          return Array.isArray(reply) ? decodeRecord(id, reply) : undefined
+        },
         costs: [],
       },
       {
@@ -107,7 +110,7 @@ try {
     const row = [packed, list, getex].map((us) => us.toFixed(1).padStart(10)).join('')
     console.log(
       `${`${keys} x ${bytes} B`.padEnd(15)}${row}${(list / packed).toFixed(2).padStart(16)}` +
-        `${(packed / getex).toFixed(2).padStart(14)}`,
+        (packed / getex).toFixed(2).padStart(14),
     )
   }
 } finally {
