@@ -4,7 +4,7 @@ import type { RolesFile, Session, SessionsOptions } from 'koa-user-sessions'
 import type { Response } from 'supertest'
 import { describe, expect, it, onTestFinished } from 'vitest'
 
-import { guestView, makeApp, me, recordWarnings, setCookies } from '../support/apps.ts'
+import { exactly, guestView, makeApp, me, recordWarnings, setCookies } from '../support/apps.ts'
 import type { Handler, TestApp } from '../support/apps.ts'
 
 const roles = {
@@ -349,7 +349,7 @@ describe('clearPrivileges', () => {
       id,
       isNew: false,
       idleTimeout: 90,
-      storage: { cart: ['tea'] },
+      storage: exactly({ cart: ['tea'] }),
     })
   })
 
@@ -371,7 +371,11 @@ describe('clearPrivileges', () => {
       session.clearPrivileges()
     })
 
-    expect(await me(client)).toMatchObject({ ...guestView, isNew: false, storage: { a: 1 } })
+    expect(await me(client)).toMatchObject({
+      ...guestView,
+      isNew: false,
+      storage: exactly({ a: 1 }),
+    })
   })
 
   it('P5: leaves what is granted after it', async () => {
@@ -419,7 +423,12 @@ describe('another user', () => {
       })
 
       const view = await me(shop.client)
-      expect(view).toMatchObject({ userName, privileges: ['browse'], idleTimeout: 60, storage: {} })
+      expect(view).toMatchObject({
+        userName,
+        privileges: ['browse'],
+        idleTimeout: 60,
+        storage: exactly({}),
+      })
       expect(view.id).not.toBe(id)
       expect(shop.events).toContainEqual({
         name: 'session:ended',
@@ -440,7 +449,7 @@ describe('another user', () => {
     })
 
     const view = await me(shop.client)
-    expect(view).toMatchObject({ userName: 'bob', privileges: ['browse'], storage: {} })
+    expect(view).toMatchObject({ userName: 'bob', privileges: ['browse'], storage: exactly({}) })
     expect(view.id).not.toBe(id)
   })
 
@@ -455,7 +464,7 @@ describe('another user', () => {
       session.setPrivileges({ userName: 'bob' })
     })
 
-    expect(await me(shop.client)).toMatchObject({ userName: 'bob', storage: {} })
+    expect(await me(shop.client)).toMatchObject({ userName: 'bob', storage: exactly({}) })
   })
 
   it('C5: keeps id and storage when the same user signs in after clearPrivileges', async () => {
@@ -473,7 +482,7 @@ describe('another user', () => {
       id,
       userName: 'ann',
       privileges: ['browse'],
-      storage: { card: 'of ann' },
+      storage: exactly({ card: 'of ann' }),
     })
   })
 
@@ -484,7 +493,11 @@ describe('another user', () => {
 
     await shop.run(({ session }) => session.setPrivileges({ userName: 'ann' }))
 
-    expect(await me(shop.client)).toMatchObject({ id, userName: 'ann', storage: { cart: 'tea' } })
+    expect(await me(shop.client)).toMatchObject({
+      id,
+      userName: 'ann',
+      storage: exactly({ cart: 'tea' }),
+    })
   })
 
   it('C5: ends both earlier sessions when two users sign in over a third in one request', async () => {
@@ -497,7 +510,7 @@ describe('another user', () => {
       session.setPrivileges({ userName: 'eve' })
     })
 
-    expect(await me(shop.client)).toMatchObject({ userName: 'eve', storage: {} })
+    expect(await me(shop.client)).toMatchObject({ userName: 'eve', storage: exactly({}) })
     expect(shop.events.filter(({ name }) => name === 'session:ended')).toEqual([
       { name: 'session:ended', event: { id, reason: 'replaced' } },
     ])

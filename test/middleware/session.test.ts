@@ -480,6 +480,28 @@ describe('the cookie on errors', () => {
     expect((await me(client)).storage).toEqual({ a: 1 })
   })
 
+  it.each([200, 403])(
+    'L7: survives a store that fails after save(), in place of %d',
+    async (status) => {
+      const testApp = makeApp({
+        '/half': async (ctx, { store }) => {
+          ctx.session.storage.a = 1
+          await ctx.session.save()
+          store.faults.set('commit', 'rejects')
+          ctx.session.storage.b = 2
+          if (status !== 200) ctx.throw(status)
+        },
+      })
+      const client = testApp.browser()
+
+      const response = await client.get('/half')
+
+      expect(response.status).toBe(503)
+      expect(response.headers).toMatchObject({ 'retry-after': '1', 'cache-control': 'no-store' })
+      expect((await me(client)).storage).toEqual({ a: 1 })
+    },
+  )
+
   it('L7: is cleared by a sign-out that answers 403', async () => {
     const testApp = makeApp({
       '/leave': (ctx) => {
