@@ -25,6 +25,11 @@ export class TimedStore implements SessionStore {
   load: SessionStore['load'] = (...args) => this.#time('load', this.#store.load(...args))
   commit: SessionStore['commit'] = (...args) => this.#time('commit', this.#store.commit(...args))
   touch: SessionStore['touch'] = (...args) => this.#time('touch', this.#store.touch(...args))
+  lock: SessionStore['lock'] = (...args) => this.#time('lock', this.#store.lock(...args))
+  extendLock: SessionStore['extendLock'] = (...args) =>
+    this.#time('extendLock', this.#store.extendLock(...args))
+  unlock: SessionStore['unlock'] = (...args) => this.#time('unlock', this.#store.unlock(...args))
+  read: SessionStore['read'] = (...args) => this.#time('read', this.#store.read(...args))
   destroy: SessionStore['destroy'] = (...args) =>
     this.#time('destroy', this.#store.destroy(...args))
   close: SessionStore['close'] = () => this.#store.close()

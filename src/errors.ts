@@ -18,6 +18,7 @@ export type SessionErrorCode =
   | 'ERR_SESSION_NOT_MOUNTED'
   | 'ERR_SESSION_ENDED'
   | 'ERR_SESSION_STORE'
+  | 'ERR_SESSION_LOCK_TIMEOUT'
   | 'ERR_SESSION_STORAGE_VALUE'
   | 'ERR_SESSION_STORAGE_KEY'
   | 'ERR_SESSION_STORAGE_SIZE'
@@ -134,6 +135,13 @@ export class SessionStoreError extends SessionError {
   readonly code = 'ERR_SESSION_STORE'
   readonly status = 503
   // RFC 9110 section 10.2.3: seconds.
+  override headers: ErrorHeaders = { 'Retry-After': '1' }
+}
+
+/** The exclusive block of `use()` could not run, or outlived its lock: its changes were not applied. */
+export class SessionLockTimeoutError extends SessionError {
+  readonly code = 'ERR_SESSION_LOCK_TIMEOUT'
+  readonly status = 503
   override headers: ErrorHeaders = { 'Retry-After': '1' }
 }
 

@@ -27,7 +27,7 @@ export interface SessionEvents {
   'session:ambiguous': { readonly ids: readonly string[] }
   /** The store failed, or what it has under an id is no session that this version can read. */
   'session:storeError': {
-    readonly operation: StoreOperation | 'read'
+    readonly operation: StoreOperation
     readonly id?: string
     readonly error?: SessionStoreError
   }

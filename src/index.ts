@@ -23,13 +23,15 @@ export type { MemoryStoreOptions } from './store/memory-store.ts'
 export { RedisStore } from './store/redis-store.ts'
 export type { RedisStoreOptions } from './store/redis-store.ts'
 export type { RedisClient } from './store/redis/client.ts'
-export { renewedMemoryMs } from './store/session-store.ts'
+export { lockTurnMs, renewedMemoryMs } from './store/session-store.ts'
 export type {
   CommitOutcome,
   CreateOutcome,
   LoadOutcome,
+  LockOutcome,
   NewSession,
   SessionCommit,
+  SessionLock,
   SessionStore,
   StorePolicy,
 } from './store/session-store.ts'
@@ -44,6 +46,7 @@ export {
   SessionError,
   SessionGuestError,
   SessionHeadersSentError,
+  SessionLockTimeoutError,
   SessionNotMountedError,
   SessionOptionError,
   SessionPrivilegeError,

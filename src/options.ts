@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 
 import { resolveCookie } from './carrier/cookie.ts'
 import type { CookieOptions, CookieSettings } from './carrier/cookie.ts'
-import { maxIdleTimeout, minuteMs, minutesToMs } from './core/expiry.ts'
+import { maxIdleTimeout, minutesToMs } from './core/expiry.ts'
 import type { SessionType } from './core/record.ts'
 import { parseRoles, parseRolesText, Roles } from './core/roles.ts'
 import type { RolesFile } from './core/roles.ts'
@@ -105,6 +105,12 @@ export interface SessionsOptions {
    */
   readonly storeTimeoutMs?: number
   /**
+   * Milliseconds that `use()` waits for its turn. From 1 to 600 000.
+   *
+   * @default 5000
+   */
+  readonly lockTimeoutMs?: number
+  /**
    * What a request gets whose session could not be loaded: `fail` answers 503 when something
    * touches `ctx.session`; `guest` gives a guest, whose changes answer 503.
    *
@@ -136,6 +142,7 @@ export interface SessionsSettings {
   readonly cookie: CookieSettings
   readonly privilegedTypes: ReadonlySet<SessionType>
   readonly storeTimeoutMs: number
+  readonly lockTimeoutMs: number
   readonly onStoreError: 'fail' | 'guest'
   readonly limits: StorageLimits
   readonly countsAsActivity: ((ctx: ActivityContext) => boolean) | undefined
@@ -151,6 +158,7 @@ const defaults = {
   refreshSeconds: 60,
   privilegedTypes: ['web', 'rest'],
   storeTimeoutMs: 1000,
+  lockTimeoutMs: 5000,
   onStoreError: 'fail',
 } as const satisfies SessionsOptions
 
@@ -170,9 +178,23 @@ const optionNames: readonly (keyof SessionsOptions)[] = [
   'cookie',
   'privilegedTypes',
   'storeTimeoutMs',
+  'lockTimeoutMs',
   'onStoreError',
   'limits',
   'countsAsActivity',
+]
+
+const storeMethods: readonly (keyof SessionStore)[] = [
+  'create',
+  'load',
+  'commit',
+  'touch',
+  'lock',
+  'extendLock',
+  'unlock',
+  'read',
+  'destroy',
+  'close',
 ]
 
 const sessionTypes: readonly SessionType[] = ['web', 'rest']
@@ -195,6 +217,7 @@ export function resolveOptions(options: SessionsOptions = {}): SessionsSettings 
   checkOneOf('type', all.type, sessionTypes)
   checkOneOf('onStoreError', all.onStoreError, ['fail', 'guest'])
   checkInteger('storeTimeoutMs', all.storeTimeoutMs, { min: 10, max: 60_000, unit: 'milliseconds' })
+  checkInteger('lockTimeoutMs', all.lockTimeoutMs, { min: 1, max: 600_000, unit: 'milliseconds' })
   if (!Array.isArray(all.privilegedTypes)) {
     throw new SessionOptionError('"privilegedTypes" option must be an array')
   }
@@ -210,6 +233,7 @@ export function resolveOptions(options: SessionsOptions = {}): SessionsSettings 
     cookie: resolveCookie(all.cookie),
     privilegedTypes: new Set(all.privilegedTypes),
     storeTimeoutMs: all.storeTimeoutMs,
+    lockTimeoutMs: all.lockTimeoutMs,
     onStoreError: all.onStoreError,
     limits: resolveLimits(all.limits),
     countsAsActivity: all.countsAsActivity,
@@ -229,7 +253,7 @@ function resolveTimes({
   SessionsSettings,
   'idleTimeoutMs' | 'minIdleTimeoutMs' | 'absoluteTimeoutMs' | 'refreshMs'
 > {
-  const minutes = { min: 1 / minuteMs, max: maxIdleTimeout, unit: 'minutes' }
+  const minutes = { min: 0.001, max: maxIdleTimeout, unit: 'minutes' }
   checkNumber('idleTimeout', idleTimeout, minutes)
   checkNumber('minIdleTimeout', minIdleTimeout, minutes)
   checkNumber('absoluteTimeout', absoluteTimeout, { ...minutes, max: Infinity })
@@ -266,7 +290,7 @@ function resolveStore({ redis, store, prefix }: SessionsOptions): SessionStore {
     return new RedisStore(redis, { prefix: prefix ?? defaults.prefix })
   }
   if (store === undefined) return new MemoryStore()
-  checkMethods('store', store, ['create', 'load', 'commit', 'touch', 'destroy', 'close'])
+  checkMethods('store', store, storeMethods)
   return store
 }
 

@@ -83,19 +83,24 @@ export class RequestSession<S> {
    * Ends the session when the request is committed; from now on there is a new guest session.
    *
    * @throws {SessionStoreError} When the session could not be loaded.
+   * @throws {SessionEndedError} When the request's cookie value was renewed a moment ago.
    */
   end(): void {
     if (this.#failure) throw this.#failure
-    // There may be a session, which nobody could end: a sign-out must not look like one.
-    if (this.#refusal instanceof SessionStoreError) throw this.#refusal
+    // There is a session, or may be one, that this request cannot end: a sign-out must not look like one.
+    if (this.#refusal) throw this.#refusal
     if (this.#current === undefined) this.#start(this.#firstState())
     this.#start(this.#guest(this.#started().unit.abandon()))
   }
 
-  /** Commits what is left. */
+  /** Why the store could not be asked; `undefined` when it was, or need not be. */
+  get fault(): SessionStoreError | undefined {
+    return this.#failure ?? (this.#refusal instanceof SessionStoreError ? this.#refusal : undefined)
+  }
+
+  /** Commits what is left, and waits for what the app has not waited for. */
   async finish(): Promise<void> {
-    const unit = this.#current?.unit
-    if (unit && !unit.state.isEnded) await unit.finish()
+    await this.#current?.unit.finish()
   }
 
   #take(

@@ -3,6 +3,7 @@ import { debuglog } from 'node:util'
 import type { Roles } from './core/roles.ts'
 import type { SessionRules } from './core/session-state.ts'
 import { Events } from './events.ts'
+import { Locks } from './locks.ts'
 import type { SessionsSettings } from './options.ts'
 import { DeadlineStore } from './store/deadline-store.ts'
 import type { SessionStore, StorePolicy } from './store/session-store.ts'
@@ -14,6 +15,7 @@ export interface Services {
   readonly policy: StorePolicy
   /** The store, with a deadline around each call. */
   readonly store: SessionStore
+  readonly locks: Locks
   readonly events: Events
   /** Warns the process, once a topic. */
   readonly warnOnce: (topic: string, message: string) => void
@@ -62,7 +64,8 @@ export function createServices(settings: SessionsSettings): Services {
         'Give session() a "redis" client',
     )
   }
-  return { settings, rules, policy, store, events, warnOnce }
+  const locks = new Locks(store, settings.lockTimeoutMs)
+  return { settings, rules, policy, store, locks, events, warnOnce }
 }
 
 function warnUndeclared(

@@ -1,4 +1,7 @@
+import { isSessionId } from './core/secret.ts'
+import { SessionState } from './core/session-state.ts'
 import type { SessionStorage, StorageOf } from './core/storage-type.ts'
+import { createStorageView } from './core/storage.ts'
 import type { SessionEventName, SessionEvents } from './events.ts'
 import { resolveOptions } from './options.ts'
 import type { SessionsOptions } from './options.ts'
@@ -26,8 +29,6 @@ export class Sessions<S = SessionStorage> {
     servicesOf = (sessions) => sessions.#services
   }
 
-  /** Only for the compiler: what `storage` holds. */
-  declare readonly '~storage'?: StorageOf<S>
   readonly #services: Services
 
   /**
@@ -37,6 +38,26 @@ export class Sessions<S = SessionStorage> {
    */
   constructor(options: SessionsOptions = {}) {
     this.#services = createServices(resolveOptions(options))
+  }
+
+  /**
+   * A copy of any session's storage, for the server's own use: changing it changes nothing.
+   *
+   * @param id Of the session.
+   * @returns `null` when there is no such session.
+   * @throws {SessionStoreError} When the store fails.
+   */
+  async storage(id: string): Promise<StorageOf<S> | null> {
+    if (!isSessionId(id)) return null
+    const { store, rules } = this.#services
+    const record = await store.read(id)
+    if (!record) return null
+    const state = new SessionState(rules, { now: record.createdAt, ip: '' }, { record })
+    const view = createStorageView({
+      storage: state.storage,
+      changeableStorage: () => state.storage,
+    })
+    return { ...view } as StorageOf<S>
   }
 
   /**

@@ -1,18 +1,11 @@
+import { isInBlock, runBlock } from './block.ts'
 import type { Carrier } from './carrier/carrier.ts'
-import type { GrantChanges } from './core/grants.ts'
-import { newSecret } from './core/secret.ts'
-import type { NewSecret } from './core/secret.ts'
+import { Committer } from './committer.ts'
+import type { BlockLock, Caller } from './committer.ts'
 import { SessionState } from './core/session-state.ts'
 import type { SessionHost } from './core/session.ts'
-import {
-  SessionEndedError,
-  SessionHeadersSentError,
-  SessionStoreError,
-  StorageSizeError,
-} from './errors.ts'
-import type { SessionEndReason } from './events.ts'
+import { SessionEndedError } from './errors.ts'
 import type { Services } from './services.ts'
-import type { CommitOutcome } from './store/session-store.ts'
 
 /** How a unit of work starts. */
 export interface UnitStart {
@@ -23,27 +16,23 @@ export interface UnitStart {
   readonly refusal?: Error | undefined
 }
 
-/** Who wants a commit: the app, which learns what became of it, or the end of the request. */
-type Caller = 'app' | 'request'
-
-/**
- * What one request does to one session, and how that gets into the store: as one create or one
- * commit, and on to another session where the first one is gone. Calls are carried out one by one.
- */
+/** What one request does to one session. Calls are carried out one by one. */
 export class UnitOfWork implements SessionHost {
   readonly #services: Services
   readonly #carrier: Carrier
   readonly #refusal: Error | undefined
+  readonly #committer: Committer
   #state: SessionState
   #queue: Promise<void> = Promise.resolve()
-  /** Whether a commit has found the session gone; the end of the request need not ask again. */
-  #isGone = false
+  /** Held while a block runs. */
+  #lock: BlockLock | undefined
 
   constructor(services: Services, { state, carrier, refusal }: UnitStart) {
     this.#services = services
     this.#state = state
     this.#carrier = carrier
     this.#refusal = refusal
+    this.#committer = new Committer(services, carrier, refusal)
   }
 
   get state(): SessionState {
@@ -52,19 +41,32 @@ export class UnitOfWork implements SessionHost {
 
   /** Commits what is left at the end of the request. */
   finish(): Promise<void> {
-    return this.#inTurn(() => this.#commit('request'))
+    return this.#inTurn(async () => {
+      if (!this.#state.isEnded) await this.#commit('request')
+    })
   }
 
   save(): Promise<void> {
-    return this.#inTurn(() => this.#commit('app'))
+    return this.#inTurn(() => this.#commit('save'))
   }
 
   regenerate(): Promise<void> {
     return this.#inTurn(async () => {
-      const before = this.#state.credential
+      const before = this.#openState().credential
       // What the app has changed may renew the secret by itself.
-      if (this.#state.isNew || this.#state.grants.changes) await this.#commit('app')
-      if (this.#state.credential === before) await this.#update('app', 'secret')
+      if (this.#state.isNew || this.#state.grants.changes) await this.#commit('save')
+      if (this.#state.credential === before) await this.#commit('save', true)
+    })
+  }
+
+  use<T>(block: () => T | Promise<T>): Promise<T> {
+    return this.#inTurn(async () => {
+      // A block within a block is part of it.
+      if (isInBlock(this)) return block()
+      if (this.#refusal) throw this.#refusal
+      await this.#commit('block')
+      // Nobody else has a session that is not stored.
+      return this.#state.isNew ? this.#run(block) : this.#runLocked(block)
     })
   }
 
@@ -77,7 +79,9 @@ export class UnitOfWork implements SessionHost {
         return
       }
       const outcome = await store.load(credential, policy, false)
-      if (outcome?.status !== 'live') throw this.#gone(credential.id)
+      if (outcome?.status !== 'live') {
+        throw outcome ? new SessionEndedError() : this.#committer.foundGone(credential.id)
+      }
       const { record, now } = outcome
       this.#state = new SessionState(rules, { ...origin, now }, { record, credential, loans })
     })
@@ -88,18 +92,18 @@ export class UnitOfWork implements SessionHost {
       const state = this.#openState()
       if (state.credential === undefined) return
       const now = await this.#services.store.touch(state.credential, this.#services.policy)
-      if (now === undefined) throw this.#gone(state.id)
+      if (now === undefined) throw await this.#lost()
       state.activeAt = now
     })
   }
 
   destroy(): Promise<void> {
     const refusal = this.#refusal
-    if (refusal instanceof SessionStoreError) return this.#inTurn(() => Promise.reject(refusal))
+    if (refusal) return this.#inTurn(() => Promise.reject(refusal))
     // At once, so that nothing after this call still sees the session.
     const ids = this.abandon()
     return this.#inTurn(async () => {
-      await Promise.all(ids.map((id) => this.#end(id, 'destroyed')))
+      await Promise.all(ids.map((id) => this.#committer.end(id, 'destroyed')))
       if (ids.length > 0 && this.#carrier.canSet) this.#carrier.clear()
     })
   }
@@ -114,12 +118,16 @@ export class UnitOfWork implements SessionHost {
   switchUser(): void {
     const { origin, storedIds: replaces } = this.#state
     this.#state = new SessionState(this.#services.rules, origin, { replaces })
-    this.#isGone = false
   }
 
-  #inTurn(work: () => Promise<void>): Promise<void> {
+  /** One call after the other; calls from inside a block belong to the block's turn. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    if (isInBlock(this)) return work()
     const turn = this.#queue.then(work)
-    this.#queue = turn.catch(() => undefined)
+    this.#queue = turn.then(
+      () => undefined,
+      () => undefined,
+    )
     return turn
   }
 
@@ -128,146 +136,69 @@ export class UnitOfWork implements SessionHost {
     return this.#state
   }
 
-  async #commit(caller: Caller): Promise<void> {
-    if (this.#openState().isNew) await this.#create(caller)
-    else await this.#update(caller)
+  async #commit(caller: Caller, renews = false): Promise<void> {
+    const state = this.#openState()
+    // A session that a block has gone on to is nobody else's.
+    const lock = this.#lock?.held.record.id === state.id ? this.#lock : undefined
+    const next = await this.#committer.commit(state, caller, { renews, lock })
+    // The app may have gone on to another session meanwhile.
+    if (this.#state === state) this.#state = next
   }
 
-  /** Stores a session that the store does not have, and ends those whose place it takes. */
-  async #create(caller: Caller): Promise<void> {
-    const state = this.#state
-    const { replaces } = state
-    const creates = caller === 'app' || state.isTouched
-    if (!creates && replaces.length === 0) return
-    if (creates && this.#refusal) throw this.#refusal
-    if (creates && !this.#carrier.canSet) throw new SessionHeadersSentError()
-
-    const ends = replaces.map((id) => this.#end(id, creates ? 'replaced' : 'destroyed'))
-    await Promise.all([creates ? this.#store(state) : undefined, ...ends])
-    state.replaces = []
-    if (!creates && this.#carrier.canSet) this.#carrier.clear()
-  }
-
-  async #store(state: SessionState): Promise<void> {
-    const { store, policy, events } = this.#services
-    const storage = state.storage.changes()
-    const draft = state.draft()
-    const grants = state.grants.takeChanges()
-    const signsIn = grants?.signsIn ?? false
-    const secret = newSecret(state.id)
-    const credential = { id: state.id, secretHash: secret.secretHash }
+  /** Runs a block, then commits what it changed; discards it when either fails. */
+  async #run<T>(block: () => T | Promise<T>): Promise<T> {
+    const before = this.#state
     try {
-      const outcome = await store.create({ credential, draft, signsIn }, policy)
-      if (outcome.status === 'exists') throw new SessionStoreError('the session id is taken')
-      if (outcome.status === 'tooLarge') throw this.#tooLarge()
-      state.committed({ storage, idleTimeoutMs: draft.idleTimeoutMs })
-      state.credential = credential
-      state.createdAt = outcome.now
-      state.activeAt = outcome.now
-      state.endsAt = outcome.now + policy.expiry.absoluteTimeoutMs
+      const result = await runBlock(this, block)
+      if (!this.#state.isEnded) await this.#commit('block')
+      return result
     } catch (error) {
-      state.grants.restoreChanges(grants)
+      // What the block has stored already stays, such as a session for another user.
+      if (this.#state.isNew && !this.#state.isEnded) this.#state = before
+      this.#state.discard()
       throw error
     }
-    this.#give(secret, state)
-    const { id } = state
-    const { userName } = draft
-    events.emit('session:created', { id, userName })
-    if (signsIn) events.emit('session:signedIn', { id, userName })
   }
 
-  /** Changes a session that the store has. */
-  async #update(caller: Caller, wants?: 'secret'): Promise<void> {
-    const state = this.#state
-    const { credential } = state
-    const changes = state.changes()
-    if (credential === undefined || (!changes && caller === 'request')) return
-    if (this.#isGone && caller === 'request' && !changes?.grants?.signsIn) return
+  /** The same on the latest state of a session that others have too, one at a time. */
+  async #runLocked<T>(block: () => T | Promise<T>): Promise<T> {
+    const { credential, origin, loans, activeAt } = this.#state
+    const { locks, rules } = this.#services
+    const held = credential && (await locks.acquire(credential))
+    if (!held || !credential) throw await this.#lost()
+    const { record } = held
+    const now = activeAt
+    this.#state = new SessionState(rules, { ...origin, now }, { record, credential, loans })
+    const lock: BlockLock = { held, status: 'held' }
+    this.#lock = lock
+    try {
+      return await this.#run(block)
+    } finally {
+      this.#lock = undefined
+      await this.#unlock(credential.id, lock)
+    }
+  }
 
-    const { storage, grants, idleTimeoutMs } = changes ?? {}
-    const asksFor = gainsRights(grants) ? 'rights' : wants
-    const renews = asksFor !== undefined || grants?.userName !== undefined
-    if (renews && !this.#carrier.canSet) throw new SessionHeadersSentError()
-    const secret = renews ? newSecret(state.id) : undefined
+  async #unlock(id: string, lock: BlockLock): Promise<void> {
+    const { held } = lock
+    // One that may be held still is given back too: a commit that is late is refused then.
+    if (lock.status === 'unknown' || (lock.status === 'held' && !held.isPassedOn)) {
+      try {
+        await this.#services.store.unlock(id, held.token)
+        lock.status = 'released'
+      } catch {
+        // The block has had its way. The lock goes with its lease.
+        lock.status = 'unknown'
+      }
+    }
+    held.done(lock.status, lock.handed)
+  }
+
+  /** The error for a session that the store does not open any more, and the event if it has gone. */
+  async #lost(): Promise<SessionEndedError> {
+    const { credential, id } = this.#state
     const { store, policy } = this.#services
-    state.grants.takeChanges()
-    let outcome: CommitOutcome
-    try {
-      const { userName } = state.grants.granted
-      outcome = await store.commit(
-        credential,
-        { storage, idleTimeoutMs, grants, userName, newSecretHash: secret?.secretHash, asksFor },
-        policy,
-      )
-      if (outcome.status === 'tooLarge') throw this.#tooLarge()
-    } catch (error) {
-      state.grants.restoreChanges(grants)
-      throw error
-    }
-    if (outcome.status === 'committed' || outcome.status === 'merged') {
-      state.committed({ storage, idleTimeoutMs })
-      if (grants?.signsIn) state.endsAt = outcome.now + policy.expiry.absoluteTimeoutMs
-      if (secret && outcome.status === 'committed') this.#renewed(state, secret, grants)
-      return
-    }
-    await this.#notStored(outcome.status, caller, grants)
+    const isRenewed = credential && (await store.load(credential, policy, false))
+    return isRenewed ? new SessionEndedError() : this.#committer.foundGone(id)
   }
-
-  /** What becomes of changes to a session that has gone, or that the cookie no longer opens. */
-  async #notStored(
-    status: 'ended' | 'renewed',
-    caller: Caller,
-    grants: GrantChanges | undefined,
-  ): Promise<void> {
-    const state = this.#state
-    const movesOn = status === 'ended' ? grants?.signsIn : gainsRights(grants)
-    if (grants && movesOn) {
-      if (status === 'ended') this.#gone(state.id)
-      this.#state = state.successor(status === 'ended' ? 'changes' : 'storage', grants)
-      this.#isGone = false
-      await this.#create('request')
-      return
-    }
-    state.grants.restoreChanges(grants)
-    const error = status === 'ended' ? this.#gone(state.id) : new SessionEndedError()
-    if (caller === 'app') throw error
-  }
-
-  #renewed(state: SessionState, secret: NewSecret, grants: GrantChanges | undefined): void {
-    state.credential = { id: state.id, secretHash: secret.secretHash }
-    this.#give(secret, state)
-    const { id } = state
-    const { events } = this.#services
-    events.emit('session:rotated', { id })
-    if (grants?.signsIn) {
-      events.emit('session:signedIn', { id, userName: state.grants.granted.userName })
-    }
-  }
-
-  #give(secret: NewSecret, state: SessionState): void {
-    this.#carrier.set(secret.value, state.endsAt - state.activeAt)
-  }
-
-  async #end(id: string, reason: SessionEndReason): Promise<void> {
-    const { store, events } = this.#services
-    if (await store.destroy(id)) events.emit('session:ended', { id, reason })
-  }
-
-  #gone(id: string): SessionEndedError {
-    if (!this.#isGone) this.#services.events.emit('session:ended', { id, reason: 'gone' })
-    this.#isGone = true
-    return new SessionEndedError()
-  }
-
-  #tooLarge(): StorageSizeError {
-    const { storageBytes, storageKeys } = this.#services.policy.limits
-    return new StorageSizeError(
-      `storage would pass its limits of ${storageBytes} bytes and ${storageKeys} keys`,
-    )
-  }
-}
-
-function gainsRights(grants: GrantChanges | undefined): boolean {
-  if (!grants) return false
-  return Boolean(grants.userName) || grants.privileges.length > 0 || grants.roles.length > 0
 }

@@ -5,6 +5,7 @@ import {
   SessionError,
   SessionGuestError,
   SessionHeadersSentError,
+  SessionLockTimeoutError,
   SessionNotMountedError,
   SessionOptionError,
   SessionPrivilegeError,
@@ -105,6 +106,13 @@ const promised: Record<SessionErrorCode, Promised> = {
     status: 500,
     expose: false,
   },
+  ERR_SESSION_LOCK_TIMEOUT: {
+    error: new SessionLockTimeoutError('the turn did not come'),
+    name: 'SessionLockTimeoutError',
+    status: 503,
+    expose: false,
+    headers: { 'Retry-After': '1' },
+  },
   ERR_SESSION_HEADERS_SENT: {
     error: new SessionHeadersSentError(),
     name: 'SessionHeadersSentError',
@@ -151,7 +159,7 @@ describe('every error', () => {
 
     expect(exported.toSorted()).toEqual([...names, 'SessionError'].toSorted())
     expect(Object.keys(errors).toSorted()).toEqual([...names, 'SessionError'].toSorted())
-    expect(new Set(codes).size).toBe(12)
+    expect(new Set(codes).size).toBe(13)
   })
 
   it.each(all)('§8: has a message in one clause: %s', (code, { error }) => {

@@ -16,8 +16,11 @@ const mayImport: Record<string, readonly string[]> = {
   carrier: ['core', 'errors.ts', 'option-checks.ts', 'cookie'],
   'options.ts': ['carrier', 'store', 'core', 'errors.ts', 'option-checks.ts', 'node:fs'],
   'events.ts': ['store', 'errors.ts', 'node:diagnostics_channel', 'node:events'],
-  'services.ts': ['options.ts', 'events.ts', 'store', 'core', 'node:util'],
-  'unit-of-work.ts': ['services.ts', 'events.ts', 'carrier', 'store', 'core', 'errors.ts'],
+  'locks.ts': ['store', 'core', 'errors.ts', 'node:crypto', 'node:timers/promises'],
+  'services.ts': ['options.ts', 'events.ts', 'locks.ts', 'store', 'core', 'node:util'],
+  'block.ts': ['node:async_hooks'],
+  'committer.ts': ['services.ts', 'locks.ts', 'events.ts', 'carrier', 'store', 'core', 'errors.ts'],
+  'unit-of-work.ts': ['committer.ts', 'block.ts', 'services.ts', 'carrier', 'core', 'errors.ts'],
   'request-session.ts': ['unit-of-work.ts', 'services.ts', 'carrier', 'store', 'core', 'errors.ts'],
   'sessions.ts': ['services.ts', 'options.ts', 'events.ts', 'core'],
   middleware: [

@@ -44,7 +44,18 @@ function errorOf(options: unknown): SessionOptionError {
 }
 
 function storeWithout(method: string): object {
-  const methods = ['create', 'load', 'commit', 'touch', 'destroy', 'close']
+  const methods = [
+    'create',
+    'load',
+    'commit',
+    'touch',
+    'lock',
+    'extendLock',
+    'unlock',
+    'read',
+    'destroy',
+    'close',
+  ]
   return Object.fromEntries(
     methods.filter((name) => name !== method).map((name) => [name, vi.fn()]),
   )
@@ -119,7 +130,7 @@ describe('options that are refused', () => {
 
     [
       { store: null },
-      /^"store" option must have the methods create, load, commit, touch, destroy, close$/,
+      /^"store" option must have the methods create, load, commit, touch, lock, extendLock, unlock, read, destroy, close$/,
     ],
     [{ store: 'memory' }, /"store" option must have the methods/],
     [{ store: MemoryStore }, /"store" option must have the methods/],
@@ -206,6 +217,10 @@ describe('options that are refused', () => {
     [{ storeTimeoutMs: 1000.5 }, /"storeTimeoutMs" option must be a whole number of milliseconds$/],
     [{ storeTimeoutMs: Number.NaN }, /"storeTimeoutMs" option must be milliseconds/],
     [{ storeTimeoutMs: Infinity }, /"storeTimeoutMs" option must be milliseconds/],
+
+    [{ lockTimeoutMs: 0 }, /^"lockTimeoutMs" option must be milliseconds from 1 to 600000$/],
+    [{ lockTimeoutMs: 1.5 }, /"lockTimeoutMs" option must be a whole number of milliseconds$/],
+    [{ lockTimeoutMs: '5000' }, /"lockTimeoutMs" option must be milliseconds/],
 
     [{ onStoreError: 'throw' }, /^"onStoreError" option must be one of "fail", "guest"$/],
     [{ onStoreError: true }, /"onStoreError" option must be one of/],
@@ -527,6 +542,7 @@ describe('defaults', () => {
       cookie: undefined,
       privilegedTypes: [...settings.privilegedTypes],
       storeTimeoutMs: settings.storeTimeoutMs,
+      lockTimeoutMs: settings.lockTimeoutMs,
       onStoreError: settings.onStoreError,
       limits: undefined,
       countsAsActivity: expect.any(Function),
@@ -565,6 +581,7 @@ describe('defaults', () => {
       refreshMs: 60_000,
       privilegedTypes: new Set(['web', 'rest']),
       storeTimeoutMs: 1000,
+      lockTimeoutMs: 5000,
       onStoreError: 'fail',
       limits: { storageBytes: 262_144, storageKeys: 256 },
       cookie: {

@@ -17,9 +17,12 @@ export interface GrantChanges {
   readonly clears: boolean
   /** The new name, `''` for nobody; `undefined` when it stays. */
   readonly userName: string | undefined
-  /** Privileges added. */
+  /**
+   * Privileges added: all that a call has named, also those that the session has already, so that
+   * none is missing where the changes go into another session.
+   */
   readonly privileges: readonly string[]
-  /** Roles added. */
+  /** Roles added, in the same way. */
   readonly roles: readonly string[]
   /** Whether this is a sign-in, from which the absolute timeout counts anew. */
   readonly signsIn: boolean
@@ -46,11 +49,17 @@ export class Grants {
   /** Whom the session belongs to in the store, whatever this request has cleared since. */
   #owner: string
   #granted: Granted
+  /** As the store has it. */
+  #stored: Granted
+  /** As it was when a commit took the changes. */
+  #taken: Granted
   #changes = noChanges
   #held: ReadonlyMap<string, string> | undefined
 
   constructor(granted: Granted, roles: Roles, onUndeclared: OnUndeclared) {
     this.#granted = granted
+    this.#stored = granted
+    this.#taken = granted
     this.#owner = granted.userName
     this.#roles = roles
     this.#onUndeclared = onUndeclared
@@ -85,25 +94,29 @@ export class Grants {
   add(grant: Grant): void {
     const before = this.#granted
     const wasGuest = before.userName === '' && this.held.size === 0
-    const privileges = this.#news('privilege', grant.privileges, before.privileges)
-    const roles = this.#news('role', grant.roles, before.roles)
+    const privileges = this.#declared('privilege', grant.privileges)
+    const roles = this.#declared('role', grant.roles)
+    const newPrivileges = without(privileges, before.privileges)
+    const newRoles = without(roles, before.roles)
     const userName = grant.userName === before.userName ? undefined : grant.userName
-    const gains = privileges.length > 0 || roles.length > 0
+    const gains = newPrivileges.length > 0 || newRoles.length > 0
     if (!gains && userName === undefined) return
 
     this.#granted = {
       userName: userName ?? before.userName,
-      privileges: [...before.privileges, ...privileges],
-      roles: [...before.roles, ...roles],
+      privileges: [...before.privileges, ...newPrivileges],
+      roles: [...before.roles, ...newRoles],
     }
     this.#owner = this.#granted.userName || this.#owner
     this.#held = undefined
     const signsIn = grant.userName === undefined ? gains && wasGuest : grant.userName !== ''
+    // Giving up the name alone gains nothing.
+    const gives = gains || userName !== ''
     this.#changes = followedBy(this.#changes, {
       clears: false,
       userName,
-      privileges,
-      roles,
+      privileges: gives ? privileges : [],
+      roles: gives ? roles : [],
       signsIn,
     })
   }
@@ -122,7 +135,21 @@ export class Grants {
   takeChanges(): GrantChanges | undefined {
     const { changes } = this
     this.#changes = noChanges
+    this.#taken = this.#granted
     return changes
+  }
+
+  /** The store has what was taken. */
+  committed(): void {
+    this.#stored = this.#taken
+  }
+
+  /** Forgets what the store does not have. */
+  discard(): void {
+    this.#granted = this.#stored
+    this.#owner = this.#stored.userName
+    this.#changes = noChanges
+    this.#held = undefined
   }
 
   /** Takes back what a commit could not store, under what has changed since. */
@@ -130,24 +157,23 @@ export class Grants {
     if (changes !== undefined) this.#changes = followedBy(changes, this.#changes)
   }
 
-  #news(
-    kind: 'privilege' | 'role',
-    names: readonly string[],
-    present: readonly string[],
-  ): readonly string[] {
-    const known = new Set(present.map(foldName))
-    const news: string[] = []
+  /** The declared ones of some names, in the declared spelling, none twice. */
+  #declared(kind: 'privilege' | 'role', names: readonly string[]): readonly string[] {
+    const declared = new Map<string, string>()
     for (const name of names) {
-      const declared =
+      const spelling =
         kind === 'privilege' ? this.#roles.privilegeNamed(name) : this.#roles.roleNamed(name)
-      if (declared === undefined) this.#onUndeclared(kind, name)
-      else if (!known.has(foldName(declared))) {
-        known.add(foldName(declared))
-        news.push(declared)
-      }
+      if (spelling === undefined) this.#onUndeclared(kind, name)
+      else if (!declared.has(foldName(spelling))) declared.set(foldName(spelling), spelling)
     }
-    return news
+    return [...declared.values()]
   }
+}
+
+/** Those names that are not among others. */
+function without(names: readonly string[], others: readonly string[]): readonly string[] {
+  const known = new Set(others.map(foldName))
+  return names.filter((name) => !known.has(foldName(name)))
 }
 
 function followedBy(first: GrantChanges, next: GrantChanges): GrantChanges {

@@ -7,6 +7,8 @@ const idHexLength = idBytes * 2
 // value has one spelling only.
 const wellFormedValue = /^[A-Za-z0-9_-]{64}$/
 
+const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
 /** What a session cookie carries. */
 export interface SessionCredential {
   /** The session's public id, a UUID. */
@@ -20,6 +22,15 @@ export interface NewSecret {
   /** The cookie's value: 64 characters of base64url, the id and the secret. */
   readonly value: string
   readonly secretHash: string
+}
+
+/**
+ * Whether a value has the form of a session id, so that it may become part of a key.
+ *
+ * @param id Anything.
+ */
+export function isSessionId(id: unknown): id is string {
+  return typeof id === 'string' && uuid.test(id)
 }
 
 /** A new session id: a random UUID. */

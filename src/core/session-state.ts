@@ -201,7 +201,15 @@ export class SessionState {
   /** Takes over what a commit has stored; more may have changed since. */
   committed({ storage, idleTimeoutMs }: Omit<StateChanges, 'grants'>): void {
     if (storage) this.storage.committed(storage)
+    this.grants.committed()
     if (idleTimeoutMs !== undefined) this.#storedIdleTimeoutMs = idleTimeoutMs
+  }
+
+  /** Forgets what the store does not know. */
+  discard(): void {
+    this.storage.discard()
+    this.grants.discard()
+    this.#idleTimeoutMs = this.#storedIdleTimeoutMs
   }
 
   /** What is left of it once this request has ended it: the id, and nothing of what it held. */

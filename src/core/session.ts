@@ -38,6 +38,7 @@ export interface SessionHost {
   readonly state: SessionState
   /** Ends this session when it is committed, and goes on with a new one for another user. */
   switchUser(): void
+  use<T>(block: () => T | Promise<T>): Promise<T>
   save(): Promise<void>
   reload(): Promise<void>
   destroy(): Promise<void>
@@ -229,6 +230,31 @@ export class Session<S = SessionStorage> {
    */
   demote(id: number): void {
     this.#host.state.loans.demote(id)
+  }
+
+  /**
+   * Runs a block that nobody else's block on this session runs beside, on any process. It sees the
+   * latest committed values; what it changes is committed as one when it ends, and discarded when
+   * it throws. Changes from before the block are committed first. Waiters take turns. A block
+   * within a block runs at once, as part of the outer one.
+   *
+   * Keep blocks short. Only other blocks wait: plain changes of other requests still merge.
+   *
+   * @example
+   *   const count = await ctx.session.use((storage) => {
+   *     storage.count = (storage.count ?? 0) + 1
+   *     return storage.count
+   *   })
+   *
+   * @param block Gets `session.storage`.
+   * @returns What the block returns.
+   * @throws {SessionEndedError} When the session has ended meanwhile.
+   * @throws {SessionLockTimeoutError} When its turn did not come in `lockTimeoutMs`, or the process
+   *   stood still for so long that it has lost its turn. Nothing of the block is stored then.
+   * @throws {SessionStoreError} When the store fails.
+   */
+  use<T>(block: (storage: StorageOf<S>) => T | Promise<T>): Promise<T> {
+    return this.#host.use(() => block(this.storage))
   }
 
   /**

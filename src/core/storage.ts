@@ -96,6 +96,12 @@ export class Storage {
     return set.size === 0 && removed.length === 0 ? undefined : { set, removed }
   }
 
+  /** Forgets what differs. */
+  discard(): void {
+    this.#assigned.clear()
+    this.#handedOut.clear()
+  }
+
   /** Takes over what a commit has stored; more may have changed since. */
   committed({ set, removed }: StorageChanges): void {
     const stored = new Map(this.#stored)

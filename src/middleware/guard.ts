@@ -39,8 +39,10 @@ export function createGuard(
   const guard = async (ctx: Context, next: Next): Promise<unknown> => {
     const attachment = attachmentOf(ctx)
     if (!attachment) throw new SessionNotMountedError()
-    const { roles } = attachment.services.settings
-    const refusal = check(attachment.request.session, roles)
+    const { request, services } = attachment
+    // Closed, also where pages show a guest in place of whoever it is.
+    if (request.fault) throw request.fault
+    const refusal = check(request.session, services.settings.roles)
     if (!refusal) return next()
     if (!onDenied) throw refusal
     await onDenied(ctx, refusal)

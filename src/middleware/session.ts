@@ -6,7 +6,7 @@ import type { Context, DefaultState, Middleware } from 'koa'
 
 import type { Session } from '../core/session.ts'
 import type { SessionStorage } from '../core/storage-type.ts'
-import { SessionOptionError } from '../errors.ts'
+import { SessionError, SessionOptionError } from '../errors.ts'
 import type { SessionsOptions } from '../options.ts'
 import { RequestSession } from '../request-session.ts'
 import { Sessions, servicesOf } from '../sessions.ts'
@@ -61,12 +61,12 @@ export function session<S = SessionStorage>(
     try {
       await next()
     } catch (error) {
-      throw withHeaders(await afterError(request, error), request, carrier)
+      throw closing(ctx, withHeaders(await afterError(request, error), request, carrier))
     }
     try {
       if (ctx.status < 500) await request.finish()
     } catch (error) {
-      throw withHeaders(error, request, carrier)
+      throw closing(ctx, withHeaders(error, request, carrier))
     }
     carrier.apply()
     if (request.isAttached && !ctx.headerSent) ctx.vary('Cookie')
@@ -79,6 +79,15 @@ export function session<S = SessionStorage>(
 function addressOf(text: string): string {
   const address = text.replace(/^::ffff:(?=\d+\.)/i, '')
   return isIP(address) === 0 ? '' : address
+}
+
+/**
+ * Ends a response whose headers are sent: Koa leaves it open when something is thrown by then, and
+ * the client would wait for ever.
+ */
+function closing(ctx: Context, error: unknown): unknown {
+  if (error instanceof SessionError && ctx.headerSent && !ctx.res.writableEnded) ctx.res.end()
+  return error
 }
 
 /** Commits where the error is ordinary flow. Answers the error that the client is to get. */
@@ -97,5 +106,5 @@ function isOrdinary(error: unknown): boolean {
   // Koa answers by 500 what is no error, and a status that HTTP does not know.
   if (!(error instanceof Error || types.isNativeError(error))) return false
   const given: unknown = Reflect.get(error, 'status') ?? Reflect.get(error, 'statusCode')
-  return typeof given === 'number' && given >= 400 && given < 500 && given in STATUS_CODES
+  return typeof given === 'number' && given < 500 && given in STATUS_CODES
 }

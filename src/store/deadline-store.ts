@@ -1,11 +1,14 @@
+import type { SessionRecord } from '../core/record.ts'
 import type { SessionCredential } from '../core/secret.ts'
 import { SessionStoreError } from '../errors.ts'
 import type {
   CommitOutcome,
   CreateOutcome,
   LoadOutcome,
+  LockOutcome,
   NewSession,
   SessionCommit,
+  SessionLock,
   SessionStore,
   StorePolicy,
 } from './session-store.ts'
@@ -54,6 +57,22 @@ export class DeadlineStore implements SessionStore {
 
   touch(credential: SessionCredential, policy: StorePolicy): Promise<number | undefined> {
     return this.#within('touch', () => this.#store.touch(credential, policy))
+  }
+
+  lock(credential: SessionCredential, lock: SessionLock): Promise<LockOutcome | undefined> {
+    return this.#within('lock', () => this.#store.lock(credential, lock))
+  }
+
+  extendLock(id: string, lock: SessionLock): Promise<boolean> {
+    return this.#within('extendLock', () => this.#store.extendLock(id, lock))
+  }
+
+  unlock(id: string, token: string): Promise<boolean> {
+    return this.#within('unlock', () => this.#store.unlock(id, token))
+  }
+
+  read(id: string): Promise<SessionRecord | undefined> {
+    return this.#within('read', () => this.#store.read(id))
   }
 
   destroy(id: string): Promise<boolean> {

@@ -9,13 +9,15 @@ import type { SessionCredential } from '../core/secret.ts'
 import type { StorageLimits } from '../core/storage-value.ts'
 import type { StorageChanges } from '../core/storage.ts'
 import { checkInteger } from '../option-checks.ts'
-import { renewedMemoryMs } from './session-store.ts'
+import { lockTurnMs, renewedMemoryMs } from './session-store.ts'
 import type {
   CommitOutcome,
   CreateOutcome,
   LoadOutcome,
+  LockOutcome,
   NewSession,
   SessionCommit,
+  SessionLock,
   SessionStore,
   StorePolicy,
 } from './session-store.ts'
@@ -37,6 +39,15 @@ interface Entry {
   /** When it was renewed away by the hash of the secret; 0 while it is good. */
   readonly secrets: ReadonlyMap<string, number>
   readonly expiresAt: number
+  /** Who holds the lock. */
+  readonly lock?: Claim | undefined
+  /** Who was refused it first. */
+  readonly lockNext?: Claim | undefined
+}
+
+interface Claim {
+  readonly token: string
+  readonly until: number
 }
 
 /**
@@ -102,6 +113,8 @@ export class MemoryStore implements SessionStore {
     const isRenewed = entry.secrets.get(credential.secretHash) !== 0
     const joins = isRenewed && commit.asksFor === 'rights' && belongsTo(entry.record, commit)
     if (isRenewed && !joins && commit.asksFor) return { status: 'renewed' }
+    const { lock } = commit
+    if (lock && !holds(entry.lock, lock.token, now)) return { status: 'unlocked' }
     const storage = changedStorage(entry.record.storage, commit.storage)
     if (isOver(storage, entry.record.storage, policy.limits)) return { status: 'tooLarge' }
 
@@ -112,6 +125,8 @@ export class MemoryStore implements SessionStore {
     }
     const takesSecret = newSecretHash !== undefined && (!isRenewed || joins)
     this.#put(credential.id, {
+      ...entry,
+      ...(lock && { lock: lock.leaseMs === 0 ? undefined : claim(lock, now) }),
       record,
       secrets: takesSecret
         ? changedSecrets(entry.secrets, newSecretHash, { now, keepsOthers: joins })
@@ -119,12 +134,50 @@ export class MemoryStore implements SessionStore {
       expiresAt:
         commit.idleTimeoutMs === undefined ? entry.expiresAt : expiryOf(record, now, policy),
     })
-    return { status: isRenewed && !joins ? 'merged' : 'committed', now }
+    if (isRenewed && !joins) return { status: 'merged', now }
+    return { status: 'committed', now, ...(lock?.leaseMs && { record: copyOf(record) }) }
   }
 
   async touch(credential: SessionCredential, policy: StorePolicy): Promise<number | undefined> {
     const outcome = await this.load(credential, policy, true)
     return outcome?.status === 'live' ? outcome.now : undefined
+  }
+
+  async lock(credential: SessionCredential, lock: SessionLock): Promise<LockOutcome | undefined> {
+    const { token } = lock
+    const now = Date.now()
+    const entry = this.#entryOf(credential, now)
+    if (!entry || entry.secrets.get(credential.secretHash) !== 0) return undefined
+    const holder = entry.lock && entry.lock.until > now ? entry.lock.token : undefined
+    const next = entry.lockNext && entry.lockNext.until > now ? entry.lockNext.token : undefined
+    if ((holder ?? next ?? token) !== token) {
+      const lockNext = { token, until: now + lockTurnMs }
+      if ((next ?? token) === token) this.#put(credential.id, { ...entry, lockNext })
+      return { status: 'busy' }
+    }
+    this.#put(credential.id, {
+      ...entry,
+      lock: claim(lock, now),
+      lockNext: next === token ? undefined : entry.lockNext,
+    })
+    return { status: 'locked', record: copyOf(entry.record), now }
+  }
+
+  async extendLock(id: string, lock: SessionLock): Promise<boolean> {
+    const now = Date.now()
+    const entry = this.#entries.get(id)
+    if (!entry || !holds(entry.lock, lock.token, now)) return false
+    this.#put(id, { ...entry, lock: lock.leaseMs === 0 ? undefined : claim(lock, now) })
+    return true
+  }
+
+  unlock(id: string, token: string): Promise<boolean> {
+    return this.extendLock(id, { token, leaseMs: 0 })
+  }
+
+  async read(id: string): Promise<SessionRecord | undefined> {
+    const record = this.#entries.get(id)?.record
+    return record && Date.now() < record.endsAt ? copyOf(record) : undefined
   }
 
   async destroy(id: string): Promise<boolean> {
@@ -169,6 +222,14 @@ function copyOf<T extends RecordDraft>(record: T): T {
     roles: [...record.roles],
     storage: new Map(record.storage),
   }
+}
+
+function claim({ token, leaseMs }: SessionLock, now: number): Claim {
+  return { token, until: now + leaseMs }
+}
+
+function holds(lock: Claim | undefined, token: string, now: number): boolean {
+  return lock !== undefined && lock.token === token && lock.until > now
 }
 
 function expiryOf(record: SessionRecord, now: number, policy: StorePolicy): number {

@@ -6,6 +6,7 @@ import {
   escapeText,
   storageField,
 } from '../core/record.ts'
+import type { SessionRecord } from '../core/record.ts'
 import type { SessionCredential } from '../core/secret.ts'
 import { SessionOptionError, SessionStoreError } from '../errors.ts'
 import type { RedisClient } from './redis/client.ts'
@@ -15,15 +16,20 @@ import type { Script, ScriptCall } from './redis/script.ts'
 import { commitSession } from './redis/scripts/commit-session.ts'
 import { createSession } from './redis/scripts/create-session.ts'
 import { destroySession } from './redis/scripts/destroy-session.ts'
+import { extendLock } from './redis/scripts/extend-lock.ts'
 import { loadSession } from './redis/scripts/load-session.ts'
+import { lockSession } from './redis/scripts/lock-session.ts'
+import { readSession } from './redis/scripts/read-session.ts'
 import { touchSession } from './redis/scripts/touch-session.ts'
-import { renewedMemoryMs } from './session-store.ts'
+import { lockTurnMs, renewedMemoryMs } from './session-store.ts'
 import type {
   CommitOutcome,
   CreateOutcome,
   LoadOutcome,
+  LockOutcome,
   NewSession,
   SessionCommit,
+  SessionLock,
   SessionStore,
   StorePolicy,
 } from './session-store.ts'
@@ -128,6 +134,8 @@ export class RedisStore implements SessionStore {
         maxKeys: policy.limits.storageKeys,
         maxBytes: policy.limits.storageBytes,
         renewedMemoryMs,
+        lockToken: commit.lock?.token ?? '',
+        leaseMs: commit.lock?.leaseMs ?? 0,
         setCount: set.length,
       },
       rest: [...set, ...(storage?.removed ?? []).map(storageField)],
@@ -135,6 +143,13 @@ export class RedisStore implements SessionStore {
     if (reply === 0) return { status: 'ended' }
     if (reply === 1) return { status: 'renewed' }
     if (reply === 2) return { status: 'tooLarge' }
+    if (reply === 3) return { status: 'unlocked' }
+    if (typeof reply === 'string') {
+      const lines = reply.split('\n')
+      const record = decodeRecord(id, lines, 1)
+      if (!record) throw new SessionStoreError('Redis answered something unexpected')
+      return { status: 'committed', now: Number(lines[0]), record }
+    }
     const time = timeOf(reply)
     return time < 0 ? { status: 'merged', now: -time } : { status: 'committed', now: time }
   }
@@ -148,6 +163,36 @@ export class RedisStore implements SessionStore {
       args: { secretHash, refreshMs: policy.expiry.refreshMs },
     })
     return reply === 0 ? undefined : timeOf(reply)
+  }
+
+  async lock(
+    { id, secretHash }: SessionCredential,
+    { token, leaseMs }: SessionLock,
+  ): Promise<LockOutcome | undefined> {
+    const reply = await this.#run(lockSession, {
+      keys: { session: sessionKey(this.#prefix, id) },
+      args: { secretHash, token, leaseMs, turnMs: lockTurnMs },
+    })
+    if (reply === -1) return { status: 'busy' }
+    if (typeof reply !== 'string') return undefined
+    const lines = reply.split('\n')
+    const record = decodeRecord(id, lines, 1)
+    return record && { status: 'locked', record, now: Number(lines[0]) }
+  }
+
+  async extendLock(id: string, { token, leaseMs }: SessionLock): Promise<boolean> {
+    const session = sessionKey(this.#prefix, id)
+    return (await this.#run(extendLock, { keys: { session }, args: { token, leaseMs } })) === 1
+  }
+
+  unlock(id: string, token: string): Promise<boolean> {
+    return this.extendLock(id, { token, leaseMs: 0 })
+  }
+
+  async read(id: string): Promise<SessionRecord | undefined> {
+    const session = sessionKey(this.#prefix, id)
+    const reply = await this.#run(readSession, { keys: { session }, args: {} })
+    return typeof reply === 'string' ? decodeRecord(id, reply.split('\n')) : undefined
   }
 
   async destroy(id: string): Promise<boolean> {

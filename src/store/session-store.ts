@@ -23,6 +23,12 @@ import type { StorageChanges } from '../core/storage.ts'
  */
 export const renewedMemoryMs = 30_000
 
+/**
+ * For how long a lock that was given back is kept for whoever was refused it first, in
+ * milliseconds: longer than a waiter takes to ask again.
+ */
+export const lockTurnMs = 250
+
 /** What a store is told with every call that may write. */
 export interface StorePolicy {
   readonly expiry: ExpiryPolicy
@@ -60,6 +66,20 @@ export type LoadOutcome =
   /** Something is there, but it is no session that this version can read. */
   | { readonly status: 'unreadable' }
 
+/** A claim to be the only one that changes a session by `use()`. */
+export interface SessionLock {
+  /** Who holds it: text without blanks that nobody else has. */
+  readonly token: string
+  /** For how long it is held from then on. Milliseconds. */
+  readonly leaseMs: number
+}
+
+/** What {@link SessionStore.lock} answers when there is such a session. */
+export type LockOutcome =
+  | { readonly status: 'locked'; readonly record: SessionRecord; readonly now: number }
+  /** Somebody else holds the lock, or was refused it first. Ask again soon. */
+  | { readonly status: 'busy' }
+
 /** What a request changes in a session that is stored. */
 export interface SessionCommit {
   readonly storage: StorageChanges | undefined
@@ -75,12 +95,17 @@ export interface SessionCommit {
    * good secret. `undefined` for plain changes, and for those that take rights away.
    */
   readonly asksFor: 'rights' | 'secret' | undefined
+  /** The lock under which the changes were made. A lease of 0 gives it back, another one extends it. */
+  readonly lock?: SessionLock | undefined
 }
 
 /** What {@link SessionStore.commit} answers. */
 export type CommitOutcome =
-  /** Stored; the new secret, if there was one, is good. */
-  | { readonly status: 'committed'; readonly now: number }
+  /**
+   * Stored; the new secret, if there was one, is good. With a lock that is extended, the session as
+   * it is now.
+   */
+  | { readonly status: 'committed'; readonly now: number; readonly record?: SessionRecord }
   /**
    * Stored, but for the new secret: the request's own was renewed away, less than
    * {@link renewedMemoryMs} ago, and the changes give it nothing.
@@ -92,6 +117,8 @@ export type CommitOutcome =
   | { readonly status: 'ended' }
   /** Nothing stored: over the limits of storage. */
   | { readonly status: 'tooLarge' }
+  /** Nothing stored: the lease of the lock has run out. */
+  | { readonly status: 'unlocked' }
 
 /** Keeps sessions. */
 export interface SessionStore {
@@ -143,6 +170,28 @@ export interface SessionStore {
    * @returns The time; `undefined` when {@link load} would find nothing live.
    */
   touch(credential: SessionCredential, policy: StorePolicy): Promise<number | undefined>
+
+  /**
+   * Takes a session's lock, or extends it for whoever holds it, and reads the session, as one step.
+   * The lease counts from then. Who is refused first gets the next turn: for {@link lockTurnMs}
+   * after the lock is free nobody else can take it.
+   *
+   * @returns `undefined` when {@link load} would find nothing live.
+   */
+  lock(credential: SessionCredential, lock: SessionLock): Promise<LockOutcome | undefined>
+
+  /** Lets the lease count from now. False when the lock is not the holder's, or no longer. */
+  extendLock(id: string, lock: SessionLock): Promise<boolean>
+
+  /** Gives a lock back. False when it is not the holder's, or no longer. */
+  unlock(id: string, token: string): Promise<boolean>
+
+  /**
+   * Reads a session by its id alone, for the server's own use. Counts as nothing.
+   *
+   * @returns `undefined` when there is none, or none that this version can read.
+   */
+  read(id: string): Promise<SessionRecord | undefined>
 
   /** Ends a session. From then on nothing brings it back. False when it was not there. */
   destroy(id: string): Promise<boolean>

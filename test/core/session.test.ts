@@ -28,6 +28,7 @@ function hostOf(options: SessionsOptions): SessionHost {
   return {
     state: new SessionState(rules, { now, ip: '192.0.2.1' }),
     switchUser: vi.fn(),
+    use: async (block) => block(),
     save: vi.fn(async () => {}),
     reload: vi.fn(async () => {}),
     destroy: vi.fn(async () => {}),

@@ -248,6 +248,10 @@ function controlledStore(deadlineMs = timeoutMs): ControlledStore {
     load: method('load'),
     commit: method('commit'),
     touch: method('touch'),
+    lock: method('lock'),
+    extendLock: method('extendLock'),
+    unlock: method('unlock'),
+    read: method('read'),
     destroy: method('destroy'),
     close: method('close'),
   }

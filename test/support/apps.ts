@@ -7,11 +7,14 @@ import type {
   CommitOutcome,
   CreateOutcome,
   LoadOutcome,
+  LockOutcome,
   NewSession,
   SessionCommit,
   SessionCredential,
   SessionEventName,
   SessionEvents,
+  SessionLock,
+  SessionRecord,
   SessionsOptions,
   SessionStore,
   StorePolicy,
@@ -228,6 +231,22 @@ export class ObservedStore implements SessionStore {
 
   touch(credential: SessionCredential, policy: StorePolicy): Promise<number | undefined> {
     return this.#observe('touch', () => this.#store.touch(credential, policy))
+  }
+
+  lock(credential: SessionCredential, lock: SessionLock): Promise<LockOutcome | undefined> {
+    return this.#observe('lock', () => this.#store.lock(credential, lock))
+  }
+
+  extendLock(id: string, lock: SessionLock): Promise<boolean> {
+    return this.#observe('extendLock', () => this.#store.extendLock(id, lock))
+  }
+
+  unlock(id: string, token: string): Promise<boolean> {
+    return this.#observe('unlock', () => this.#store.unlock(id, token))
+  }
+
+  read(id: string): Promise<SessionRecord | undefined> {
+    return this.#observe('read', () => this.#store.read(id))
   }
 
   destroy(id: string): Promise<boolean> {

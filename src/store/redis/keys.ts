@@ -8,23 +8,25 @@
  * passed. It is written by `create` and anew by `load` and `touch` when less than the idle timeout
  * is left, and by `commit` when the idle timeout changes. No field has to be written for it.
  *
- * | field              | value                                                   | written by     |
- * | ------------------ | ------------------------------------------------------- | -------------- |
- * | `v`                | version of this format, `1`                             | create         |
- * | `type`             | `web` or `rest`                                         | create         |
- * | `ip`               | the client's address; absent when not known             | create         |
- * | `createdAt`        | epoch ms                                                | create         |
- * | `signedInAt`       | epoch ms of the last sign-in; absent before the first   | create, commit |
- * | `endsAt`           | epoch ms, the absolute end; absent without one          | create, commit |
- * | `idleTimeoutMs`    | ms                                                      | create, commit |
- * | `userName`         | escaped; absent or empty when nobody is signed in       | create, commit |
- * | `privilege:<name>` | empty; the name as granted, escaped                     | create, commit |
- * | `role:<name>`      | empty; the name as granted, escaped                     | create, commit |
- * | `storage:<name>`   | JSON; the name escaped                                  | create, commit |
- * | `keys`             | number of `storage:` fields; absent before the first    | create, commit |
- * | `bytes`            | their size, names without prefix and values, in bytes   | create, commit |
- * | `secret:<hash>`    | `0` while good, else epoch ms when it was renewed away; | create, commit |
- * |                    | the SHA-256 of a cookie's secret in base64url           |                |
+ * | field              | value                                                   | written by       |
+ * | ------------------ | ------------------------------------------------------- | ---------------- |
+ * | `v`                | version of this format, `1`                             | create           |
+ * | `type`             | `web` or `rest`                                         | create           |
+ * | `ip`               | the client's address; absent when not known             | create           |
+ * | `createdAt`        | epoch ms                                                | create           |
+ * | `signedInAt`       | epoch ms of the last sign-in; absent before the first   | create, commit   |
+ * | `endsAt`           | epoch ms, the absolute end; absent without one          | create, commit   |
+ * | `idleTimeoutMs`    | ms                                                      | create, commit   |
+ * | `userName`         | escaped; absent or empty when nobody is signed in       | create, commit   |
+ * | `privilege:<name>` | empty; the name as granted, escaped                     | create, commit   |
+ * | `role:<name>`      | empty; the name as granted, escaped                     | create, commit   |
+ * | `storage:<name>`   | JSON; the name escaped                                  | create, commit   |
+ * | `keys`             | number of `storage:` fields; absent before the first    | create, commit   |
+ * | `bytes`            | their size, names without prefix and values, in bytes   | create, commit   |
+ * | `lock`             | holder and epoch ms until when, while a `use()` runs    | lock, extendLock |
+ * | `lockNext`         | the same of who was refused first and has the next turn | lock             |
+ * | `secret:<hash>`    | `0` while good, else epoch ms when it was renewed away; | create, commit   |
+ * |                    | the SHA-256 of a cookie's secret in base64url           |                  |
  *
  * "Escaped" is JSON's escaping without the quotes, so that neither a field nor a value ever has a
  * line break: a loaded session is all of them, joined by line breaks, in one bulk string, which

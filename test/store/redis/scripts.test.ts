@@ -8,7 +8,10 @@ import type { ScriptCall } from '../../../src/store/redis/script.ts'
 import { commitSession } from '../../../src/store/redis/scripts/commit-session.ts'
 import { createSession } from '../../../src/store/redis/scripts/create-session.ts'
 import { destroySession } from '../../../src/store/redis/scripts/destroy-session.ts'
+import { extendLock } from '../../../src/store/redis/scripts/extend-lock.ts'
 import { loadSession } from '../../../src/store/redis/scripts/load-session.ts'
+import { lockSession } from '../../../src/store/redis/scripts/lock-session.ts'
+import { readSession } from '../../../src/store/redis/scripts/read-session.ts'
 import { touchSession } from '../../../src/store/redis/scripts/touch-session.ts'
 import { commandName, countCommands } from '../../support/command-count.ts'
 import { connectRedis, uniquePrefix } from '../../support/redis-client.ts'
@@ -18,7 +21,10 @@ const scripts = [
   ['commit-session', commitSession],
   ['create-session', createSession],
   ['destroy-session', destroySession],
+  ['extend-lock', extendLock],
   ['load-session', loadSession],
+  ['lock-session', lockSession],
+  ['read-session', readSession],
   ['touch-session', touchSession],
 ] as const
 
@@ -269,11 +275,20 @@ const commitArgs = {
   maxKeys: 10,
   maxBytes: 1000,
   renewedMemoryMs: 30_000,
+  lockToken: '',
+  leaseMs: 0,
   setCount: 0,
 }
 
 /** Enough for each of the scripts. */
-const allArgs = { ...commitArgs, ...loadArgs('good'), signsIn: 0, timeToLiveMs: 1000 }
+const allArgs = {
+  ...commitArgs,
+  ...loadArgs('good'),
+  signsIn: 0,
+  timeToLiveMs: 1000,
+  token: 'a',
+  turnMs: 250,
+}
 
 function loadArgs(
   secretHash: string,

@@ -8,12 +8,15 @@ import type { Script } from '../script.ts'
  * `asksFor`, `rights` or `secret` or empty; `clears`, 1 when all grants go first; `userName`,
  * escaped, whose the request takes the session for; `absoluteTimeoutMs`, empty when this is no
  * sign-in, `none` for a sign-in without limit; `timeToLiveMs`, empty to leave it; `maxKeys` and
- * `maxBytes` of storage; `renewedMemoryMs`; `setCount`, how many of the rest are field, value,
+ * `maxBytes` of storage; `renewedMemoryMs`; `lockToken`, empty when the changes were made without
+ * lock; `leaseMs`, 0 to give the lock back; `setCount`, how many of the rest are field, value,
  * field, value … to set; what follows are fields to delete.
  *
- * Reply: the time in epoch ms, negative when the new secret was not taken; otherwise 0: the session
- * has ended or never knew the secret; 1: the secret was renewed away, and the changes ask for what
- * it cannot have; 2: storage is over a limit.
+ * Reply: the time in epoch ms, negative when the new secret was not taken; with a lock that is
+ * extended the session as one bulk string, lines of: the time; field, value … Otherwise 0: the
+ * session has ended or never knew the secret; 1: the secret was renewed away, and the changes ask
+ * for what it cannot have; 2: storage is over a limit; 3: the lock is not the holder's, or no
+ * longer.
  */
 export const commitSession: Script<
   'session',
@@ -27,6 +30,8 @@ export const commitSession: Script<
   | 'maxKeys'
   | 'maxBytes'
   | 'renewedMemoryMs'
+  | 'lockToken'
+  | 'leaseMs'
   | 'setCount'
 > = defineScript({
   keys: ['session'],
@@ -41,6 +46,8 @@ export const commitSession: Script<
     'maxKeys',
     'maxBytes',
     'renewedMemoryMs',
+    'lockToken',
+    'leaseMs',
     'setCount',
   ],
   lua: /* lua */ `
@@ -48,9 +55,11 @@ local session = KEYS[1]
 local secretHash, newSecretHash, asksFor, clears, userName = unpack(ARGV, 1, 5)
 local absoluteTimeoutMs, timeToLiveMs = ARGV[6], ARGV[7]
 local maxKeys, maxBytes, renewedMemoryMs = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local firstSet, lastSet = 12, 11 + ARGV[11]
+local lockToken, leaseMs = ARGV[11], tonumber(ARGV[12])
+local firstSet, lastSet = 14, 13 + ARGV[13]
 
-local head = redis.pcall('HMGET', session, 'secret:' .. secretHash, 'endsAt', 'userName', 'keys', 'bytes')
+local names = { 'secret:' .. secretHash, 'endsAt', 'userName', 'keys', 'bytes', 'lock' }
+local head = redis.pcall('HMGET', session, unpack(names))
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and 0 or head
 end
@@ -63,6 +72,12 @@ end
 local isRenewed = renewedAt ~= 0
 if isRenewed and now - renewedAt > renewedMemoryMs then
   return 0
+end
+if lockToken ~= '' then
+  local holder, untilMs = string.match(head[6] or '', '^(%S+) (%d+)$')
+  if holder ~= lockToken or tonumber(untilMs) <= now then
+    return 3
+  end
 end
 local joins = isRenewed and asksFor == 'rights' and userName ~= '' and userName == owner
 if isRenewed and asksFor ~= '' and not joins then
@@ -138,6 +153,12 @@ if takesSecret then
   put('secret:' .. newSecretHash, '0')
 end
 
+if lockToken ~= '' and leaseMs > 0 then
+  put('lock', string.format('%s %.0f', lockToken, now + leaseMs))
+elseif lockToken ~= '' then
+  dropped[#dropped + 1] = 'lock'
+end
+
 -- The growing command first: when memory is short it fails before anything is half done. In parts,
 -- because Lua cannot unpack more than some 8 000 values.
 for first = 1, #set, 4000 do
@@ -149,6 +170,13 @@ end
 if timeToLiveMs ~= '' then
   redis.call('PEXPIRE', session, timeToLiveMs)
 end
-return isRenewed and not joins and -now or now
+if isRenewed and not joins then
+  return -now
+end
+if lockToken == '' or leaseMs == 0 then
+  return now
+end
+local fields = redis.call('HGETALL', session)
+return string.format('%.0f', now) .. '\\n' .. table.concat(fields, '\\n')
 `,
 })

@@ -1,0 +1,31 @@
+import { defineScript } from '../script.ts'
+import type { Script } from '../script.ts'
+
+/**
+ * Extends the session's lock, or gives it back.
+ *
+ * KEYS: `session` (hash). ARGV: `token`, the holder; `leaseMs`, 0 to give it back.
+ *
+ * Reply: 1; 0 when the lock was not the holder's, or no longer.
+ */
+export const extendLock: Script<'session', 'token' | 'leaseMs'> = defineScript({
+  keys: ['session'],
+  args: ['token', 'leaseMs'],
+  lua: /* lua */ `
+local session = KEYS[1]
+local token, leaseMs = ARGV[1], tonumber(ARGV[2])
+
+local holder, untilMs = string.match(redis.call('HGET', session, 'lock') or '', '^(%S+) (%d+)$')
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if holder ~= token or tonumber(untilMs) <= now then
+  return 0
+end
+if leaseMs == 0 then
+  redis.call('HDEL', session, 'lock')
+else
+  redis.call('HSET', session, 'lock', string.format('%s %.0f', token, now + leaseMs))
+end
+return 1
+`,
+})

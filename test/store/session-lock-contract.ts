@@ -1,0 +1,435 @@
+import { randomUUID } from 'node:crypto'
+
+import { lockTurnMs } from 'koa-user-sessions'
+import type {
+  CommitOutcome,
+  LoadOutcome,
+  LockOutcome,
+  SessionCommit,
+  SessionCredential,
+  SessionStore,
+  StorePolicy,
+} from 'koa-user-sessions'
+import { describe, expect, it, vi } from 'vitest'
+
+const policy: StorePolicy = {
+  expiry: { refreshMs: 60_000, absoluteTimeoutMs: 86_400_000 },
+  limits: { storageBytes: 1000, storageKeys: 4 },
+}
+const leaseMs = 60_000
+
+/**
+ * What every store must do with the locks of sessions, and with reads by id.
+ *
+ * @param name Of the kind of store.
+ * @param makeStore Makes an empty one.
+ */
+export function describeSessionLocks(name: string, makeStore: () => SessionStore): void {
+  describe(`${name}: lock`, () => {
+    it('gives a free lock, with the session as it is (T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+      await store.commit(credential, writing({ color: '"red"' }), policy)
+
+      const outcome = await store.lock(credential, { token: 'a', leaseMs })
+
+      expect(outcome).toMatchObject({
+        status: 'locked',
+        record: { id: credential.id, userName: 'ann', privileges: ['admin'], type: 'web' },
+      })
+      expect(storageOf(outcome)).toEqual({ first: '1', color: '"red"' })
+    })
+
+    it('is busy for all others (T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+      await store.lock(credential, { token: 'a', leaseMs })
+
+      expect(await store.lock(credential, { token: 'b', leaseMs })).toEqual({ status: 'busy' })
+      expect(await store.lock(credential, { token: 'c', leaseMs })).toEqual({ status: 'busy' })
+    })
+
+    it('goes to exactly one of many who ask at once (T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+
+      const outcomes = await Promise.all(
+        Array.from({ length: 50 }, (_, index) =>
+          store.lock(credential, { token: `token${index}`, leaseMs }),
+        ),
+      )
+
+      expect(outcomes.filter((outcome) => outcome?.status === 'locked')).toHaveLength(1)
+      expect(outcomes.filter((outcome) => outcome?.status === 'busy')).toHaveLength(49)
+    })
+
+    it('is one for each session (T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+      const { credential: another } = await stored(store)
+      await store.lock(credential, { token: 'a', leaseMs })
+
+      expect((await store.lock(another, { token: 'b', leaseMs }))?.status).toBe('locked')
+    })
+
+    it('is extended for its holder, who reads the session anew (T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+      const lease = 50
+      const first = await store.lock(credential, { token: 'a', leaseMs: lease })
+      await store.commit(credential, writing({ color: '"red"' }), policy)
+
+      const again = await store.lock(credential, { token: 'a', leaseMs })
+
+      expect(storageOf(again)).toEqual({ first: '1', color: '"red"' })
+      const until = timeOf(first) + lease
+      await vi.waitFor(async () => {
+        expect((await store.load(credential, policy, false))?.status).toBe('live')
+        expect(Date.now()).toBeGreaterThan(until)
+      })
+      expect((await store.lock(credential, { token: 'b', leaseMs }))?.status).toBe('busy')
+    })
+
+    it('goes first to who was refused first (T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+      await store.lock(credential, { token: 'a', leaseMs })
+      await store.lock(credential, { token: 'b', leaseMs })
+      await store.lock(credential, { token: 'c', leaseMs })
+
+      await store.unlock(credential.id, 'a')
+
+      expect((await store.lock(credential, { token: 'c', leaseMs }))?.status).toBe('busy')
+      expect((await store.lock(credential, { token: 'a', leaseMs }))?.status).toBe('busy')
+      expect((await store.lock(credential, { token: 'b', leaseMs }))?.status).toBe('locked')
+    })
+
+    it('keeps the turn for one that asks no more for a moment only (T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+      await store.lock(credential, { token: 'a', leaseMs })
+      await store.lock(credential, { token: 'gone', leaseMs })
+      await store.unlock(credential.id, 'a')
+      const startedAt = performance.now()
+
+      await vi.waitFor(
+        async () => {
+          const outcome = await store.lock(credential, { token: 'c', leaseMs })
+          expect(outcome?.status).toBe('locked')
+        },
+        { timeout: 20 * lockTurnMs, interval: 10 },
+      )
+
+      expect(performance.now() - startedAt).toBeGreaterThan(lockTurnMs / 2)
+    })
+
+    it('has a next turn for the second after the first had it (T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+      await store.lock(credential, { token: 'a', leaseMs })
+      await store.lock(credential, { token: 'b', leaseMs })
+      await store.unlock(credential.id, 'a')
+      await store.lock(credential, { token: 'b', leaseMs })
+      await store.lock(credential, { token: 'c', leaseMs })
+
+      await store.unlock(credential.id, 'b')
+
+      expect((await store.lock(credential, { token: 'd', leaseMs }))?.status).toBe('busy')
+      expect((await store.lock(credential, { token: 'c', leaseMs }))?.status).toBe('locked')
+    })
+
+    it('is free when its lease has run out (T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+      await store.lock(credential, { token: 'a', leaseMs: 20 })
+
+      await vi.waitFor(async () => {
+        const outcome = await store.lock(credential, { token: 'b', leaseMs })
+        expect(outcome?.status).toBe('locked')
+      })
+
+      expect(await store.extendLock(credential.id, { token: 'a', leaseMs })).toBe(false)
+    })
+
+    it('is undefined for a wrong secret, one renewed away, and no session (T4, C8)', async () => {
+      const { store, credential } = await stored(makeStore())
+      const renewed = { ...credential, secretHash: hashOf() }
+      await store.commit(
+        credential,
+        { ...writing({}), newSecretHash: renewed.secretHash, asksFor: 'secret' },
+        policy,
+      )
+      const lock = { token: 'a', leaseMs }
+
+      expect(await store.lock({ ...credential, secretHash: hashOf() }, lock)).toBeUndefined()
+      expect(await store.lock(credential, lock)).toBeUndefined()
+      expect(await store.lock({ ...credential, id: randomUUID() }, lock)).toBeUndefined()
+      expect((await store.lock(renewed, { token: 'b', leaseMs }))?.status).toBe('locked')
+    })
+
+    it('is gone with the session, which it does not bring back (T4, L8)', async () => {
+      const { store, credential } = await stored(makeStore())
+      const lock = { token: 'a', leaseMs }
+      await store.lock(credential, lock)
+
+      expect(await store.destroy(credential.id)).toBe(true)
+
+      expect(await store.lock(credential, lock)).toBeUndefined()
+      expect(await store.extendLock(credential.id, lock)).toBe(false)
+      expect(await store.unlock(credential.id, 'a')).toBe(false)
+      const commit = { ...writing({ late: '1' }), lock }
+      expect(await store.commit(credential, commit, policy)).toEqual({ status: 'ended' })
+      expect(await store.read(credential.id)).toBeUndefined()
+    })
+
+    it('does not keep others from plain changes (T3, T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+      await store.lock(credential, { token: 'a', leaseMs })
+
+      const outcome = await store.commit(credential, writing({ color: '"red"' }), policy)
+
+      expect(outcome.status).toBe('committed')
+      expect(await store.unlock(credential.id, 'a')).toBe(true)
+    })
+  })
+
+  describe(`${name}: extendLock and unlock`, () => {
+    it('lets the lease count anew for the holder (T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+      await store.lock(credential, { token: 'a', leaseMs: 500 })
+
+      expect(await store.extendLock(credential.id, { token: 'a', leaseMs: 20 })).toBe(true)
+
+      await vi.waitFor(async () => {
+        expect(await store.unlock(credential.id, 'a')).toBe(false)
+      })
+    })
+
+    it('is false for strangers, which changes nothing (T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+      await store.lock(credential, { token: 'a', leaseMs })
+
+      expect(await store.extendLock(credential.id, { token: 'b', leaseMs })).toBe(false)
+      expect(await store.extendLock(credential.id, { token: 'b', leaseMs: 0 })).toBe(false)
+      expect(await store.unlock(credential.id, 'b')).toBe(false)
+
+      expect(await store.unlock(credential.id, 'a')).toBe(true)
+    })
+
+    it('is false where nobody holds the lock, and for no session (T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+
+      expect(await store.extendLock(credential.id, { token: 'a', leaseMs })).toBe(false)
+      expect(await store.unlock(credential.id, 'a')).toBe(false)
+      expect(await store.unlock(randomUUID(), 'a')).toBe(false)
+      expect((await store.lock(credential, { token: 'b', leaseMs }))?.status).toBe('locked')
+    })
+
+    it('frees the lock once (T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+      await store.lock(credential, { token: 'a', leaseMs })
+
+      expect(await store.unlock(credential.id, 'a')).toBe(true)
+
+      expect(await store.unlock(credential.id, 'a')).toBe(false)
+      expect((await store.lock(credential, { token: 'b', leaseMs }))?.status).toBe('locked')
+    })
+  })
+
+  describe(`${name}: commit under a lock`, () => {
+    it('answers the session and keeps the lock with a lease (T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+      await store.lock(credential, { token: 'a', leaseMs })
+      await store.commit(credential, writing({ other: '2' }), policy)
+
+      const outcome = await store.commit(
+        credential,
+        { ...writing({ color: '"red"' }), lock: { token: 'a', leaseMs } },
+        policy,
+      )
+
+      expect(outcome).toMatchObject({
+        status: 'committed',
+        record: { id: credential.id, userName: 'ann', privileges: ['admin'] },
+      })
+      expect(storageOf(outcome)).toEqual({ first: '1', other: '2', color: '"red"' })
+      expect((await store.lock(credential, { token: 'b', leaseMs }))?.status).toBe('busy')
+    })
+
+    it('extends the lock by its lease (T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+      await store.lock(credential, { token: 'a', leaseMs })
+
+      const commit = { ...writing({}), lock: { token: 'a', leaseMs: 20 } }
+      expect((await store.commit(credential, commit, policy)).status).toBe('committed')
+
+      await vi.waitFor(async () => {
+        expect((await store.lock(credential, { token: 'b', leaseMs }))?.status).toBe('locked')
+      })
+    })
+
+    it('gives the lock back with a lease of 0 (T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+      await store.lock(credential, { token: 'a', leaseMs })
+
+      const outcome = await store.commit(
+        credential,
+        { ...writing({ color: '"red"' }), lock: { token: 'a', leaseMs: 0 } },
+        policy,
+      )
+
+      expect(outcome).toEqual({ status: 'committed', now: expect.any(Number) })
+      expect(await store.unlock(credential.id, 'a')).toBe(false)
+      const next = await store.lock(credential, { token: 'b', leaseMs })
+      expect(storageOf(next)).toEqual({ first: '1', color: '"red"' })
+    })
+
+    it('stores nothing without the lock (T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+      const newSecretHash = hashOf()
+      const commit: SessionCommit = {
+        ...writing({ color: '"red"' }),
+        idleTimeoutMs: 7_200_000,
+        grants: {
+          clears: true,
+          userName: undefined,
+          privileges: ['late'],
+          roles: [],
+          signsIn: false,
+        },
+        newSecretHash,
+        asksFor: 'rights',
+        lock: { token: 'a', leaseMs },
+      }
+      const before = await store.read(credential.id)
+
+      expect(await store.commit(credential, commit, policy)).toEqual({ status: 'unlocked' })
+      await store.lock(credential, { token: 'b', leaseMs })
+      expect(await store.commit(credential, commit, policy)).toEqual({ status: 'unlocked' })
+
+      expect(await store.read(credential.id)).toEqual(before)
+      expect(
+        await store.load({ ...credential, secretHash: newSecretHash }, policy, false),
+      ).toBeUndefined()
+      expect(await store.unlock(credential.id, 'b')).toBe(true)
+    })
+
+    it('stores nothing when the lease has run out, though nobody else came (T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+      const outcome = await store.lock(credential, { token: 'a', leaseMs: 20 })
+      expect(outcome?.status).toBe('locked')
+      await vi.waitFor(
+        async () => {
+          expect(await store.extendLock(credential.id, { token: 'a', leaseMs: 20 })).toBe(false)
+        },
+        { interval: 40 },
+      )
+
+      const commit = { ...writing({ color: '"red"' }), lock: { token: 'a', leaseMs } }
+      expect(await store.commit(credential, commit, policy)).toEqual({ status: 'unlocked' })
+
+      expect((await store.read(credential.id))?.storage.has('color')).toBe(false)
+    })
+
+    it('leaves the lock with its holder when storage is over its limits (T4, T7)', async () => {
+      const { store, credential } = await stored(makeStore())
+      await store.lock(credential, { token: 'a', leaseMs })
+      const values = { a: '1', b: '2', c: '3', d: '4', e: '5' }
+      const commit = { ...writing(values), lock: { token: 'a', leaseMs: 0 } }
+
+      expect(await store.commit(credential, commit, policy)).toEqual({ status: 'tooLarge' })
+
+      expect(await store.unlock(credential.id, 'a')).toBe(true)
+    })
+  })
+
+  describe(`${name}: read`, () => {
+    it('reads a session by its id alone (T9)', async () => {
+      const { store, credential } = await stored(makeStore())
+      await store.commit(credential, writing({ color: '"red"' }), policy)
+      const loaded = await store.load(credential, policy, false)
+
+      const record = await store.read(credential.id)
+
+      expect(record).toEqual(loaded?.status === 'live' && loaded.record)
+      expect(storageOf({ record })).toEqual({ first: '1', color: '"red"' })
+    })
+
+    it('is no activity (T9, L4)', async () => {
+      // So that a refresh is due a moment after the last activity.
+      const eager: StorePolicy = { ...policy, expiry: { ...policy.expiry, refreshMs: 0 } }
+      const { store, credential } = await stored(makeStore(), eager)
+      const loaded = await store.load(credential, eager, false)
+      await vi.waitFor(async () => {
+        const outcome = await store.load(credential, eager, false)
+        expect(timeOf(outcome)).toBeGreaterThan(timeOf(loaded) + 5)
+      })
+
+      await store.read(credential.id)
+
+      expect(await store.load(credential, eager, true)).toMatchObject({ refreshed: true })
+    })
+
+    it('finds nothing under an unknown id, nor after the end (T9)', async () => {
+      const { store, credential } = await stored(makeStore())
+      expect(await store.read(randomUUID())).toBeUndefined()
+
+      await store.destroy(credential.id)
+
+      expect(await store.read(credential.id)).toBeUndefined()
+    })
+
+    it('finds nothing past the absolute end (T9, L5)', async () => {
+      const short: StorePolicy = { ...policy, expiry: { ...policy.expiry, absoluteTimeoutMs: 20 } }
+      const { store, credential } = await stored(makeStore(), short)
+
+      await vi.waitFor(async () => {
+        expect(await store.read(credential.id)).toBeUndefined()
+      })
+    })
+  })
+}
+
+/** Ann's session with `{ first: 1 }` in its storage. */
+async function stored(
+  store: SessionStore,
+  storePolicy: StorePolicy = policy,
+): Promise<{ readonly store: SessionStore; readonly credential: SessionCredential }> {
+  const credential = { id: randomUUID(), secretHash: hashOf() }
+  const outcome = await store.create(
+    {
+      credential,
+      draft: {
+        type: 'web',
+        ip: '192.0.2.1',
+        idleTimeoutMs: 3_600_000,
+        userName: 'ann',
+        privileges: ['admin'],
+        roles: [],
+        storage: new Map([['first', '1']]),
+      },
+      signsIn: true,
+    },
+    storePolicy,
+  )
+  expect(outcome.status).toBe('created')
+  return { store, credential }
+}
+
+function writing(values: Readonly<Record<string, string>>): SessionCommit {
+  return {
+    storage: { set: new Map(Object.entries(values)), removed: [] },
+    idleTimeoutMs: undefined,
+    grants: undefined,
+    userName: 'ann',
+    newSecretHash: undefined,
+    asksFor: undefined,
+    lock: undefined,
+  }
+}
+
+/** What a store keeps of a secret: 43 characters of base64url. */
+function hashOf(): string {
+  return randomUUID().replaceAll('-', '').padEnd(43, '0')
+}
+
+function storageOf(outcome: LockOutcome | CommitOutcome | object | undefined): unknown {
+  const record: unknown = outcome && Reflect.get(outcome, 'record')
+  const storage: unknown = typeof record === 'object' && record && Reflect.get(record, 'storage')
+  return storage instanceof Map ? Object.fromEntries(storage) : undefined
+}
+
+function timeOf(outcome: LockOutcome | LoadOutcome | undefined): number {
+  return outcome && 'now' in outcome ? outcome.now : 0
+}
