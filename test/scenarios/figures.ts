@@ -1,0 +1,495 @@
+// What parallel requests on several processes must reach: nothing lost, nobody back, nobody else's
+// rights. Prints a table; the exit code is 1 when something was missed.
+//
+//   npm run figures
+//   npm run figures -- --scale 0.02
+
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+import { newSecret } from '../../src/core/secret.ts'
+import type { Outcome, Step } from './worker.ts'
+import { inLanes, openStage, Random } from './workers.ts'
+import type { Stage } from './workers.ts'
+
+const inFlight = 50
+const lanes = 24
+
+/** What increments of one key by `use()` came to. */
+export interface IncrementFigures {
+  /** The counter at the end. */
+  readonly total: number
+  readonly acknowledged: number
+  /** Acknowledged ones that are missing from the total. */
+  readonly lost: number
+  /** Acknowledged ones that got the same number as another one. */
+  readonly doubled: number
+  /** Commands that the workers sent to Redis, a request: its load, its lock, its commit. */
+  readonly commandsPerUse: number
+  readonly errors: number
+}
+
+/**
+ * Requests that add 1 to one key of one session by `use()`, 50 in flight in each process.
+ *
+ * @param stage Where.
+ * @param uses How many.
+ */
+export async function measureIncrements(stage: Stage, uses: number): Promise<IncrementFigures> {
+  const { cookie, id } = await openSession(stage, [{ do: 'write', key: 'count', value: 0 }])
+  const before = await scriptCalls(stage)
+  const share = Math.ceil(uses / stage.workerCount)
+  const outcomes = await Promise.all(
+    range(stage.workerCount).map((worker) =>
+      stage.repeat(worker, {
+        request: { cookie, steps: [{ do: 'increment', key: 'count' }] },
+        times: Math.min(share, uses - worker * share),
+        inFlight,
+      }),
+    ),
+  )
+  const commands = (await scriptCalls(stage)) - before
+  const storage = await stage.sessions.storage(id)
+  const values = outcomes.flatMap((outcome) => outcome.values)
+  const total = Number(storage?.['count'])
+  return {
+    total,
+    acknowledged: values.length,
+    lost: values.length - total,
+    doubled: values.length - new Set(values).size,
+    commandsPerUse: commands / uses,
+    errors: outcomes
+      .flatMap(({ errors }) => Object.values(errors))
+      .reduce((sum, count) => sum + count, 0),
+  }
+}
+
+/** What pairs of requests that change different keys came to. */
+export interface PairFigures {
+  readonly pairs: number
+  readonly lost: number
+  readonly errors: number
+}
+
+/**
+ * Pairs of requests, in two processes, on one session: both have loaded it before either commits a
+ * key of its own.
+ *
+ * @param stage Where.
+ * @param pairs How many.
+ */
+export async function measurePairs(stage: Stage, pairs: number): Promise<PairFigures> {
+  const opened = await Promise.all(
+    range(lanes).map(() => openSession(stage, [{ do: 'write', key: 'start', value: 0 }])),
+  )
+  const free = [...opened]
+  let lost = 0
+  let errors = 0
+  await inLanes(pairs, lanes, async (index) => {
+    const session = free.pop()!
+    const { cookie, id } = session
+    const names = ['left', 'right']
+    const sent = names.map((key, worker) =>
+      stage.send(worker, { cookie, steps: [{ do: 'write', key, value: index }, { do: 'pause' }] }),
+    )
+    await Promise.all(sent.map(({ paused }) => paused))
+    for (const { resume } of sent) resume()
+    const outcomes = await Promise.all(sent.map(({ outcome }) => outcome))
+    errors += outcomes.filter(({ error }) => error !== undefined).length
+    const storage = await stage.sessions.storage(id)
+    lost += names.filter((key) => storage?.[key] !== index).length
+    free.push(session)
+  })
+  return { pairs, lost, errors }
+}
+
+/** Bytes that a request sends to Redis, its load included. */
+export interface ByteFigures {
+  /** When it changes a counter. */
+  readonly counter: number
+  /** When it changes one of the keys to another text of the same length. */
+  readonly oneKey: number
+  /** When it changes all keys. */
+  readonly allKeys: number
+}
+
+/**
+ * What changing one of 100 keys of a session costs, against rewriting all of them.
+ *
+ * @param stage Where.
+ */
+export async function measureBytes(stage: Stage): Promise<ByteFigures> {
+  const writeAll = (letter: string): Step[] => [
+    { do: 'write', key: 'counter', value: letter.codePointAt(0) },
+    ...range(99).map((index): Step => textStep(index, letter)),
+  ]
+  const { cookie } = await openSession(stage, writeAll('a'))
+  const sentBy = async (steps: readonly Step[]): Promise<number> => {
+    const { sentBytes } = await expectOk(stage.ask(0, { cookie, steps }))
+    return sentBytes
+  }
+  // Redis knows the scripts after these.
+  await sentBy(writeAll('b'))
+  return {
+    counter: await sentBy([{ do: 'write', key: 'counter', value: 1 }]),
+    oneKey: await sentBy([textStep(7, 'c')]),
+    allKeys: await sentBy(writeAll('d')),
+  }
+}
+
+function textStep(index: number, letter: string): Step {
+  return { do: 'write', key: `text${index}`, value: letter.repeat(2000) }
+}
+
+/** What races against the end of a session came to. */
+export interface EndFigures {
+  readonly races: number
+  /** Sessions that somebody found after their end was acknowledged. */
+  readonly alive: number
+  /** Sign-ins that were acknowledged with a cookie that opens nothing. */
+  readonly lostSignIns: number
+  /** Requests that a race was against, and those of them that found the session gone or renewed. */
+  readonly contenders: number
+  readonly late: number
+  /** Errors other than that the session has ended. */
+  readonly errors: number
+}
+
+/**
+ * Races of a sign-out, `destroy()` or an end by id against requests that write, use, touch, renew
+ * or sign in, some of which have loaded the session before.
+ *
+ * @param stage Where.
+ * @param races How many.
+ * @param seed What is raced, and how.
+ */
+export async function measureEnds(stage: Stage, races: number, seed = 1): Promise<EndFigures> {
+  const sums = { alive: 0, lostSignIns: 0, contenders: 0, late: 0, errors: 0 }
+  await inLanes(races, lanes, async (index) => {
+    const random = new Random(seed * 1_000_003 + index)
+    const result = await raceEnd(stage, random)
+    for (const name of ['alive', 'lostSignIns', 'contenders', 'late', 'errors'] as const) {
+      sums[name] += result[name]
+    }
+  })
+  return { races, ...sums }
+}
+
+async function raceEnd(stage: Stage, random: Random): Promise<Omit<EndFigures, 'races'>> {
+  const start: Step = random.chance(0.5)
+    ? loginStep('ann')
+    : { do: 'write', key: 'start', value: true }
+  const { cookie, id } = await openSession(stage, [start])
+  const worker = (): number => random.below(stage.workerCount)
+
+  const end: Step = random.pick<Step>([
+    { do: 'logout' },
+    { do: 'destroy' },
+    { do: 'terminate', id },
+  ])
+  // First, because a sign-out by a value that was renewed before has no session to end.
+  const ender = stage.send(worker(), { cookie, steps: [{ do: 'pause' }, end] })
+  await ender.paused
+  const plans = range(3).map(() => ({
+    worker: worker(),
+    step: random.pick<Step>([
+      { do: 'write', key: 'late', value: true },
+      { do: 'increment', key: 'count' },
+      { do: 'touch' },
+      { do: 'regenerate' },
+      loginStep('ann'),
+      loginStep('bob'),
+    ]),
+    isPaused: random.chance(0.6),
+    isFirst: random.chance(0.5),
+  }))
+  const paused = plans
+    .filter(({ isPaused }) => isPaused)
+    .map((plan) => {
+      const steps: Step[] = plan.isFirst
+        ? [plan.step, { do: 'pause' }]
+        : [{ do: 'pause' }, plan.step]
+      return stage.send(plan.worker, { cookie, steps })
+    })
+  await Promise.all(paused.map((sent) => sent.paused))
+  const free = plans
+    .filter(({ isPaused }) => !isPaused)
+    .map((plan) => stage.send(plan.worker, { cookie, steps: [plan.step] }))
+  for (const { resume } of random.chance(0.5) ? [ender, ...paused] : [...paused, ender]) resume()
+
+  const ended = await ender.outcome
+  let isAlive = await isThere(stage, id, [cookie])
+  const outcomes = await Promise.all([...paused, ...free].map(({ outcome }) => outcome))
+  const given = outcomes.flatMap(({ cookie: value }) => (typeof value === 'string' ? [value] : []))
+  isAlive = (await isThere(stage, id, [cookie, ...given])) || isAlive
+  const moved = outcomes.filter(({ after, error }) => !error && after && after.id !== id)
+  let lostSignIns = 0
+  for (const { cookie: value, after } of moved) {
+    if (typeof value !== 'string') continue
+    const { view } = await stage.ask(worker(), { cookie: value, steps: [] })
+    if (view?.id !== after?.id || view?.userName !== after?.userName) lostSignIns++
+  }
+  return {
+    alive: isAlive ? 1 : 0,
+    lostSignIns,
+    contenders: outcomes.length,
+    late: outcomes.filter(({ error, after }) => error === 'ERR_SESSION_ENDED' || after?.id !== id)
+      .length,
+    errors: [ended, ...outcomes].filter(
+      ({ error }) => error !== undefined && error !== 'ERR_SESSION_ENDED',
+    ).length,
+  }
+}
+
+/** Whether a session exists, or any of these cookie values opens it. */
+async function isThere(stage: Stage, id: string, cookies: readonly string[]): Promise<boolean> {
+  const [exists, ...outcomes] = await Promise.all([
+    stage.redis.exists(stage.keyOf(id)),
+    ...cookies.map((cookie, index) => stage.ask(index, { cookie, steps: [] })),
+  ])
+  return exists === 1 || outcomes.some(({ view }) => view?.id === id)
+}
+
+/** What parallel sign-ins on one session came to. */
+export interface SignInFigures {
+  readonly rounds: number
+  /** Answers whose cookie does not open the session that they showed. */
+  readonly deadCookies: number
+  /** Rounds with another number of sessions than the rules ask for. */
+  readonly wrongSessions: number
+  /** Sessions that show another user, or other rights, than their cookie's sign-in gave. */
+  readonly foreignRights: number
+  /** Rounds after which the cookie value from before opens something. */
+  readonly openedByOld: number
+  /** Rounds after which a value that was never issued opens something. */
+  readonly openedByForged: number
+  readonly errors: number
+}
+
+/**
+ * Parallel sign-ins by requests that have all loaded the same guest session before.
+ *
+ * @param stage Where.
+ * @param rounds How often.
+ * @param users Whether all sign in as one user, or each as another one.
+ */
+export async function measureSignIns(
+  stage: Stage,
+  rounds: number,
+  users: 'one' | 'many',
+): Promise<SignInFigures> {
+  const sums = {
+    deadCookies: 0,
+    wrongSessions: 0,
+    foreignRights: 0,
+    openedByOld: 0,
+    openedByForged: 0,
+    errors: 0,
+  }
+  await inLanes(rounds, 2, async (round) => {
+    const { cookie, id } = await openSession(stage, [{ do: 'write', key: 'cart', value: round }])
+    const names = range(inFlight).map((index) => (users === 'one' ? 'ann' : `user${index}`))
+    const sent = names.map((name, index) =>
+      stage.send(index, { cookie, steps: [{ do: 'pause' }, loginStep(name)] }),
+    )
+    await Promise.all(sent.map(({ paused }) => paused))
+    for (const { resume } of sent) resume()
+    const outcomes = await Promise.all(sent.map(({ outcome }) => outcome))
+
+    sums.errors += outcomes.filter(({ error }) => error !== undefined).length
+    const old = await stage.ask(round, { cookie, steps: [] })
+    if (old.view) sums.openedByOld++
+    const forged = await stage.ask(round, { cookie: newSecret(id).value, steps: [] })
+    if (forged.view) sums.openedByForged++
+    const visits = await Promise.all(
+      outcomes.map(({ cookie: value }, index) =>
+        stage.ask(index + 1, { cookie: value ?? undefined, steps: [] }),
+      ),
+    )
+    const ids = new Set<string>()
+    for (const [index, { view }] of visits.entries()) {
+      if (!view || view.id !== outcomes[index]?.after?.id) sums.deadCookies++
+      if (!view) continue
+      ids.add(view.id)
+      const rights = [view.userName, ...view.privileges, view.storage['cart']]
+      const own = [names[index], `is:${names[index]}`, round]
+      if (JSON.stringify(rights) !== JSON.stringify(own)) sums.foreignRights++
+    }
+    if (!ids.has(id) || ids.size !== (users === 'one' ? 1 : inFlight)) sums.wrongSessions++
+  })
+  return { rounds, ...sums }
+}
+
+/** What parallel creations under one id came to. */
+export interface CreationFigures {
+  readonly rounds: number
+  /** Rounds in which not exactly one was told that it has created the session. */
+  readonly wrongWinners: number
+  /** Rounds after which the session is not the winner's. */
+  readonly overwritten: number
+}
+
+/**
+ * Parallel creations under the same id, as of two servers that draw the same one: the second must
+ * never take over a session.
+ *
+ * @param stage Where.
+ * @param rounds How often.
+ */
+export async function measureCreations(stage: Stage, rounds: number): Promise<CreationFigures> {
+  const sums = { wrongWinners: 0, overwritten: 0 }
+  await inLanes(rounds, lanes, async () => {
+    const id = crypto.randomUUID()
+    const outcomes = await Promise.all(
+      range(8).map((worker) => stage.ask(worker, { steps: [{ do: 'create', id }] })),
+    )
+    const winners = outcomes.flatMap(({ values }) =>
+      values.filter((value) => typeof value === 'string'),
+    )
+    if (winners.length !== 1) sums.wrongWinners++
+    const { view } = await stage.ask(0, { cookie: winners[0], steps: [] })
+    if (view?.id !== id || view.storage['value'] !== winners[0]) sums.overwritten++
+  })
+  return { rounds, ...sums }
+}
+
+/** A session that a first request has made. */
+async function openSession(
+  stage: Stage,
+  steps: readonly Step[],
+): Promise<{ readonly cookie: string; readonly id: string }> {
+  const { cookie, after } = await expectOk(stage.ask(0, { steps }))
+  if (typeof cookie !== 'string' || !after) throw new Error('the session was not stored')
+  return { cookie, id: after.id }
+}
+
+async function expectOk(outcome: Promise<Outcome>): Promise<Outcome> {
+  const { error } = await outcome
+  if (error !== undefined) throw new Error(error)
+  return outcome
+}
+
+function loginStep(userName: string): Step {
+  return { do: 'login', userName, privileges: [`is:${userName}`] }
+}
+
+/** How many script calls the server has had: all that sessions cost it. */
+async function scriptCalls({ redis }: Stage): Promise<number> {
+  const info = await redis.info('commandstats')
+  let calls = 0
+  for (const [, count] of info.matchAll(/^cmdstat_eval(?:sha)?:calls=(\d+)/gm)) {
+    calls += Number(count)
+  }
+  return calls
+}
+
+function range(length: number): number[] {
+  return Array.from({ length }, (_, index) => index)
+}
+
+interface Row {
+  readonly figure: string
+  readonly reached: string
+  readonly isMet: boolean
+}
+
+function incrementRows(uses: number, figures: IncrementFigures): Row[] {
+  const { total, lost, doubled, commandsPerUse, errors } = figures
+  return [
+    {
+      figure: `${uses} increments by use(), 2 processes x 50: none lost, none twice`,
+      reached: `total ${total}, ${lost} lost, ${doubled} twice, ${errors} errors`,
+      isMet: total === uses && lost === 0 && doubled === 0 && errors === 0,
+    },
+    {
+      figure: 'commands to Redis per use, the load included: at most 3',
+      reached: commandsPerUse.toFixed(2),
+      isMet: commandsPerUse <= 3,
+    },
+  ]
+}
+
+function pairRow({ pairs, lost, errors }: PairFigures): Row {
+  return {
+    figure: `${pairs} pairs that change different keys: 0 lost`,
+    reached: `${lost} lost, ${errors} errors`,
+    isMet: lost === 0 && errors === 0,
+  }
+}
+
+function byteRows({ counter, oneKey, allKeys }: ByteFigures): Row[] {
+  const percent = (bytes: number): string => `${((100 * bytes) / allKeys).toFixed(2)} %`
+  return [
+    {
+      figure: 'bytes for a changed counter among 100 keys (2 KB each): under 1 % of all',
+      reached: `${counter} of ${allKeys}, ${percent(counter)}`,
+      isMet: counter < allKeys / 100,
+    },
+    {
+      figure: 'bytes for a changed text of 2 KB among them: under 1.5 % of all',
+      reached: `${oneKey} of ${allKeys}, ${percent(oneKey)}`,
+      isMet: oneKey < (1.5 * allKeys) / 100,
+    },
+  ]
+}
+
+function endRow({ races, alive, lostSignIns, contenders, late, errors }: EndFigures): Row {
+  return {
+    figure: `${races} races against the end of a session: 0 alive after it, no sign-in lost`,
+    reached: `${alive} alive, ${lostSignIns} sign-ins lost, ${late} of ${contenders} too late, ${errors} errors`,
+    isMet: alive === 0 && lostSignIns === 0 && errors === 0,
+  }
+}
+
+function signInRow(users: string, figures: SignInFigures): Row {
+  const { rounds, deadCookies, wrongSessions, foreignRights, errors } = figures
+  const opened = figures.openedByOld + figures.openedByForged
+  const faults = deadCookies + wrongSessions + foreignRights + opened + errors
+  return {
+    figure: `${rounds} x ${inFlight} parallel sign-ins as ${users}: every cookie works`,
+    reached:
+      `${deadCookies} dead cookies, ${wrongSessions} wrong sessions, ` +
+      `${foreignRights} foreign rights, ${opened} opened by an old or forged value, ${errors} errors`,
+    isMet: faults === 0,
+  }
+}
+
+async function main(scale: number): Promise<void> {
+  const scaled = (count: number): number => Math.max(2, Math.round(count * scale))
+  const stage = await openStage(2)
+  const rows: Row[] = []
+  const timed = async (measure: () => Promise<Row[]>): Promise<void> => {
+    const start = performance.now()
+    const measured = await measure()
+    const seconds = ((performance.now() - start) / 1000).toFixed(1)
+    rows.push(...measured)
+    process.stderr.write(`${measured[0]?.figure ?? ''} … ${seconds} s\n`)
+  }
+  try {
+    const uses = scaled(100_000)
+    await timed(async () => incrementRows(uses, await measureIncrements(stage, uses)))
+    await timed(async () => [pairRow(await measurePairs(stage, scaled(10_000)))])
+    await timed(async () => byteRows(await measureBytes(stage)))
+    await timed(async () => [endRow(await measureEnds(stage, scaled(10_000)))])
+    await timed(async () => [
+      signInRow('one user', await measureSignIns(stage, scaled(300), 'one')),
+    ])
+    await timed(async () => [
+      signInRow('50 users', await measureSignIns(stage, scaled(300), 'many')),
+    ])
+  } finally {
+    await stage.close()
+  }
+  const width = Math.max(...rows.map(({ figure }) => figure.length))
+  for (const { figure, reached, isMet } of rows) {
+    process.stdout.write(`${isMet ? 'ok    ' : 'MISSED'}  ${figure.padEnd(width)}  ${reached}\n`)
+  }
+  if (rows.some(({ isMet }) => !isMet)) process.exitCode = 1
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { values } = parseArgs({ options: { scale: { type: 'string', default: '1' } } })
+  const scale = Number(values.scale)
+  if (!(scale > 0)) throw new TypeError('--scale must be a number above 0')
+  await main(scale)
+}

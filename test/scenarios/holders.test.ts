@@ -1,0 +1,193 @@
+import { fork } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+
+import { RedisStore } from 'koa-user-sessions'
+import { expect, inject, it, onTestFinished } from 'vitest'
+
+import { parseCookieValue } from '../../src/core/secret.ts'
+import { sessionKey } from '../../src/store/redis/keys.ts'
+import { cookieOf, makeApp } from '../support/apps.ts'
+import type { TestApp } from '../support/apps.ts'
+import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
+
+// Twice the lease, which is 3 s.
+const lockTimeoutMs = 6000
+const program = fileURLToPath(new URL('holder.ts', import.meta.url))
+const tsconfig = fileURLToPath(new URL('../tsconfig.json', import.meta.url))
+
+/** A process whose block holds the lock of a session. */
+interface Holder {
+  readonly process: ChildProcess
+  /** What its request gets. */
+  readonly answer: Promise<Answer>
+}
+
+interface Answer {
+  readonly status: number
+  readonly text: string
+}
+
+it(
+  'frees the lock of a process that is killed inside its block (T4)',
+  { timeout: 30_000 },
+  async () => {
+    const { testApp, prefix, cookie } = await here()
+    const holder = await holdLock(prefix, cookie)
+    const lost = expect(holder.answer).rejects.toThrow()
+
+    holder.process.kill('SIGKILL')
+    await lost
+    const { status, text } = await testApp.visit('/use', cookie)
+
+    expect(text).toBe('value was none')
+    expect(status).toBe(200)
+  },
+)
+
+it(
+  'refuses the commit of a process frozen beyond its lease (T4)',
+  { timeout: 30_000 },
+  async () => {
+    const { testApp, prefix, cookie } = await here()
+    const holder = await holdLock(prefix, cookie)
+
+    holder.process.kill('SIGSTOP')
+    const meanwhile = await testApp.visit('/use', cookie)
+    holder.process.kill('SIGCONT')
+    holder.process.send('end')
+
+    expect(meanwhile.text).toBe('value was none')
+    expect(await holder.answer).toEqual({ status: 503, text: 'ERR_SESSION_LOCK_TIMEOUT' })
+    const after = await testApp.visit('/use', cookie)
+    expect(after.text).toBe('value was of another')
+  },
+)
+
+it(
+  'refuses it while another process has its block, and leaves that one its lock (T4)',
+  {
+    timeout: 30_000,
+  },
+  async () => {
+    const { testApp, prefix, cookie } = await here()
+    const frozen = await holdLock(prefix, cookie)
+    frozen.process.kill('SIGSTOP')
+    const another = await holdLock(prefix, cookie)
+
+    frozen.process.kill('SIGCONT')
+    frozen.process.send('end')
+
+    expect(await frozen.answer).toEqual({ status: 503, text: 'ERR_SESSION_LOCK_TIMEOUT' })
+    another.process.send('end')
+    expect(await another.answer).toEqual({ status: 200, text: 'stored' })
+    const after = await testApp.visit('/use', cookie)
+    expect(after.text).toBe('value was of the holder')
+  },
+)
+
+it(
+  'tells a process that was frozen of a session that has ended (T4, L8)',
+  {
+    timeout: 30_000,
+  },
+  async () => {
+    const { store, prefix, cookie, id } = await here()
+    const holder = await holdLock(prefix, cookie)
+
+    holder.process.kill('SIGSTOP')
+    await store.destroy(id)
+    holder.process.kill('SIGCONT')
+    holder.process.send('end')
+
+    expect(await holder.answer).toEqual({ status: 401, text: 'ERR_SESSION_ENDED' })
+    expect(await store.read(id)).toBeUndefined()
+  },
+)
+
+it(
+  'keeps the lock of a process that takes longer than a lease (T4)',
+  { timeout: 30_000 },
+  async () => {
+    const { testApp, prefix, cookie, lockOf } = await here()
+    const holder = await holdLock(prefix, cookie)
+    const first = await lockOf()
+
+    await expect.poll(lockOf, { timeout: 10_000 }).toSatisfy((lock) => lock.until > first.until)
+    const waiting = testApp.visit('/use', cookie)
+    await expect
+      .poll(lockOf, { timeout: 10_000 })
+      .toSatisfy((lock) => lock.until > first.until + first.leaseMs)
+    holder.process.send('end')
+
+    expect(await holder.answer).toEqual({ status: 200, text: 'stored' })
+    expect((await waiting).text).toBe('value was of the holder')
+  },
+)
+
+/** An app of this process, and a session in it. */
+async function here(): Promise<{
+  readonly testApp: TestApp
+  readonly store: RedisStore
+  readonly prefix: string
+  readonly cookie: string
+  readonly id: string
+  /** The end of the lock's lease, and how much of it is left. Milliseconds. */
+  readonly lockOf: () => Promise<{ readonly until: number; readonly leaseMs: number }>
+}> {
+  const prefix = uniquePrefix()
+  const redis = connectRedis()
+  const testApp = makeApp(
+    {
+      '/use': async (ctx) => {
+        await ctx.session.use((storage) => {
+          ctx.body = `value was ${storage['value'] ?? 'none'}`
+          storage['value'] = 'of another'
+        })
+      },
+    },
+    { redis, prefix, lockTimeoutMs },
+  )
+  const cookie = cookieOf(await testApp.visit('/write?made=yes'))
+  const id = parseCookieValue(cookie.slice('session='.length))?.id ?? ''
+  return {
+    testApp,
+    store: new RedisStore(redis, { prefix }),
+    prefix,
+    cookie,
+    id,
+    async lockOf() {
+      const lock = await redis.hget(sessionKey(prefix, id), 'lock')
+      const until = Number(lock?.split(' ')[1])
+      return { until, leaseMs: until - Date.now() }
+    },
+  }
+}
+
+/** Starts a process and a request to it, which is inside its block when this returns. */
+async function holdLock(prefix: string, cookie: string): Promise<Holder> {
+  const child = fork(program, [inject('redisUrl'), prefix], {
+    execArgv: ['--import', 'tsx'],
+    env: { ...process.env, TSX_TSCONFIG_PATH: tsconfig },
+  })
+  const exited = once(child, 'exit')
+  onTestFinished(async () => {
+    child.kill('SIGKILL')
+    await exited
+  })
+  const failed = exited.then(([code, signal]) => {
+    throw new Error(`the holder ended early: exit code ${code}, signal ${signal}`)
+  })
+  const [{ port }] = await Promise.race([once(child, 'message'), failed])
+  const inside = once(child, 'message')
+  const answer = visit(`http://127.0.0.1:${port}/`, cookie)
+  await Promise.race([inside, failed, answer.then(({ text }) => expect(text).toBe('inside'))])
+  failed.catch(() => {})
+  return { process: child, answer }
+}
+
+async function visit(url: string, cookie: string): Promise<Answer> {
+  const response = await fetch(url, { headers: { cookie } })
+  return { status: response.status, text: await response.text() }
+}

@@ -1,0 +1,322 @@
+// One of several processes that share sessions: it carries out what `workers.ts` sends it. A request
+// is one without HTTP: the session is looked up by a cookie value, used, and committed, in the order
+// in which the middleware does it.
+
+import { Redis } from 'ioredis'
+import { Sessions } from 'koa-user-sessions'
+
+import type { Carrier } from '../../src/carrier/carrier.ts'
+import { newSecret, parseCookieValue } from '../../src/core/secret.ts'
+import { SessionError } from '../../src/errors.ts'
+import { RequestSession } from '../../src/request-session.ts'
+import { servicesOf } from '../../src/sessions.ts'
+
+/** What a worker is started with, as JSON in the environment variable `SCENARIO`. */
+export interface WorkerOptions {
+  readonly redisUrl: string
+  readonly prefix: string
+}
+
+/** Something that a request does with its session, or beside it. */
+export type Step =
+  | { readonly do: 'write'; readonly key: string; readonly value: unknown }
+  /** Adds 1 in a `use()` block. */
+  | { readonly do: 'increment'; readonly key: string }
+  | { readonly do: 'login'; readonly userName: string; readonly privileges: readonly string[] }
+  | { readonly do: 'regenerate' | 'touch' | 'save' | 'destroy' }
+  /** As `ctx.session = null`. */
+  | { readonly do: 'logout' }
+  /** Ends any session by its id. */
+  | { readonly do: 'terminate'; readonly id: string }
+  /** Asks the store for a new session under an id of the caller's choice. */
+  | { readonly do: 'create'; readonly id: string }
+  /** Waits until the driver lets it go on. */
+  | { readonly do: 'pause' }
+
+/** A request. */
+export interface WorkerRequest {
+  /** The cookie's value; none when absent. */
+  readonly cookie?: string | undefined
+  readonly steps: readonly Step[]
+}
+
+/** A session as a request sees it. */
+export interface View {
+  readonly id: string
+  readonly userName: string
+  readonly privileges: readonly string[]
+  readonly storage: Readonly<Record<string, unknown>>
+}
+
+/** What became of a request. Instants are milliseconds on a clock that all processes share. */
+export interface Outcome {
+  readonly invoked: number
+  /** When the session had been looked up. */
+  readonly loaded: number
+  /** When the steps were done and the commit began. */
+  readonly committing: number
+  readonly returned: number
+  /** Whether the store has answered the lookup. */
+  readonly isLoaded: boolean
+  /** What the lookup found; absent for a guest. */
+  readonly view?: View
+  /** The request's session after the commit; absent when the request has ended it. */
+  readonly after?: View
+  /** The new cookie value; `null` when the cookie was cleared. */
+  readonly cookie?: string | null
+  /** What `increment` and `create` steps answered, in order. */
+  readonly values: readonly unknown[]
+  /** The code of the error that was thrown, or its text when it has none. */
+  readonly error?: string
+  /** Bytes that this process sent to Redis meanwhile, for other requests too. */
+  readonly sentBytes: number
+}
+
+/** The same request many times. */
+export interface Repetition {
+  readonly request: WorkerRequest
+  readonly times: number
+  readonly inFlight: number
+}
+
+/** What became of a repetition. */
+export interface RepetitionOutcome {
+  readonly values: readonly unknown[]
+  /** How many requests failed with each error. */
+  readonly errors: Readonly<Record<string, number>>
+}
+
+/** From the driver: JSON of a list of these. */
+export type ToWorker =
+  | { readonly kind: 'request'; readonly call: number; readonly request: WorkerRequest }
+  | { readonly kind: 'repeat'; readonly call: number; readonly repetition: Repetition }
+  | { readonly kind: 'resume'; readonly call: number }
+
+/** To the driver, in the same way. */
+export type FromWorker =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'paused'; readonly call: number }
+  | { readonly kind: 'done'; readonly call: number; readonly outcome: Outcome }
+  | { readonly kind: 'repeated'; readonly call: number; readonly outcome: RepetitionOutcome }
+  | { readonly kind: 'broken'; readonly call: number; readonly reason: string }
+
+const options: WorkerOptions = JSON.parse(process.env['SCENARIO'] ?? '{}')
+const { redisUrl, prefix } = options
+const redis = new Redis(redisUrl)
+// Failures reach the driver through the requests.
+redis.on('error', () => {})
+const services = servicesOf(
+  new Sessions<Record<string, unknown>>({
+    redis,
+    prefix,
+    // A refresh is always due, so that a load writes too.
+    refreshSeconds: 0,
+    // A busy machine is no fault.
+    storeTimeoutMs: 20_000,
+    lockTimeoutMs: 30_000,
+  }),
+)
+
+const resumers = new Map<number, () => void>()
+const outbox: FromWorker[] = []
+
+process.on('message', (text: string) => {
+  const batch: readonly ToWorker[] = JSON.parse(text)
+  for (const message of batch) receive(message)
+})
+// The driver has gone.
+process.on('disconnect', () => process.exit())
+await redis.ping()
+post({ kind: 'ready' })
+
+function post(message: FromWorker): void {
+  outbox.push(message)
+  if (outbox.length > 1) return
+  setImmediate(() => {
+    if (process.connected) process.send?.(JSON.stringify(outbox.splice(0)))
+  })
+}
+
+function receive(message: ToWorker): void {
+  const { call } = message
+  if (message.kind === 'resume') {
+    resumers.get(call)?.()
+    return
+  }
+  const work =
+    message.kind === 'request'
+      ? perform(message.request, () => pause(call)).then((outcome) =>
+          post({ kind: 'done', call, outcome }),
+        )
+      : repeat(message.repetition).then((outcome) => post({ kind: 'repeated', call, outcome }))
+  work.catch((error: unknown) => post({ kind: 'broken', call, reason: String(error) }))
+}
+
+function pause(call: number): Promise<void> {
+  post({ kind: 'paused', call })
+  return new Promise((resolve) => {
+    resumers.set(call, () => {
+      resumers.delete(call)
+      resolve()
+    })
+  })
+}
+
+async function repeat({ request, times, inFlight }: Repetition): Promise<RepetitionOutcome> {
+  const values: unknown[] = []
+  const errors: Record<string, number> = {}
+  let started = 0
+  const lane = async (): Promise<void> => {
+    while (started < times) {
+      started++
+      const outcome = await perform(request, () => Promise.resolve())
+      values.push(...outcome.values)
+      if (outcome.error !== undefined) errors[outcome.error] = (errors[outcome.error] ?? 0) + 1
+    }
+  }
+  await Promise.all(Array.from({ length: inFlight }, lane))
+  return { values, errors }
+}
+
+async function perform(request: WorkerRequest, pause: () => Promise<void>): Promise<Outcome> {
+  const sentBefore = redis.stream.bytesWritten
+  const invoked = now()
+  const carrier = new RecordingCarrier()
+  const session = new RequestSession<Record<string, unknown>>(services, {
+    cookies: request.cookie === undefined ? [] : [request.cookie],
+    carrier,
+    ip: '127.0.0.1',
+    isActivity: () => true,
+  })
+  await session.load()
+  const loaded = now()
+  let view: View | undefined
+  let committing = loaded
+  let isLoaded = false
+  let error: string | undefined
+  const values: unknown[] = []
+  try {
+    if (!session.session.isNew) view = viewOf(session)
+    isLoaded = true
+    for (const step of request.steps) await take(step, session, { values, pause })
+    committing = now()
+    await session.finish()
+  } catch (reason) {
+    error = codeOf(reason)
+    // As the middleware does.
+    if (reason instanceof SessionError && reason.status < 500) {
+      await session.finish().catch((failure: unknown) => {
+        error = codeOf(failure)
+      })
+    }
+  }
+  const returned = now()
+  const ends = request.steps.some((step) => step.do === 'logout' || step.do === 'destroy')
+  return {
+    invoked,
+    loaded,
+    committing,
+    returned,
+    isLoaded,
+    ...(view && { view }),
+    ...(isLoaded && !ends && { after: viewOf(session) }),
+    ...(carrier.cookie !== undefined && { cookie: carrier.cookie }),
+    values,
+    ...(error !== undefined && { error }),
+    sentBytes: redis.stream.bytesWritten - sentBefore,
+  }
+}
+
+async function take(
+  step: Step,
+  request: RequestSession<Record<string, unknown>>,
+  { values, pause }: { readonly values: unknown[]; readonly pause: () => Promise<void> },
+): Promise<void> {
+  const { session } = request
+  switch (step.do) {
+    case 'write':
+      session.storage[step.key] = step.value
+      break
+    case 'increment':
+      values.push(
+        await session.use((storage) => {
+          const count = Number(storage[step.key] ?? 0) + 1
+          storage[step.key] = count
+          return count
+        }),
+      )
+      break
+    case 'login':
+      session.setPrivileges({ userName: step.userName, privileges: step.privileges })
+      break
+    case 'regenerate':
+    case 'touch':
+    case 'save':
+    case 'destroy':
+      await session[step.do]()
+      break
+    case 'logout':
+      request.end()
+      break
+    case 'terminate':
+      values.push(await services.store.destroy(step.id))
+      break
+    case 'create':
+      values.push(await create(step.id))
+      break
+    case 'pause':
+      await pause()
+      break
+  }
+}
+
+/** Answers the cookie's value; `undefined` when there is a session with that id. */
+async function create(id: string): Promise<string | undefined> {
+  const { value } = newSecret(id)
+  const credential = parseCookieValue(value)
+  if (!credential) throw new TypeError('no session id')
+  const outcome = await services.store.create(
+    {
+      credential,
+      draft: {
+        type: 'web',
+        ip: '',
+        idleTimeoutMs: services.settings.idleTimeoutMs,
+        userName: '',
+        privileges: [],
+        roles: [],
+        storage: new Map([['value', JSON.stringify(value)]]),
+      },
+      signsIn: false,
+    },
+    services.policy,
+  )
+  return outcome.status === 'created' ? value : undefined
+}
+
+function viewOf({ session }: RequestSession<Record<string, unknown>>): View {
+  const { id, userName } = session
+  return { id, userName, privileges: session.getPrivileges(), storage: { ...session.storage } }
+}
+
+function codeOf(error: unknown): string {
+  if (error instanceof SessionError) return error.code
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+}
+
+function now(): number {
+  return Number(process.hrtime.bigint()) / 1e6
+}
+
+class RecordingCarrier implements Carrier {
+  readonly canSet = true
+  cookie: string | null | undefined
+
+  set(value: string): void {
+    this.cookie = value
+  }
+
+  clear(): void {
+    this.cookie = null
+  }
+}
