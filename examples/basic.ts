@@ -26,10 +26,12 @@ router.post('/login', (ctx) => {
   ctx.session.setPrivileges({ roles: 'Admin', userName: 'ann' })
   ctx.body = { guest: ctx.session.isGuest(), until: ctx.session.expirationDate }
 })
-router.post('/cart/:item', (ctx) => {
-  const { storage } = ctx.session
-  storage.cart = [...(storage.cart ?? []), ctx.params.item]
-  ctx.body = storage.cart
+router.post('/cart/:item', async (ctx) => {
+  // Exclusive: parallel clicks all count.
+  ctx.body = await ctx.session.use((storage) => {
+    storage.cart = [...(storage.cart ?? []), ctx.params.item]
+    return storage.cart
+  })
 })
 router.get('/admin', requirePrivilege('WebAdmin'), (ctx) => {
   ctx.body = 'welcome'

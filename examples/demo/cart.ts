@@ -20,7 +20,8 @@ export function showCart(ctx: ShopContext): void {
 /** `POST /cart`: the button says what to do. */
 export async function changeCart(ctx: ShopContext): Promise<void> {
   const form = await readForm(ctx)
-  const problem = change(ctx, form)
+  // One at a time, so that parallel clicks all count.
+  const problem = await ctx.session.use(() => change(ctx, form))
   if (problem === undefined) seeOther(ctx, '/cart')
   else show(ctx, { title: 'Your cart', main: cartPage(ctx, problem), status: 400 })
 }
