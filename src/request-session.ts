@@ -35,6 +35,8 @@ export class RequestSession<S> {
   /** Why there is no session to show; `undefined` when there is one. */
   #failure: SessionStoreError | undefined
   #loaded: { readonly live: Live; readonly credential: SessionCredential } | undefined
+  /** All that the request had, ended ones too. */
+  readonly #units: UnitOfWork[] = []
   #current: { readonly unit: UnitOfWork; readonly session: Session<S> } | undefined
 
   constructor(services: Services, request: SessionRequest) {
@@ -100,7 +102,8 @@ export class RequestSession<S> {
 
   /** Commits what is left, and waits for what the app has not waited for. */
   async finish(): Promise<void> {
-    await this.#current?.unit.finish()
+    // In order: what takes the cookie away comes before what sets a new one.
+    for (const unit of this.#units) await unit.finish()
   }
 
   #take(
@@ -145,6 +148,7 @@ export class RequestSession<S> {
   #start(state: SessionState): void {
     const { carrier } = this.#request
     const unit = new UnitOfWork(this.#services, { state, carrier, refusal: this.#refusal })
+    this.#units.push(unit)
     this.#current = { unit, session: new Session<S>(unit) }
   }
 

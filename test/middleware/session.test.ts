@@ -1241,6 +1241,27 @@ describe('destroy()', () => {
     expect((await testApp.visit('/me', cookie)).body).toMatchObject(guestView)
   })
 
+  it('S9: is waited for, also by a handler that does not, and a new session keeps its cookie', async () => {
+    const testApp = makeApp({
+      '/leave': ({ session }) => void session.destroy(),
+      '/switch': (ctx) => {
+        void ctx.session.destroy()
+        ctx.session.storage.fresh = true
+      },
+    })
+    const first = await signedIn(testApp)
+    const second = await signedIn(testApp)
+
+    const left = await testApp.visit('/leave', first.cookie)
+    const switched = await testApp.visit('/switch', second.cookie)
+
+    expect(setCookies(left)).toEqual([expect.stringMatching(/^session=; Max-Age=0;/)])
+    expect((await testApp.visit('/me', first.cookie)).body).toMatchObject(guestView)
+    expect((await testApp.visit('/me', cookieOf(switched))).body).toMatchObject({
+      storage: exactly({ fresh: true }),
+    })
+  })
+
   it('S9: gives way to a new session that the same request fills', async () => {
     const testApp = makeApp({
       '/switch': async (ctx) => {
