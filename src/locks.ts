@@ -82,6 +82,9 @@ export class Locks {
       const isHanded = handed?.secretHash === credential.secretHash
       const locked = isHanded ? handed : await this.#ask(credential, line, until)
       if (!locked) {
+        // The block before may have kept the lock for this one, which comes with an old secret.
+        const isKept = line.turns > 0 && line.waiting.length === 0
+        if (isKept) await this.#store.unlock(credential.id, line.token)
         this.#next(credential.id, line)
         return undefined
       }

@@ -83,6 +83,38 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(result).toEqual([true, true, true])
     })
 
+    it('gives the lock back when the next block comes with a renewed secret (T4)', async () => {
+      const backend = makeBackend()
+      const store = backend.store()
+      const server = await serve(backend.store())
+      const { cookie } = await signUp(server)
+      const codes: unknown[] = []
+
+      const { cookie: renewed = '' } = await server.visit(async (ctx) => {
+        let late: Promise<unknown> | undefined
+        await ctx.session.use(async () => {
+          // Waits for its turn, for which this block keeps the lock, then comes with an old secret.
+          const waits = new Promise<void>((resolve) => {
+            late = server.visit(async (other) => {
+              const turn = other.session.use(() => 'too late')
+              await new Promise(setImmediate)
+              resolve()
+              codes.push(await turn.catch((error: { code?: unknown }) => error.code))
+            }, cookie)
+          })
+          await waits
+          ctx.session.setPrivileges({ userName: 'ann' })
+        })
+        await late
+      }, cookie)
+
+      expect(codes).toEqual(['ERR_SESSION_ENDED'])
+      const credential = parseCookieValue(renewed.replace(/^.*?=/, ''))
+      expect(await store.lock(credential!, { token: 'other', leaseMs: 1000 })).toMatchObject({
+        status: 'locked',
+      })
+    })
+
     it('returns what the block returns, async or not (T4)', async () => {
       const server = await serve(makeBackend().store())
       const { cookie } = await signUp(server)
