@@ -156,7 +156,11 @@ export class Committer {
     const { storage, grants, idleTimeoutMs } = changes ?? {}
     const asksFor = gainsRights(grants) ? 'rights' : renews ? 'secret' : undefined
     const takesSecret = asksFor !== undefined || grants?.userName !== undefined
-    if (takesSecret && !this.#carrier.canSet) throw new SessionHeadersSentError()
+    if (takesSecret && !this.#carrier.canSet) {
+      // Told, and forgotten: storage can go on being saved.
+      state.grants.discard()
+      throw new SessionHeadersSentError()
+    }
     const secret = takesSecret ? newSecret(state.id) : undefined
     const { store, policy } = this.#services
     // The next block of this process takes it over, if there is one.

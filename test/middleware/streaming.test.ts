@@ -119,6 +119,26 @@ describe('a stream of events', () => {
     expect(await server.storageOf(cookie)).toEqual({ made: true, late: 1 })
   })
 
+  it('goes on saving storage after a grant that came too late (L9)', async () => {
+    const { store } = observed(new MemoryStore())
+    const codes: unknown[] = []
+    const server = await serve(store, async (ctx) => {
+      startStream(ctx)
+      ctx.session.setPrivileges('admin')
+      await ctx.session.save().catch((error: { code?: unknown }) => codes.push(error.code))
+      ctx.session.storage['late'] = ctx.session.isGuest()
+      await ctx.session.save()
+      ctx.res.end()
+    })
+    const cookie = await server.signUp()
+
+    await textOf(await server.open(cookie))
+
+    expect(codes).toEqual(['ERR_SESSION_HEADERS_SENT'])
+    expect(server.errors).toEqual([])
+    expect(await server.storageOf(cookie)).toEqual({ made: true, late: true })
+  })
+
   it('saves what is left at the end of its handler (L9, L6)', async () => {
     const { store } = observed(new MemoryStore())
     const server = await serve(store, (ctx) => {
