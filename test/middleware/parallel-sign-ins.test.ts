@@ -1,12 +1,11 @@
-import { once } from 'node:events'
-
-import Koa from 'koa'
 import type { Context } from 'koa'
-import { MemoryStore, RedisStore, session, Sessions } from 'koa-user-sessions'
+import { MemoryStore, RedisStore } from 'koa-user-sessions'
 import type { SessionStore } from 'koa-user-sessions'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it } from 'vitest'
 
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
+import { serve as serveVisits } from '../support/visits.ts'
+import type { Answer } from '../support/visits.ts'
 
 const storeKinds: readonly (readonly [string, () => SessionStore])[] = [
   ['MemoryStore', () => new MemoryStore()],
@@ -305,15 +304,6 @@ interface Server {
   signUp(): Promise<{ readonly id: string; readonly cookie: string }>
 }
 
-interface Answer {
-  readonly status: number
-  /** The session cookie that the response sets, as `Cookie` takes it. */
-  readonly cookie: string | undefined
-  /** What the handler returned, through JSON; `undefined` when it threw. */
-  readonly result: unknown
-  readonly error: unknown
-}
-
 /** Ann's session, and a way to have its cookie renewed by another request while one runs. */
 async function signedIn(store: SessionStore): Promise<{
   readonly server: Server
@@ -348,51 +338,9 @@ async function signedIn(store: SessionStore): Promise<{
 }
 
 async function serve(store: SessionStore): Promise<Server> {
-  const sessions = new Sessions({ store })
+  const { sessions, visit } = await serveVisits(store)
   const ended: unknown[] = []
   sessions.on('session:ended', (event) => ended.push(event))
-  const handlers = new Map<string, (ctx: Context) => unknown>()
-  const errors = new Map<string, unknown>()
-  const app = new Koa()
-  app.silent = true
-  app.use(async (ctx, next) => {
-    try {
-      await next()
-    } catch (error) {
-      errors.set(ctx.path, error)
-      throw error
-    }
-  })
-  app.use(session(sessions))
-  app.use(async (ctx) => {
-    const result: unknown = await handlers.get(ctx.path)?.(ctx)
-    ctx.body = { result: result ?? null }
-  })
-  const server = app.listen(0, '127.0.0.1')
-  onTestFinished(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  await once(server, 'listening')
-  const address = server.address()
-  const port = typeof address === 'object' ? address?.port : undefined
-
-  const visit = async (handler: (ctx: Context) => unknown, cookie?: string): Promise<Answer> => {
-    const path = `/${handlers.size}`
-    handlers.set(path, handler)
-    const response = await fetch(`http://127.0.0.1:${port}${path}`, {
-      headers: cookie === undefined ? {} : { cookie },
-    })
-    const text = await response.text()
-    const body: { readonly result?: unknown } = response.ok ? JSON.parse(text) : {}
-    const set = response.headers.getSetCookie().find((header) => header.startsWith('session='))
-    return {
-      status: response.status,
-      cookie: set?.split(';', 1)[0],
-      result: body.result,
-      error: errors.get(path),
-    }
-  }
   return {
     ended,
     visit,

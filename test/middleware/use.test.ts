@@ -1,9 +1,6 @@
-import { once } from 'node:events'
-
-import Koa from 'koa'
 import type { Context } from 'koa'
-import { MemoryStore, RedisStore, session, Sessions } from 'koa-user-sessions'
-import type { SessionsOptions, SessionStore } from 'koa-user-sessions'
+import { MemoryStore, RedisStore } from 'koa-user-sessions'
+import type { SessionStore } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { parseCookieValue } from '../../src/core/secret.ts'
@@ -11,6 +8,8 @@ import type { SessionCredential } from '../../src/core/secret.ts'
 import { sessionKey } from '../../src/store/redis/keys.ts'
 import { commandName, countCommands } from '../support/command-count.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
+import { serve } from '../support/visits.ts'
+import type { Answer, Server } from '../support/visits.ts'
 
 /** Where the sessions of a test are. */
 interface Backend {
@@ -1041,73 +1040,6 @@ describe('session.use() in Redis', () => {
     expect(await storageOf(server, cookie)).toEqual({ made: true, count: 21 })
   })
 })
-
-/** A running app. Each visit brings the handler that answers it. */
-interface Server {
-  readonly sessions: Sessions
-  visit(handler: (ctx: Context) => unknown, cookie?: string): Promise<Answer>
-}
-
-interface Answer {
-  readonly status: number
-  readonly headers: Headers
-  /** The session cookie that the response sets, as `Cookie` takes it. */
-  readonly cookie: string | undefined
-  /** What the handler returned, through JSON; `undefined` when it threw. */
-  readonly result: unknown
-  /** What was thrown. */
-  readonly error: unknown
-}
-
-async function serve(store: SessionStore, options: SessionsOptions = {}): Promise<Server> {
-  const sessions = new Sessions({ ...options, store })
-  const handlers = new Map<string, (ctx: Context) => unknown>()
-  const errors = new Map<string, unknown>()
-  const app = new Koa()
-  app.silent = true
-  app.use(async (ctx, next) => {
-    try {
-      await next()
-    } catch (error) {
-      errors.set(ctx.path, error)
-      throw error
-    }
-  })
-  app.use(session(sessions))
-  app.use(async (ctx) => {
-    const result: unknown = await handlers.get(ctx.path)?.(ctx)
-    ctx.body = { result: result ?? null }
-  })
-  const server = app.listen(0, '127.0.0.1')
-  onTestFinished(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  await once(server, 'listening')
-  const address = server.address()
-  const port = typeof address === 'object' ? address?.port : undefined
-
-  return {
-    sessions,
-    async visit(handler, cookie) {
-      const path = `/${handlers.size}`
-      handlers.set(path, handler)
-      const response = await fetch(`http://127.0.0.1:${port}${path}`, {
-        headers: cookie === undefined ? {} : { cookie },
-      })
-      const text = await response.text()
-      const body: { readonly result?: unknown } = response.ok ? JSON.parse(text) : {}
-      const set = response.headers.getSetCookie().find((header) => header.startsWith('session='))
-      return {
-        status: response.status,
-        headers: response.headers,
-        cookie: set?.split(';', 1)[0],
-        result: body.result,
-        error: errors.get(path),
-      }
-    },
-  }
-}
 
 /** Makes a stored session with `{ made: true }` in its storage. */
 async function signUp(
