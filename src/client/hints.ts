@@ -1,0 +1,60 @@
+import type { HeaderReader } from '../core/client.ts'
+
+const maxLength = 256
+
+// RFC 8941 section 3.3.3: in quotes, with a backslash before a quote or a backslash. The two
+// alternatives have no character in common, so nothing is tried twice.
+const quotedText = /^"((?:[^"\\]|\\["\\])*)"/
+const brandMembers = /"((?:[^"\\]|\\["\\])*)"[ \t]*;[ \t]*v="([^"\\]*)"/g
+const escapes = /\\(["\\])/g
+
+// A brand that means nothing, such as `Not(A:Brand` or ` Not;A"Brand`, keeps servers from counting
+// on the form of the list: Client Hints specification, section "GREASE-like brands".
+const meaninglessBrand = /not[^a-z]*a[^a-z]*brand/i
+
+/** A name and a version by which a browser calls itself, such as `Opera` and `115.0.5322.77`. */
+export interface Brand {
+  readonly name: string
+  readonly version: string
+}
+
+/** What the Client Hints headers of a request say; `''` or empty where they do not. */
+export interface ClientHints {
+  readonly brands: readonly Brand[]
+  /** Such as `Windows`, `macOS` or `Android`. */
+  readonly platform: string
+  readonly platformVersion: string
+  /** Such as `Pixel 8`. */
+  readonly model: string
+}
+
+/**
+ * Reads the Client Hints headers, as far as they are well-formed. Browsers send the versions in
+ * full, the model and the platform's version only where a response has asked for them by
+ * `Accept-CH`.
+ *
+ * @param header Reads the request's headers, of each of which the first 256 characters count.
+ */
+export function readClientHints(header: HeaderReader): ClientHints {
+  const full = brandsOf(header('sec-ch-ua-full-version-list'))
+  return {
+    brands: full.length > 0 ? full : brandsOf(header('sec-ch-ua')),
+    platform: textOf(header('sec-ch-ua-platform')),
+    platformVersion: textOf(header('sec-ch-ua-platform-version')),
+    model: textOf(header('sec-ch-ua-model')),
+  }
+}
+
+function brandsOf(list: string): Brand[] {
+  return [...list.slice(0, maxLength).matchAll(brandMembers)]
+    .map(([, name = '', version = '']) => ({ name: unescaped(name), version }))
+    .filter(({ name }) => !meaninglessBrand.test(name))
+}
+
+function textOf(value: string): string {
+  return unescaped(quotedText.exec(value.slice(0, maxLength).trim())?.[1] ?? '')
+}
+
+function unescaped(text: string): string {
+  return text.replace(escapes, '$1')
+}
