@@ -3,10 +3,25 @@
  * line, of which a Redis hash is made. `store/redis/keys.ts` documents every field.
  */
 
+import { unknownClient } from './client.ts'
+import type { ClientDescription } from './client.ts'
+
 const FORMAT_VERSION = '1'
 const privilegePrefix = 'privilege:'
 const rolePrefix = 'role:'
 const storagePrefix = 'storage:'
+const clientTexts = [
+  'applicationId',
+  'appName',
+  'appVersion',
+  'deviceModel',
+  'platform',
+  'systemVersion',
+  'machineName',
+  'systemUserName',
+  'country',
+  'region',
+] as const
 
 /** The kind of a session: who is behind it. */
 export type SessionType = 'web' | 'rest'
@@ -30,8 +45,20 @@ export interface SessionRecord {
   readonly roles: readonly string[]
   /** The client's IP address at creation; `''` when not known. */
   readonly ip: string
+  /** The client that made it. */
+  readonly client: ClientDescription
   /** JSON texts by top-level name. */
   readonly storage: ReadonlyMap<string, string>
+}
+
+/** What is known of a stored session but its content. */
+export interface SessionSummary extends Omit<SessionRecord, 'privileges' | 'roles' | 'storage'> {
+  /** The last activity, `refreshMs` before it at most. Epoch milliseconds. */
+  readonly activeAt: number
+  /** Whether the client has said that it suspends, and has not come back. */
+  readonly isPostponed: boolean
+  /** The store's time when this was read. Epoch milliseconds. */
+  readonly now: number
 }
 
 /** The parts of a record that a new session brings with it; the store adds the instants. */
@@ -51,6 +78,10 @@ export type RecordChanges = Partial<
 export function encodeDraft(draft: RecordDraft): string[] {
   const fields = ['v', FORMAT_VERSION, 'type', draft.type]
   if (draft.ip !== '') fields.push('ip', draft.ip)
+  for (const name of clientTexts) {
+    if (draft.client[name] !== '') fields.push(name, escapeText(draft.client[name]))
+  }
+  if (draft.client.isOfficialApp) fields.push('isOfficialApp', '1')
   const { userName, ...others } = draft
   fields.push(...encodeChanges(userName === '' ? others : draft))
   return fields
@@ -139,11 +170,18 @@ export function decodeRecord(
       privileges,
       roles,
       ip: own.get('ip') ?? '',
+      client: clientOf(own),
       storage,
     }
   } catch {
     return undefined
   }
+}
+
+function clientOf(own: ReadonlyMap<string, string>): ClientDescription {
+  const client = { ...unknownClient, isOfficialApp: own.has('isOfficialApp') }
+  for (const name of clientTexts) client[name] = unescapeText(own.get(name) ?? '')
+  return client
 }
 
 function isSessionType(type: string | undefined): type is SessionType {
@@ -161,6 +199,7 @@ export function escapeText(text: string): string {
   return JSON.stringify(text).slice(1, -1)
 }
 
-function unescapeText(text: string): string {
+/** The text that {@link escapeText} has escaped. */
+export function unescapeText(text: string): string {
   return text.includes('\\') ? String(JSON.parse(`"${text}"`)) : text
 }

@@ -1,4 +1,5 @@
-import type { SessionRecord } from '../core/record.ts'
+import type { GrantChanges } from '../core/grants.ts'
+import type { SessionRecord, SessionSummary } from '../core/record.ts'
 import type { SessionCredential } from '../core/secret.ts'
 import { SessionStoreError } from '../errors.ts'
 import type {
@@ -75,8 +76,24 @@ export class DeadlineStore implements SessionStore {
     return this.#within('read', () => this.#store.read(id))
   }
 
-  destroy(id: string): Promise<boolean> {
-    return this.#within('destroy', () => this.#store.destroy(id))
+  describe(id: string, policy: StorePolicy): Promise<SessionSummary | undefined> {
+    return this.#within('describe', () => this.#store.describe(id, policy))
+  }
+
+  list(userName: string, policy: StorePolicy): Promise<readonly SessionSummary[]> {
+    return this.#within('list', () => this.#store.list(userName, policy))
+  }
+
+  grant(id: string, userName: string, grants: GrantChanges): Promise<boolean> {
+    return this.#within('grant', () => this.#store.grant(id, userName, grants))
+  }
+
+  destroy(id: string, userName?: string): Promise<boolean> {
+    return this.#within('destroy', () => this.#store.destroy(id, userName))
+  }
+
+  destroyAll(userName: string, exceptId?: string): Promise<readonly string[]> {
+    return this.#within('destroyAll', () => this.#store.destroyAll(userName, exceptId))
   }
 
   close(): Promise<void> {

@@ -1,14 +1,18 @@
 import { LRUCache } from 'lru-cache'
 
 import { isRefreshDue, timeToLiveMs } from '../core/expiry.ts'
-import { nothingGranted } from '../core/grants.ts'
 import type { GrantChanges } from '../core/grants.ts'
-import { storedSize } from '../core/record.ts'
-import type { RecordDraft, SessionRecord } from '../core/record.ts'
+import type { SessionRecord, SessionSummary } from '../core/record.ts'
 import type { SessionCredential } from '../core/secret.ts'
-import type { StorageLimits } from '../core/storage-value.ts'
-import type { StorageChanges } from '../core/storage.ts'
 import { checkInteger } from '../option-checks.ts'
+import {
+  changedGrants,
+  changedSecrets,
+  changedStorage,
+  copyOf,
+  granted,
+  isOver,
+} from './memory-changes.ts'
 import { lockTurnMs, renewedMemoryMs } from './session-store.ts'
 import type {
   CommitOutcome,
@@ -30,12 +34,15 @@ export interface MemoryStoreOptions {
    *
    * @default 100_000
    */
-  readonly maxSessions?: number
+  readonly capacity?: number
 }
 
 /** Never changed once it is in the cache: a change puts another one in its place. */
 interface Entry {
   readonly record: SessionRecord
+  /** The last activity. */
+  readonly activeAt: number
+  readonly isPostponed: boolean
   /** When it was renewed away by the hash of the secret; 0 while it is good. */
   readonly secrets: ReadonlyMap<string, number>
   readonly expiresAt: number
@@ -59,15 +66,20 @@ interface Claim {
  */
 export class MemoryStore implements SessionStore {
   readonly #entries: LRUCache<string, Entry>
+  /** Ids of each user's sessions, the first sign-in first. */
+  readonly #users = new Map<string, Set<string>>()
 
-  /** @throws {SessionOptionError} When `maxSessions` is not an integer from 1 to 2^24. */
-  constructor({ maxSessions = 100_000 }: MemoryStoreOptions = {}) {
-    checkInteger('maxSessions', maxSessions, { min: 1, max: 2 ** 24, unit: 'sessions' })
+  /** @throws {SessionOptionError} When `capacity` is not an integer from 1 to 2^24. */
+  constructor({ capacity = 100_000 }: MemoryStoreOptions = {}) {
+    checkInteger('capacity', capacity, { min: 1, max: 2 ** 24, unit: 'sessions' })
     this.#entries = new LRUCache({
-      max: maxSessions,
+      max: capacity,
       // Asked at each access, so that nothing is kept past its time; `Date` so that tests can move it.
       ttlResolution: 0,
       perf: { now: () => Date.now() },
+      dispose: ({ record }, id, reason) => {
+        if (reason !== 'set') this.#removeFromUser(record.userName, id)
+      },
     })
   }
 
@@ -76,6 +88,7 @@ export class MemoryStore implements SessionStore {
     if (this.#entries.has(credential.id)) return { status: 'exists' }
     if (isOver(draft.storage, new Map(), policy.limits)) return { status: 'tooLarge' }
     const now = Date.now()
+    if (!this.#hasRoom(draft.userName, credential.id, policy)) return { status: 'refused' }
     const record: SessionRecord = {
       ...copyOf(draft),
       id: credential.id,
@@ -84,8 +97,9 @@ export class MemoryStore implements SessionStore {
       endsAt: now + policy.expiry.absoluteTimeoutMs,
     }
     const secrets = new Map([[credential.secretHash, 0]])
-    this.#put(credential.id, { record, secrets, expiresAt: expiryOf(record, now, policy) })
-    return { status: 'created', now }
+    const expiresAt = expiryOf(record, now, policy)
+    this.#put(credential.id, { record, activeAt: now, isPostponed: false, secrets, expiresAt })
+    return { status: 'created', now, ...this.#signIn(draft.userName, credential.id, policy) }
   }
 
   async load(
@@ -117,6 +131,8 @@ export class MemoryStore implements SessionStore {
     if (lock && !holds(entry.lock, lock.token, now)) return { status: 'unlocked' }
     const storage = changedStorage(entry.record.storage, commit.storage)
     if (isOver(storage, entry.record.storage, policy.limits)) return { status: 'tooLarge' }
+    const newUser = grants?.userName ?? ''
+    if (!this.#hasRoom(newUser, credential.id, policy)) return { status: 'refused' }
 
     const record = {
       ...changedGrants(entry.record, grants, now, policy),
@@ -128,14 +144,21 @@ export class MemoryStore implements SessionStore {
       ...entry,
       ...(lock && { lock: lock.leaseMs === 0 ? undefined : claim(lock, now) }),
       record,
+      isPostponed: commit.postpones || entry.isPostponed,
       secrets: takesSecret
         ? changedSecrets(entry.secrets, newSecretHash, { now, keepsOthers: joins })
         : entry.secrets,
-      expiresAt:
-        commit.idleTimeoutMs === undefined ? entry.expiresAt : expiryOf(record, now, policy),
+      ...(commit.idleTimeoutMs !== undefined && {
+        activeAt: now,
+        expiresAt: expiryOf(record, now, policy),
+      }),
     })
+    if (record.userName !== entry.record.userName) {
+      this.#removeFromUser(entry.record.userName, credential.id)
+    }
     if (isRenewed && !joins) return { status: 'merged', now }
-    return { status: 'committed', now, ...(lock?.leaseMs && { record: copyOf(record) }) }
+    const ended = this.#signIn(newUser, credential.id, policy)
+    return { status: 'committed', now, ...ended, ...(lock?.leaseMs && { record: copyOf(record) }) }
   }
 
   async touch(credential: SessionCredential, policy: StorePolicy): Promise<number | undefined> {
@@ -176,15 +199,47 @@ export class MemoryStore implements SessionStore {
   }
 
   async read(id: string): Promise<SessionRecord | undefined> {
-    const record = this.#entries.get(id)?.record
+    const record = this.#peek(id)?.record
     return record && Date.now() < record.endsAt ? copyOf(record) : undefined
   }
 
-  async destroy(id: string): Promise<boolean> {
+  async describe(id: string): Promise<SessionSummary | undefined> {
+    const now = Date.now()
+    const entry = this.#peek(id)
+    if (!entry || now >= entry.record.endsAt) return undefined
+    const { record, activeAt, isPostponed } = entry
+    const { privileges: _privileges, roles: _roles, storage: _storage, ...summary } = record
+    return { ...summary, client: { ...record.client }, activeAt, isPostponed, now }
+  }
+
+  async list(userName: string): Promise<readonly SessionSummary[]> {
+    const ids = [...(this.#users.get(userName) ?? [])]
+    const summaries = await Promise.all(ids.map((id) => this.describe(id)))
+    return summaries.flatMap((summary) => summary ?? [])
+  }
+
+  async grant(id: string, userName: string, grants: GrantChanges): Promise<boolean> {
+    const entry = this.#entries.get(id)
+    const isLive = entry !== undefined && Date.now() < entry.record.endsAt
+    if (!isLive || entry.record.userName !== userName) return false
+    const record = granted(entry.record, grants)
+    this.#put(id, { ...entry, record })
+    if (record.userName !== userName) this.#removeFromUser(userName, id)
+    return true
+  }
+
+  async destroy(id: string, userName?: string): Promise<boolean> {
     // The cache would count one that has expired, too.
-    const isThere = this.#entries.has(id)
+    const record = this.#entries.get(id)?.record
+    if (!record || (userName !== undefined && record.userName !== userName)) return false
     this.#entries.delete(id)
-    return isThere
+    return Date.now() < record.endsAt
+  }
+
+  async destroyAll(userName: string, exceptId?: string): Promise<readonly string[]> {
+    const ids = [...(this.#users.get(userName) ?? [])].filter((id) => id !== exceptId)
+    const isEnded = await Promise.all(ids.map((id) => this.destroy(id, userName)))
+    return ids.filter((_id, index) => isEnded[index])
   }
 
   async close(): Promise<void> {
@@ -204,23 +259,62 @@ export class MemoryStore implements SessionStore {
 
   #refresh(entry: Entry, now: number, policy: StorePolicy): boolean {
     const { record, expiresAt } = entry
-    if (!isRefreshDue(expiresAt - now, record.idleTimeoutMs)) return false
-    this.#put(record.id, { ...entry, expiresAt: expiryOf(record, now, policy) })
+    if (!entry.isPostponed && !isRefreshDue(expiresAt - now, record.idleTimeoutMs)) return false
+    this.#put(record.id, {
+      ...entry,
+      activeAt: now,
+      isPostponed: false,
+      expiresAt: expiryOf(record, now, policy),
+    })
     return true
+  }
+
+  /** Whether a user can have one more session, or needs none. */
+  #hasRoom(userName: string, id: string, { maxSessions }: StorePolicy): boolean {
+    if (userName === '' || maxSessions?.onExceed !== 'refuse') return true
+    return this.#liveIds(userName).filter((other) => other !== id).length < maxSessions.perUser
+  }
+
+  /** Makes a stored session its user's last one. Answers those that ended for it. */
+  #signIn(
+    userName: string,
+    id: string,
+    { maxSessions }: StorePolicy,
+  ): { readonly ended?: readonly string[] } {
+    if (userName === '') return {}
+    const ids = this.#users.get(userName) ?? new Set()
+    ids.delete(id)
+    this.#users.set(userName, ids.add(id))
+    if (maxSessions?.onExceed !== 'terminateOldest' || ids.size <= maxSessions.perUser) return {}
+    const ended = this.#liveIds(userName).slice(0, -maxSessions.perUser)
+    for (const oldest of ended) this.#entries.delete(oldest)
+    return ended.length > 0 ? { ended } : {}
+  }
+
+  #liveIds(userName: string): readonly string[] {
+    const now = Date.now()
+    return [...(this.#users.get(userName) ?? [])].filter((id) => {
+      const entry = this.#peek(id)
+      return entry !== undefined && now < entry.record.endsAt
+    })
+  }
+
+  #removeFromUser(userName: string, id: string): void {
+    const ids = this.#users.get(userName)
+    ids?.delete(id)
+    if (ids?.size === 0) this.#users.delete(userName)
+  }
+
+  /** A session that has not expired, without counting as use. */
+  #peek(id: string): Entry | undefined {
+    const entry = this.#entries.peek(id)
+    // The cache keeps one that has expired until somebody uses it.
+    if (!entry) this.#entries.delete(id)
+    return entry
   }
 
   #put(id: string, entry: Entry): void {
     this.#entries.set(id, entry, { ttl: Math.max(1, entry.expiresAt - Date.now()) })
-  }
-}
-
-/** So that nobody outside has a list or a map that is in the cache. */
-function copyOf<T extends RecordDraft>(record: T): T {
-  return {
-    ...record,
-    privileges: [...record.privileges],
-    roles: [...record.roles],
-    storage: new Map(record.storage),
   }
 }
 
@@ -238,59 +332,4 @@ function expiryOf(record: SessionRecord, now: number, policy: StorePolicy): numb
 
 function belongsTo(record: SessionRecord, { userName }: SessionCommit): boolean {
   return userName !== '' && record.userName === userName
-}
-
-function changedStorage(
-  stored: ReadonlyMap<string, string>,
-  changes: StorageChanges | undefined,
-): ReadonlyMap<string, string> {
-  if (!changes) return stored
-  const changed = new Map(stored)
-  for (const [name, json] of changes.set) changed.set(name, json)
-  for (const name of changes.removed) changed.delete(name)
-  return changed
-}
-
-function changedGrants(
-  record: SessionRecord,
-  grants: GrantChanges | undefined,
-  now: number,
-  policy: StorePolicy,
-): SessionRecord {
-  if (!grants) return record
-  const before = grants.clears ? nothingGranted : record
-  return {
-    ...record,
-    userName: grants.userName ?? before.userName,
-    privileges: [...new Set([...before.privileges, ...grants.privileges])],
-    roles: [...new Set([...before.roles, ...grants.roles])],
-    ...(grants.signsIn && { signedInAt: now, endsAt: now + policy.expiry.absoluteTimeoutMs }),
-  }
-}
-
-function changedSecrets(
-  secrets: ReadonlyMap<string, number>,
-  newSecretHash: string,
-  { now, keepsOthers }: { readonly now: number; readonly keepsOthers: boolean },
-): ReadonlyMap<string, number> {
-  const changed = new Map<string, number>()
-  for (const [hash, renewedAt] of secrets) {
-    if (renewedAt === 0) changed.set(hash, keepsOthers ? 0 : now)
-    else if (now - renewedAt <= renewedMemoryMs) changed.set(hash, renewedAt)
-  }
-  return changed.set(newSecretHash, 0)
-}
-
-/** Whether storage is over a limit and growing: one that is over already may shrink. */
-function isOver(
-  storage: ReadonlyMap<string, string>,
-  before: ReadonlyMap<string, string>,
-  { storageBytes, storageKeys }: StorageLimits,
-): boolean {
-  if (storage === before) return false
-  const bytes = storedSize(storage)
-  return (
-    (storage.size > storageKeys && storage.size > before.size) ||
-    (bytes > storageBytes && bytes > storedSize(before))
-  )
 }

@@ -1,27 +1,14 @@
 import { timeToLiveMs } from '../core/expiry.ts'
-import {
-  decodeRecord,
-  encodeChanges,
-  encodeDraft,
-  escapeText,
-  storageField,
-} from '../core/record.ts'
-import type { SessionRecord } from '../core/record.ts'
+import type { GrantChanges } from '../core/grants.ts'
+import type { SessionRecord, SessionSummary } from '../core/record.ts'
 import type { SessionCredential } from '../core/secret.ts'
 import { SessionOptionError, SessionStoreError } from '../errors.ts'
 import type { RedisClient } from './redis/client.ts'
-import { sessionKey } from './redis/keys.ts'
 import { runScript } from './redis/script.ts'
-import type { Script, ScriptCall } from './redis/script.ts'
-import { commitSession } from './redis/scripts/commit-session.ts'
-import { createSession } from './redis/scripts/create-session.ts'
-import { destroySession } from './redis/scripts/destroy-session.ts'
-import { extendLock } from './redis/scripts/extend-lock.ts'
-import { loadSession } from './redis/scripts/load-session.ts'
-import { lockSession } from './redis/scripts/lock-session.ts'
-import { readSession } from './redis/scripts/read-session.ts'
-import { touchSession } from './redis/scripts/touch-session.ts'
-import { lockTurnMs, renewedMemoryMs } from './session-store.ts'
+import type { RunScript } from './redis/script.ts'
+import { SessionHashes } from './redis/session-hashes.ts'
+import { UserSessions } from './redis/user-sessions.ts'
+import type { AddedSession, UserSession } from './redis/user-sessions.ts'
 import type {
   CommitOutcome,
   CreateOutcome,
@@ -37,23 +24,40 @@ import type {
 /** Options of a {@link RedisStore}. */
 export interface RedisStoreOptions {
   /**
-   * What the key of every session starts with. One per app: apps that share it share their
-   * sessions. Text without braces.
+   * What all keys start with. One per app: apps that share it share their sessions. Text without
+   * braces.
    *
    * @default 'sess:'
    */
   readonly prefix?: string
 }
 
+/** A session that gets a user. */
+interface SignIn {
+  readonly id: string
+  readonly userName: string
+  readonly timeToLiveMs: number
+}
+
+/** An entry of a user's index and what there is of its session, if it is the user's. */
+interface Found {
+  readonly entry: UserSession
+  readonly summary: SessionSummary | undefined
+}
+
+// From so many entries on, sign-ins also look for those of sessions that have ended.
+const manyEntries = 32
+
 /**
  * Keeps sessions in Redis 6.2 or later, alone or as a Cluster: one hash each, expired by Redis
- * itself.
+ * itself, and one sorted set for each user's.
  *
  * The client stays the app's: this store opens no connection and closes none.
  */
 export class RedisStore implements SessionStore {
-  readonly #redis: RedisClient
-  readonly #prefix: string
+  readonly #hashes: SessionHashes
+  readonly #users: UserSessions
+  readonly #isCluster: boolean
 
   /**
    * @throws {SessionOptionError} When the prefix is no text or has a brace, which would change the
@@ -63,167 +67,271 @@ export class RedisStore implements SessionStore {
     if (typeof prefix !== 'string' || /[{}]/.test(prefix)) {
       throw new SessionOptionError('"prefix" option must be text without braces')
     }
-    this.#redis = redis
-    this.#prefix = prefix
+    const run: RunScript = async (script, call, options) => {
+      try {
+        return await runScript(redis, script, call, options)
+      } catch (error) {
+        throw new SessionStoreError(`Redis failed: ${reasonOf(error)}`)
+      }
+    }
+    this.#hashes = new SessionHashes(run, prefix)
+    this.#users = new UserSessions(run, prefix)
+    this.#isCluster = redis.isCluster ?? false
   }
 
-  async create(session: NewSession, policy: StorePolicy): Promise<CreateOutcome> {
-    const { credential, draft, signsIn } = session
-    const { absoluteTimeoutMs } = policy.expiry
-    const reply = await this.#run(createSession, {
-      keys: { session: sessionKey(this.#prefix, credential.id) },
-      args: {
-        timeToLiveMs: timeToLiveMs(draft.idleTimeoutMs, policy.expiry),
-        absoluteTimeoutMs: Number.isFinite(absoluteTimeoutMs) ? absoluteTimeoutMs : '',
-        signsIn: signsIn ? 1 : 0,
-        maxKeys: policy.limits.storageKeys,
-        maxBytes: policy.limits.storageBytes,
-      },
-      rest: [...encodeDraft(draft), `secret:${credential.secretHash}`, '0'],
-    })
-    if (reply === 0) return { status: 'exists' }
-    if (reply === -1) return { status: 'tooLarge' }
-    return { status: 'created', now: timeOf(reply) }
+  create(session: NewSession, policy: StorePolicy): Promise<CreateOutcome> {
+    const { id } = session.credential
+    const { userName, idleTimeoutMs } = session.draft
+    return this.#signIn<CreateOutcome>(
+      { id, userName, timeToLiveMs: timeToLiveMs(idleTimeoutMs, policy.expiry) },
+      policy,
+      (isWhole) => this.#hashes.create(session, policy, { isWhole }),
+    )
   }
 
   async load(
-    { id, secretHash }: SessionCredential,
+    credential: SessionCredential,
     policy: StorePolicy,
     isActivity: boolean,
   ): Promise<LoadOutcome | undefined> {
-    const reply = await this.#run(loadSession, {
-      keys: { session: sessionKey(this.#prefix, id) },
-      args: {
-        secretHash,
-        refreshMs: policy.expiry.refreshMs,
-        isActivity: isActivity ? 1 : 0,
-        renewedMemoryMs,
-      },
-    })
-    if (reply === 0) return undefined
-    if (reply === -1) return { status: 'renewed' }
-    if (typeof reply !== 'string') return { status: 'unreadable' }
-    const lines = reply.split('\n')
-    const record = decodeRecord(id, lines, 2)
-    if (!record) return { status: 'unreadable' }
-    return { status: 'live', record, now: Number(lines[0]), refreshed: lines[1] === '1' }
+    const outcome = await this.#hashes.load(credential, policy, isActivity)
+    if (outcome?.status === 'live' && outcome.refreshed) this.#keep(outcome.record, policy)
+    return outcome
   }
 
-  async commit(
-    { id, secretHash }: SessionCredential,
+  commit(
+    credential: SessionCredential,
     commit: SessionCommit,
     policy: StorePolicy,
   ): Promise<CommitOutcome> {
-    const { grants, storage, idleTimeoutMs } = commit
-    const set = encodeChanges({
-      ...(idleTimeoutMs !== undefined && { idleTimeoutMs }),
-      ...(grants?.userName !== undefined && { userName: grants.userName }),
-      ...(grants && { privileges: grants.privileges, roles: grants.roles }),
-      ...(storage && { storage: storage.set }),
-    })
-    const reply = await this.#run(commitSession, {
-      keys: { session: sessionKey(this.#prefix, id) },
-      args: {
-        secretHash,
-        newSecretHash: commit.newSecretHash ?? '',
-        asksFor: commit.asksFor ?? '',
-        clears: grants?.clears ? 1 : 0,
-        userName: escapeText(commit.userName),
-        absoluteTimeoutMs: grants?.signsIn ? absoluteText(policy) : '',
-        timeToLiveMs: idleTimeoutMs === undefined ? '' : timeToLiveMs(idleTimeoutMs, policy.expiry),
-        maxKeys: policy.limits.storageKeys,
-        maxBytes: policy.limits.storageBytes,
-        renewedMemoryMs,
-        lockToken: commit.lock?.token ?? '',
-        leaseMs: commit.lock?.leaseMs ?? 0,
-        setCount: set.length,
+    const { id } = credential
+    const { grants, presentIdleTimeoutMs: idleTimeoutMs } = commit
+    // Its user's index must live as long as the session may now.
+    if (commit.idleTimeoutMs !== undefined) this.#keep({ ...commit, id, idleTimeoutMs }, policy)
+    return this.#signIn<CommitOutcome>(
+      {
+        id,
+        userName: grants?.userName ?? '',
+        timeToLiveMs: timeToLiveMs(idleTimeoutMs, policy.expiry),
       },
-      rest: [...set, ...(storage?.removed ?? []).map(storageField)],
-    })
-    if (reply === 0) return { status: 'ended' }
-    if (reply === 1) return { status: 'renewed' }
-    if (reply === 2) return { status: 'tooLarge' }
-    if (reply === 3) return { status: 'unlocked' }
-    if (typeof reply === 'string') {
-      const lines = reply.split('\n')
-      const record = decodeRecord(id, lines, 1)
-      if (!record) throw new SessionStoreError('Redis answered something unexpected')
-      return { status: 'committed', now: Number(lines[0]), record }
-    }
-    const time = timeOf(reply)
-    return time < 0 ? { status: 'merged', now: -time } : { status: 'committed', now: time }
+      policy,
+      (isWhole) => this.#hashes.commit(credential, commit, policy, { isWhole }),
+    )
   }
 
-  async touch(
-    { id, secretHash }: SessionCredential,
-    policy: StorePolicy,
-  ): Promise<number | undefined> {
-    const reply = await this.#run(touchSession, {
-      keys: { session: sessionKey(this.#prefix, id) },
-      args: { secretHash, refreshMs: policy.expiry.refreshMs },
-    })
-    return reply === 0 ? undefined : timeOf(reply)
+  async touch(credential: SessionCredential, policy: StorePolicy): Promise<number | undefined> {
+    const touched = await this.#hashes.touch(credential, policy)
+    if (touched?.refreshed) this.#keep({ id: credential.id, ...touched }, policy)
+    return touched?.now
   }
 
-  async lock(
-    { id, secretHash }: SessionCredential,
-    { token, leaseMs }: SessionLock,
-  ): Promise<LockOutcome | undefined> {
-    const reply = await this.#run(lockSession, {
-      keys: { session: sessionKey(this.#prefix, id) },
-      args: { secretHash, token, leaseMs, turnMs: lockTurnMs },
-    })
-    if (reply === -1) return { status: 'busy' }
-    if (typeof reply !== 'string') return undefined
-    const lines = reply.split('\n')
-    const record = decodeRecord(id, lines, 1)
-    return record && { status: 'locked', record, now: Number(lines[0]) }
+  lock(credential: SessionCredential, lock: SessionLock): Promise<LockOutcome | undefined> {
+    return this.#hashes.lock(credential, lock)
   }
 
-  async extendLock(id: string, { token, leaseMs }: SessionLock): Promise<boolean> {
-    const session = sessionKey(this.#prefix, id)
-    return (await this.#run(extendLock, { keys: { session }, args: { token, leaseMs } })) === 1
+  extendLock(id: string, lock: SessionLock): Promise<boolean> {
+    return this.#hashes.extendLock(id, lock)
   }
 
   unlock(id: string, token: string): Promise<boolean> {
-    return this.extendLock(id, { token, leaseMs: 0 })
+    return this.#hashes.extendLock(id, { token, leaseMs: 0 })
   }
 
-  async read(id: string): Promise<SessionRecord | undefined> {
-    const session = sessionKey(this.#prefix, id)
-    const reply = await this.#run(readSession, { keys: { session }, args: {} })
-    return typeof reply === 'string' ? decodeRecord(id, reply.split('\n')) : undefined
+  read(id: string): Promise<SessionRecord | undefined> {
+    return this.#hashes.read(id)
   }
 
-  async destroy(id: string): Promise<boolean> {
-    const session = sessionKey(this.#prefix, id)
-    return (await this.#run(destroySession, { keys: { session }, args: {} })) === 1
+  describe(id: string, policy: StorePolicy): Promise<SessionSummary | undefined> {
+    return this.#hashes.describe(id, policy)
+  }
+
+  async list(userName: string, policy: StorePolicy): Promise<readonly SessionSummary[]> {
+    const found = await this.#find(userName, await this.#users.entries(userName), policy)
+    return found.flatMap(({ summary }) => summary ?? [])
+  }
+
+  grant(id: string, userName: string, grants: GrantChanges): Promise<boolean> {
+    return this.#hashes.grant(id, userName, grants)
+  }
+
+  async destroy(id: string, userName?: string): Promise<boolean> {
+    const owner = await this.#hashes.destroy(id, userName)
+    if (owner) inBackground(this.#users.remove(owner, [{ id, score: '' }]))
+    return owner !== undefined
+  }
+
+  async destroyAll(userName: string, exceptId?: string): Promise<readonly string[]> {
+    const entries = await this.#users.entries(userName)
+    return this.#end(
+      userName,
+      entries.filter(({ id }) => id !== exceptId),
+    )
   }
 
   async close(): Promise<void> {
     // The client is the app's.
   }
 
-  async #run<Key extends string, Arg extends string>(
-    script: Script<Key, Arg>,
-    call: ScriptCall<Key, Arg>,
-  ): Promise<unknown> {
-    try {
-      return await runScript(this.#redis, script, call)
-    } catch (error) {
-      throw new SessionStoreError(`Redis failed: ${reasonOf(error)}`)
+  /**
+   * Adds a session to its user's index, then stores it: what is in one step for one session is in
+   * two nodes here, and the index must never miss one. A write without a user is just done.
+   */
+  async #signIn<Outcome extends CreateOutcome | CommitOutcome>(
+    signIn: SignIn,
+    policy: StorePolicy,
+    write: (isWhole: boolean) => Promise<Outcome>,
+  ): Promise<Outcome | { readonly status: 'refused' }> {
+    const { id, userName } = signIn
+    if (userName === '') return write(false)
+    const { perUser, onExceed } = policy.maxSessions ?? {}
+    const refuses = onExceed === 'refuse'
+    const adding = this.#users.add(userName, id, signIn.timeToLiveMs, refuses ? perUser : undefined)
+    if (refuses && !(await this.#hasRoom(signIn, await adding, policy))) {
+      return { status: 'refused' }
     }
+    // One connection keeps the order of what is sent.
+    if (this.#isCluster) await adding
+    const terminates = onExceed === 'terminateOldest'
+    const writing = write(terminates)
+    const [added, outcome, entries] = await Promise.all([
+      this.#addedOrEnded(signIn, adding, writing),
+      writing,
+      // After the write, so that of two parallel sign-ins the later one sees both.
+      terminates && !this.#isCluster ? this.#users.entries(userName) : undefined,
+    ])
+    if (!isStored(outcome)) {
+      if (!added.wasThere) inBackground(this.#users.remove(userName, [{ id, score: added.score }]))
+      return outcome
+    }
+    inBackground(this.#users.confirm(userName, id, added.score, signIn.timeToLiveMs))
+    if (!terminates) {
+      this.#tidy(userName, added, policy)
+      return outcome
+    }
+    const ended = await this.#endOldest(
+      userName,
+      entries ?? (await this.#users.entries(userName)),
+      policy,
+    )
+    return ended.length > 0 ? { ...outcome, ended } : outcome
+  }
+
+  /**
+   * Waits until a session is in its user's index. One that got there not is ended again if it was
+   * stored all the same: its cookie is still nobody's.
+   */
+  async #addedOrEnded(
+    { id, userName }: SignIn,
+    adding: Promise<AddedSession>,
+    writing: Promise<CreateOutcome | CommitOutcome>,
+  ): Promise<AddedSession> {
+    try {
+      return await adding
+    } catch (error) {
+      const [written] = await Promise.allSettled([writing])
+      if (written.status === 'fulfilled' && isStored(written.value)) {
+        await this.#hashes.destroy(id, userName)
+      }
+      throw error
+    }
+  }
+
+  /** Whether one more session may sign in. Takes it out of the index again if not. */
+  async #hasRoom(
+    { id, userName }: SignIn,
+    added: AddedSession,
+    policy: StorePolicy,
+  ): Promise<boolean> {
+    const perUser = policy.maxSessions?.perUser ?? Infinity
+    if (added.others.length < perUser) return true
+    const found = await this.#find(userName, added.others, policy)
+    // Those that were added before this one come before it, arrived or not.
+    const taken = found.filter(({ entry, summary }) => entry.isPending || summary !== undefined)
+    if (taken.length < perUser) return true
+    if (!added.wasThere) await this.#users.remove(userName, [{ id, score: added.score }])
+    return false
+  }
+
+  /**
+   * Ends the user's sessions over the limit, those that were signed in first. Each sign-in does so
+   * after it is stored and before it is answered, so that the last of many parallel ones sees all.
+   */
+  async #endOldest(
+    userName: string,
+    entries: readonly UserSession[],
+    policy: StorePolicy,
+  ): Promise<readonly string[]> {
+    const perUser = policy.maxSessions?.perUser ?? Infinity
+    if (entries.length <= perUser) return []
+    const found = await this.#find(userName, entries, policy)
+    const live = found.filter(({ summary }) => summary !== undefined)
+    return this.#end(
+      userName,
+      live.slice(0, Math.max(0, live.length - perUser)).map(({ entry }) => entry),
+    )
+  }
+
+  /** Ends sessions of a user. Answers those that it has ended, by id. */
+  async #end(userName: string, entries: readonly UserSession[]): Promise<readonly string[]> {
+    const owners = await Promise.all(entries.map(({ id }) => this.#hashes.destroy(id, userName)))
+    const ended = entries.filter((_entry, index) => owners[index] !== undefined)
+    const gone = entries.filter(({ isPending }, index) => owners[index] !== undefined || !isPending)
+    inBackground(this.#users.remove(userName, gone))
+    return ended.map(({ id }) => id)
+  }
+
+  /** Looks up the sessions of a user's entries, and removes entries of sessions that are not. */
+  async #find(
+    userName: string,
+    entries: readonly UserSession[],
+    policy: StorePolicy,
+  ): Promise<readonly Found[]> {
+    const summaries = await Promise.all(entries.map(({ id }) => this.#hashes.describe(id, policy)))
+    const found = entries.map((entry, index) => {
+      const summary = summaries[index]
+      return { entry, summary: summary?.userName === userName ? summary : undefined }
+    })
+    const stale = found.filter(({ entry, summary }) => !summary && !entry.isPending)
+    inBackground(
+      this.#users.remove(
+        userName,
+        stale.map(({ entry }) => entry),
+      ),
+    )
+    return found
+  }
+
+  /** Looks through a long index now and then, at a cost of two reads a sign-in in the mean. */
+  #tidy(userName: string, { count }: AddedSession, policy: StorePolicy): void {
+    if (count >= manyEntries && Math.random() < 2 / count) inBackground(this.list(userName, policy))
+  }
+
+  /** Repairs the index of a session's user, if it has one. */
+  #keep(
+    session: {
+      readonly id: string
+      readonly userName: string
+      readonly idleTimeoutMs: number
+      readonly signedInAt?: number
+    },
+    policy: StorePolicy,
+  ): void {
+    const { id, userName, signedInAt, idleTimeoutMs } = session
+    if (userName === '') return
+    const lifeMs = timeToLiveMs(idleTimeoutMs, policy.expiry)
+    inBackground(this.#users.keep(userName, id, signedInAt, lifeMs))
   }
 }
 
-/** What the commit script takes for a sign-in. */
-function absoluteText({ expiry }: StorePolicy): string | number {
-  return Number.isFinite(expiry.absoluteTimeoutMs) ? expiry.absoluteTimeoutMs : 'none'
+function isStored<Outcome extends CreateOutcome | CommitOutcome>(
+  outcome: Outcome,
+): outcome is Extract<Outcome, { readonly status: 'created' | 'committed' }> {
+  return outcome.status === 'created' || outcome.status === 'committed'
 }
 
-function timeOf(reply: unknown): number {
-  if (typeof reply !== 'number') throw new SessionStoreError('Redis answered something unexpected')
-  return reply
+/** Lets work go on that nobody waits for: what it leaves undone is made up for by the next one. */
+function inBackground(work: Promise<unknown>): void {
+  work.catch(() => undefined)
 }
 
 /**

@@ -12,7 +12,7 @@
 
 import type { ExpiryPolicy } from '../core/expiry.ts'
 import type { GrantChanges } from '../core/grants.ts'
-import type { RecordDraft, SessionRecord } from '../core/record.ts'
+import type { RecordDraft, SessionRecord, SessionSummary } from '../core/record.ts'
 import type { SessionCredential } from '../core/secret.ts'
 import type { StorageLimits } from '../core/storage-value.ts'
 import type { StorageChanges } from '../core/storage.ts'
@@ -29,10 +29,23 @@ export const renewedMemoryMs = 30_000
  */
 export const lockTurnMs = 250
 
+/** How many sessions one user may have. */
+export interface SessionLimit {
+  /** The most live sessions of one user. A positive integer, at most 10 000. */
+  readonly perUser: number
+  /**
+   * What becomes of a sign-in over the limit: it ends the user's sessions that were signed in
+   * longest ago, or it is refused with 403 `ERR_SESSION_LIMIT`.
+   */
+  readonly onExceed: 'terminateOldest' | 'refuse'
+}
+
 /** What a store is told with every call that may write. */
 export interface StorePolicy {
   readonly expiry: ExpiryPolicy
   readonly limits: StorageLimits
+  /** Kept at each sign-in; `undefined` for no limit. */
+  readonly maxSessions: SessionLimit | undefined
 }
 
 /** A session that is stored for the first time. */
@@ -46,9 +59,16 @@ export interface NewSession {
 
 /** What {@link SessionStore.create} answers. */
 export type CreateOutcome =
-  | { readonly status: 'created'; readonly now: number }
+  | {
+      readonly status: 'created'
+      readonly now: number
+      /** Sessions of the user that ended to keep {@link StorePolicy.maxSessions}, by id. */
+      readonly ended?: readonly string[]
+    }
   /** There is a session with that id. It was left alone. */
   | { readonly status: 'exists' }
+  /** The user has as many sessions as one may have. Nothing was stored. */
+  | { readonly status: 'refused' }
   /** Over the limits of storage. Nothing was stored. */
   | { readonly status: 'tooLarge' }
 
@@ -88,6 +108,8 @@ export interface SessionCommit {
   readonly grants: GrantChanges | undefined
   /** Whose session the request takes it for, its own changes included. */
   readonly userName: string
+  /** The idle timeout that the request takes it to have, its own change included. Milliseconds. */
+  readonly presentIdleTimeoutMs: number
   /** The secret that takes the place of all others; `undefined` when they stay. */
   readonly newSecretHash: string | undefined
   /**
@@ -97,6 +119,8 @@ export interface SessionCommit {
   readonly asksFor: 'rights' | 'secret' | undefined
   /** The lock under which the changes were made. A lease of 0 gives it back, another one extends it. */
   readonly lock?: SessionLock | undefined
+  /** Notes that the client suspends: until the next activity the session counts as postponed. */
+  readonly postpones?: boolean
 }
 
 /** What {@link SessionStore.commit} answers. */
@@ -105,7 +129,13 @@ export type CommitOutcome =
    * Stored; the new secret, if there was one, is good. With a lock that is extended, the session as
    * it is now.
    */
-  | { readonly status: 'committed'; readonly now: number; readonly record?: SessionRecord }
+  | {
+      readonly status: 'committed'
+      readonly now: number
+      readonly record?: SessionRecord
+      /** As in {@link CreateOutcome}. */
+      readonly ended?: readonly string[]
+    }
   /**
    * Stored, but for the new secret: the request's own was renewed away, less than
    * {@link renewedMemoryMs} ago, and the changes give it nothing.
@@ -117,6 +147,8 @@ export type CommitOutcome =
   | { readonly status: 'ended' }
   /** Nothing stored: over the limits of storage. */
   | { readonly status: 'tooLarge' }
+  /** Nothing stored: the user has as many sessions as one may have. */
+  | { readonly status: 'refused' }
   /** Nothing stored: the lease of the lock has run out. */
   | { readonly status: 'unlocked' }
 
@@ -127,6 +159,8 @@ export interface SessionStore {
    *
    * The store sets `createdAt` and, for a sign-in, `signedInAt` to its own time, `endsAt` to that
    * plus `absoluteTimeoutMs`, and lets the session expire after the idle timeout plus `refreshMs`.
+   * With a user name it is one of the user's sessions, for {@link list} and `maxSessions`, from the
+   * moment this resolves until it ends.
    */
   create(session: NewSession, policy: StorePolicy): Promise<CreateOutcome>
 
@@ -152,7 +186,8 @@ export interface SessionStore {
    *
    * Storage: only the given names change. Grants: `clears` first, then what is added. A sign-in
    * sets `signedInAt` and `endsAt` anew, a new idle timeout the time to live. With `newSecretHash`
-   * every other secret opens nothing from then on, and is remembered as renewed.
+   * every other secret opens nothing from then on, and is remembered as renewed. A new user name
+   * makes it one of that user's sessions, as in {@link create}.
    *
    * A secret that was renewed away a moment ago merges plain changes and takes rights away. It gets
    * what it {@link SessionCommit.asksFor} only when that is rights in a session which is
@@ -193,8 +228,48 @@ export interface SessionStore {
    */
   read(id: string): Promise<SessionRecord | undefined>
 
-  /** Ends a session. From then on nothing brings it back. False when it was not there. */
-  destroy(id: string): Promise<boolean>
+  /**
+   * Reads what is known of a session but its content, by its id alone. Counts as nothing.
+   *
+   * @returns `undefined` when there is no live one.
+   */
+  describe(id: string, policy: StorePolicy): Promise<SessionSummary | undefined>
+
+  /**
+   * Describes all live sessions of a user, in any order.
+   *
+   * @param userName Compared exactly, not empty.
+   * @param policy As it was when the sessions were stored.
+   */
+  list(userName: string, policy: StorePolicy): Promise<readonly SessionSummary[]>
+
+  /**
+   * Changes what a session is granted, for the server's own use. Its secret stays.
+   *
+   * @param id Of the session.
+   * @param userName Whose it must be; otherwise nothing changes.
+   * @param grants What changes. A `userName` in it is the same one, or `''`.
+   * @returns False when there is no such session, or it is not that user's.
+   */
+  grant(id: string, userName: string, grants: GrantChanges): Promise<boolean>
+
+  /**
+   * Ends a session. From then on nothing brings it back.
+   *
+   * @param id Of the session.
+   * @param userName Whose it must be; anybody's when `undefined`.
+   * @returns False when there is no live session, or it is not that user's.
+   */
+  destroy(id: string, userName?: string): Promise<boolean>
+
+  /**
+   * Ends all sessions of a user that were stored before this call.
+   *
+   * @param userName Compared exactly, not empty.
+   * @param exceptId The one that stays, if any.
+   * @returns Those that it has ended, by id.
+   */
+  destroyAll(userName: string, exceptId?: string): Promise<readonly string[]>
 
   /** Releases what the store itself has opened; nothing that was passed in. */
   close(): Promise<void>

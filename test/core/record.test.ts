@@ -1,3 +1,4 @@
+import { unknownClient } from 'koa-user-sessions'
 import { describe, expect, it } from 'vitest'
 
 import {
@@ -15,6 +16,7 @@ const id = '5f0c1c0e-7d3b-4a53-9d5a-3f6d1f0a7b11'
 const draft: RecordDraft = {
   type: 'web',
   ip: '2001:db8::1',
+  client: unknownClient,
   idleTimeoutMs: 3_600_000,
   userName: 'ann',
   privileges: ['browse', 'audit'],
@@ -133,6 +135,7 @@ describe('decodeRecord', () => {
       privileges: [],
       roles: [],
       ip: '',
+      client: unknownClient,
       storage: new Map(),
     })
   })

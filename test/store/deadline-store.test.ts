@@ -1,5 +1,12 @@
-import { MemoryStore, SessionStoreError } from 'koa-user-sessions'
-import type { NewSession, SessionCommit, SessionStore, StorePolicy } from 'koa-user-sessions'
+import { MemoryStore, SessionStoreError, unknownClient } from 'koa-user-sessions'
+import type {
+  GrantChanges,
+  NewSession,
+  SessionCommit,
+  SessionLock,
+  SessionStore,
+  StorePolicy,
+} from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { DeadlineStore } from '../../src/store/deadline-store.ts'
@@ -10,6 +17,7 @@ const timeoutMs = 1000
 const policy: StorePolicy = {
   expiry: { refreshMs: 60_000, absoluteTimeoutMs: Infinity },
   limits: { storageBytes: 1000, storageKeys: 10 },
+  maxSessions: undefined,
 }
 
 const credential = { id: '5f0c1c0e-7d3b-4a53-9d5a-3f6d1f0a7b11', secretHash: 'hash' }
@@ -19,6 +27,7 @@ const session: NewSession = {
   draft: {
     type: 'web',
     ip: '',
+    client: unknownClient,
     idleTimeoutMs: 60_000,
     userName: '',
     privileges: [],
@@ -33,16 +42,35 @@ const commit: SessionCommit = {
   idleTimeoutMs: undefined,
   grants: undefined,
   userName: '',
+  presentIdleTimeoutMs: 3_600_000,
   newSecretHash: undefined,
   asksFor: undefined,
 }
+
+const grants: GrantChanges = {
+  clears: false,
+  userName: 'ann',
+  privileges: ['browse'],
+  roles: [],
+  signsIn: false,
+}
+
+const lock: SessionLock = { token: 'token', leaseMs: 1000 }
 
 const operations = [
   ['create', (store: SessionStore) => store.create(session, policy)],
   ['load', (store: SessionStore) => store.load(credential, policy, true)],
   ['commit', (store: SessionStore) => store.commit(credential, commit, policy)],
   ['touch', (store: SessionStore) => store.touch(credential, policy)],
-  ['destroy', (store: SessionStore) => store.destroy(credential.id)],
+  ['lock', (store: SessionStore) => store.lock(credential, lock)],
+  ['extendLock', (store: SessionStore) => store.extendLock(credential.id, lock)],
+  ['unlock', (store: SessionStore) => store.unlock(credential.id, lock.token)],
+  ['read', (store: SessionStore) => store.read(credential.id)],
+  ['describe', (store: SessionStore) => store.describe(credential.id, policy)],
+  ['list', (store: SessionStore) => store.list('ann', policy)],
+  ['grant', (store: SessionStore) => store.grant(credential.id, 'ann', grants)],
+  ['destroy', (store: SessionStore) => store.destroy(credential.id, 'ann')],
+  ['destroyAll', (store: SessionStore) => store.destroyAll('ann', credential.id)],
 ] satisfies [StoreOperation, (store: SessionStore) => Promise<unknown>][]
 
 describe('DeadlineStore', () => {
@@ -200,7 +228,15 @@ describe('DeadlineStore', () => {
       ['load', credential, policy, true],
       ['commit', credential, commit, policy],
       ['touch', credential, policy],
-      ['destroy', credential.id],
+      ['lock', credential, lock],
+      ['extendLock', credential.id, lock],
+      ['unlock', credential.id, lock.token],
+      ['read', credential.id],
+      ['describe', credential.id, policy],
+      ['list', 'ann', policy],
+      ['grant', credential.id, 'ann', grants],
+      ['destroy', credential.id, 'ann'],
+      ['destroyAll', 'ann', credential.id],
     ])
   })
 
@@ -252,7 +288,11 @@ function controlledStore(deadlineMs = timeoutMs): ControlledStore {
     extendLock: method('extendLock'),
     unlock: method('unlock'),
     read: method('read'),
+    describe: method('describe'),
+    list: method('list'),
+    grant: method('grant'),
     destroy: method('destroy'),
+    destroyAll: method('destroyAll'),
     close: method('close'),
   }
   const store = new DeadlineStore(inside, deadlineMs, (operation, error) => {

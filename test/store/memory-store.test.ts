@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 
-import { MemoryStore } from 'koa-user-sessions'
+import { MemoryStore, unknownClient } from 'koa-user-sessions'
 import type { RecordDraft, SessionCredential, StorePolicy } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
@@ -11,11 +11,13 @@ const minute = 60_000
 const policy: StorePolicy = {
   expiry: { refreshMs: minute, absoluteTimeoutMs: Infinity },
   limits: { storageBytes: 1000, storageKeys: 10 },
+  maxSessions: undefined,
 }
 
 const draft: RecordDraft = {
   type: 'web',
   ip: '',
+  client: unknownClient,
   idleTimeoutMs: 60 * minute,
   userName: '',
   privileges: [],
@@ -64,7 +66,7 @@ describeSessionStore('MemoryStore', () => {
 
 describe('MemoryStore', () => {
   it('ends the session that was used longest ago when there is one too many', async () => {
-    const store = new MemoryStore({ maxSessions: 3 })
+    const store = new MemoryStore({ capacity: 3 })
     const sessions = [await created(store), await created(store), await created(store)]
 
     sessions.push(await created(store))
@@ -86,6 +88,7 @@ describe('MemoryStore', () => {
             idleTimeoutMs: undefined,
             grants: undefined,
             userName: '',
+            presentIdleTimeoutMs: 3_600_000,
             newSecretHash: undefined,
             asksFor: undefined,
           },
@@ -95,7 +98,7 @@ describe('MemoryStore', () => {
   ] satisfies [string, (store: MemoryStore, credential: SessionCredential) => Promise<unknown>][])(
     'takes %s for a use',
     async (_, use) => {
-      const store = new MemoryStore({ maxSessions: 2 })
+      const store = new MemoryStore({ capacity: 2 })
       const used = await created(store)
       const unused = await created(store)
 
@@ -165,19 +168,19 @@ describe('MemoryStore', () => {
   })
 
   it.each([0, -1, 1.5, NaN, Infinity, 2 ** 24 + 1, 2 ** 31, 2 ** 53, '5', null, {}])(
-    'refuses %s as maxSessions',
-    (maxSessions) => {
-      expect(() => Reflect.construct(MemoryStore, [{ maxSessions }])).toThrow(
+    'refuses %s as capacity',
+    (capacity) => {
+      expect(() => Reflect.construct(MemoryStore, [{ capacity }])).toThrow(
         expect.objectContaining({
           code: 'ERR_SESSION_OPTION',
-          message: expect.stringContaining('"maxSessions" option must be'),
+          message: expect.stringContaining('"capacity" option must be'),
         }),
       )
     },
   )
 
-  it('takes one as maxSessions', async () => {
-    const store = new MemoryStore({ maxSessions: 1 })
+  it('takes one as capacity', async () => {
+    const store = new MemoryStore({ capacity: 1 })
 
     const sessions = [await created(store), await created(store)]
 

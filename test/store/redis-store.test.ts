@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 
 import type { Redis } from 'ioredis'
-import { MemoryStore, RedisStore, SessionStoreError } from 'koa-user-sessions'
+import { MemoryStore, RedisStore, SessionStoreError, unknownClient } from 'koa-user-sessions'
 import type {
   NewSession,
   RecordDraft,
@@ -19,6 +19,7 @@ import { countCommands } from '../support/command-count.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 import { startRedisServer } from '../support/redis-server.ts'
 import type { TestRedisOptions } from '../support/redis-server.ts'
+import { passRedisTime } from '../support/time.ts'
 import { describeSessionStore } from './session-store-contract.ts'
 
 const minute = 60_000
@@ -26,6 +27,7 @@ const minute = 60_000
 const policy: StorePolicy = {
   expiry: { refreshMs: minute, absoluteTimeoutMs: 120 * minute },
   limits: { storageBytes: 262_144, storageKeys: 256 },
+  maxSessions: undefined,
 }
 
 const emptyCommit: SessionCommit = {
@@ -33,6 +35,7 @@ const emptyCommit: SessionCommit = {
   idleTimeoutMs: undefined,
   grants: undefined,
   userName: '',
+  presentIdleTimeoutMs: 3_600_000,
   newSecretHash: undefined,
   asksFor: undefined,
 }
@@ -46,7 +49,7 @@ describeSessionStore('RedisStore', () => {
   const prefix = uniquePrefix()
   return {
     store: new RedisStore(redis, { prefix }),
-    passTime: (ms) => moveBack(prefix, ms),
+    passTime: (ms) => passRedisTime(redis, prefix, ms),
   }
 })
 
@@ -367,6 +370,18 @@ describe('RedisStore', () => {
     expect(committed).toEqual({ status: 'ended' })
   })
 
+  it('F6: ends and touches a session whose user name is corrupt', async () => {
+    const { store, keyOf } = makeStore()
+    const credential = await created(store, { userName: 'ann' })
+    await redis.hset(keyOf(credential), 'userName', String.raw`a\u12`)
+    await redis.pexpire(keyOf(credential), minute)
+
+    expect(await store.touch(credential, policy)).toBeGreaterThan(0)
+    expect(await store.describe(credential.id, policy)).toBeUndefined()
+    expect(await store.list('ann', policy)).toEqual([])
+    expect(await store.destroy(credential.id)).toBe(true)
+  })
+
   it('F6: signs in where the state of another secret and the counts are corrupt', async () => {
     const { store, keyOf } = makeStore()
     const credential = await created(store, { storage: new Map([['a', '1']]) })
@@ -391,7 +406,13 @@ describe('RedisStore', () => {
       () => store.load(credential, policy, true),
       () => store.commit(credential, { ...emptyCommit, storage: storageOf({ a: '1' }) }, policy),
       () => store.touch(credential, policy),
+      () => store.commit(credential, signIn(), policy),
+      () => store.describe(credential.id, policy),
+      () => store.list('ann', policy),
+      () => store.grant(credential.id, 'ann', signIn().grants!),
+      () => store.read(credential.id),
       () => store.destroy(credential.id),
+      () => store.destroyAll('ann'),
     ]) {
       await client.script('FLUSH')
       outcomes.push(await call())
@@ -402,7 +423,13 @@ describe('RedisStore', () => {
       expect.objectContaining({ status: 'live' }),
       { status: 'committed', now: expect.any(Number) },
       expect.any(Number),
+      { status: 'committed', now: expect.any(Number) },
+      expect.objectContaining({ userName: 'ann' }),
+      [expect.objectContaining({ id: credential.id })],
       true,
+      expect.objectContaining({ userName: 'ann', privileges: ['a'] }),
+      true,
+      [],
     ])
   })
 
@@ -568,6 +595,9 @@ describe('RedisStore', () => {
     ['create', (store: SessionStore) => store.create(newSession(), policy)],
     ['commit', (store: SessionStore) => store.commit(newSession().credential, emptyCommit, policy)],
     ['touch', (store: SessionStore) => store.touch(newSession().credential, policy)],
+    ['describe', (store: SessionStore) => store.describe(newSessionId(), policy)],
+    ['list', (store: SessionStore) => store.list('ann', policy)],
+    ['destroyAll', (store: SessionStore) => store.destroyAll('ann')],
   ])('rejects when %s gets an answer that no script gives', async (_, call) => {
     const client: RedisClient = {
       evalsha: () => Promise.resolve('OK'),
@@ -615,18 +645,6 @@ async function makeReadOnly(client: Redis): Promise<void> {
   await client.replicaof('127.0.0.1', 1)
 }
 
-/** Moves all instants back that the sessions of a prefix have, and what is left of their time. */
-async function moveBack(prefix: string, ms: number): Promise<void> {
-  const instants = new Set(['createdAt', 'signedInAt', 'endsAt'])
-  for (const key of await redis.keys(`${prefix}*`)) {
-    for (const [field, value] of Object.entries(await redis.hgetall(key))) {
-      const isInstant = instants.has(field) || (field.startsWith('secret:') && value !== '0')
-      if (isInstant) await redis.hset(key, field, Number(value) - ms)
-    }
-    await redis.pexpire(key, (await redis.pttl(key)) - ms)
-  }
-}
-
 function newSession(parts: Partial<RecordDraft> = {}): NewSession {
   const id = newSessionId()
   return {
@@ -634,6 +652,7 @@ function newSession(parts: Partial<RecordDraft> = {}): NewSession {
     draft: {
       type: 'web',
       ip: '192.0.2.1',
+      client: unknownClient,
       idleTimeoutMs: 60 * minute,
       userName: '',
       privileges: [],

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 
-import { lockTurnMs } from 'koa-user-sessions'
+import { lockTurnMs, unknownClient } from 'koa-user-sessions'
 import type {
   CommitOutcome,
   LoadOutcome,
@@ -15,6 +15,7 @@ import { describe, expect, it, vi } from 'vitest'
 const policy: StorePolicy = {
   expiry: { refreshMs: 60_000, absoluteTimeoutMs: 86_400_000 },
   limits: { storageBytes: 1000, storageKeys: 4 },
+  maxSessions: undefined,
 }
 const leaseMs = 60_000
 
@@ -393,6 +394,7 @@ async function stored(
       draft: {
         type: 'web',
         ip: '192.0.2.1',
+        client: unknownClient,
         idleTimeoutMs: 3_600_000,
         userName: 'ann',
         privileges: ['admin'],
@@ -413,6 +415,7 @@ function writing(values: Readonly<Record<string, string>>): SessionCommit {
     idleTimeoutMs: undefined,
     grants: undefined,
     userName: 'ann',
+    presentIdleTimeoutMs: 3_600_000,
     newSecretHash: undefined,
     asksFor: undefined,
     lock: undefined,

@@ -5,84 +5,50 @@
  * @module
  */
 
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 
-import type {
-  CommitOutcome,
-  GrantChanges,
-  NewSession,
-  RecordDraft,
-  SessionCommit,
-  SessionCredential,
-  SessionRecord,
-  SessionStore,
-  StorageChanges,
-  StorageLimits,
-  StorePolicy,
-} from 'koa-user-sessions'
+import { unknownClient } from 'koa-user-sessions'
+import type { RecordDraft } from 'koa-user-sessions'
 import { describe, expect, it } from 'vitest'
 
-/** A store to be tested, empty, and a hand on its time. */
-export interface StoreHarness {
-  readonly store: SessionStore
-  /**
-   * Lets time pass for all sessions in the store, without waiting: moves the store's clock on, or
-   * moves the instants that it has stored back.
-   */
-  readonly passTime: (ms: number) => Promise<void>
-}
+import {
+  awkwardTexts,
+  changes,
+  created,
+  draftOf,
+  emptyCommit,
+  ended,
+  everything,
+  granting,
+  isRefreshed,
+  liveIn,
+  minute,
+  newCredential,
+  newHash,
+  newSession,
+  noGrants,
+  policy,
+  recordIn,
+  recordOf,
+  renewed,
+  second,
+  setting,
+  signInOf,
+  signedIn,
+  signedInDraft,
+  sorted,
+  statusOf,
+  storageOf,
+  tamperWith,
+  timeOf,
+  unlimited,
+  withAbsoluteTimeout,
+  withLimits,
+} from './contract-parts.ts'
+import type { StoreHarness } from './contract-parts.ts'
+import { describeUserSessions } from './user-sessions-contract.ts'
 
-const second = 1000
-const minute = 60 * second
-
-const policy = {
-  expiry: { refreshMs: minute, absoluteTimeoutMs: 30 * 24 * 60 * minute },
-  limits: { storageBytes: 262_144, storageKeys: 256 },
-} satisfies StorePolicy
-
-const ended: CommitOutcome = { status: 'ended' }
-const unlimited = withAbsoluteTimeout(Infinity)
-
-const emptyCommit: SessionCommit = {
-  storage: undefined,
-  idleTimeoutMs: undefined,
-  grants: undefined,
-  userName: '',
-  newSecretHash: undefined,
-  asksFor: undefined,
-}
-
-const noGrants: GrantChanges = {
-  clears: false,
-  userName: undefined,
-  privileges: [],
-  roles: [],
-  signsIn: false,
-}
-
-const signedInDraft: RecordDraft = {
-  type: 'web',
-  ip: '192.0.2.1',
-  idleTimeoutMs: 60 * minute,
-  userName: 'ann',
-  privileges: ['browse'],
-  roles: ['Clerk'],
-  storage: new Map([['a', '1']]),
-}
-
-const awkwardTexts: readonly (readonly [string, string])[] = [
-  ['quotes and backslashes', String.raw`"it's" \ \n \u0041 \\`],
-  ['line breaks', 'a\nb\r\nc\u2028d\n'],
-  ['NUL and control characters', '\0a\u0001\u007F\t'],
-  ['many scripts', 'žluťoučký 漢字 👩‍👩‍👧 \u202Eabc'],
-  ['lone surrogates', '\uD800a\uDC00'],
-  ['__proto__', '__proto__'],
-  ['constructor', 'constructor'],
-  ['hasOwnProperty', 'hasOwnProperty'],
-  ['a name that a store could use itself', 'userName'],
-  ['a prefix that a store could use itself', 'secret:storage:privilege:role:'],
-  ['braces and wildcards', '{a}:*?[b] ${c} %s {'],
-]
+export type { StoreHarness }
 
 /**
  * Runs the contract of `SessionStore` against a store.
@@ -104,6 +70,7 @@ export function describeSessionStore(
           const draft: RecordDraft = {
             type,
             ip: '2001:db8::1',
+            client: unknownClient,
             idleTimeoutMs: 90 * minute,
             userName: 'ann',
             privileges: ['WebAdmin', 'browse'],
@@ -1521,6 +1488,8 @@ export function describeSessionStore(
       })
     })
 
+    describeUserSessions(makeStore)
+
     describe('close', () => {
       it('M11: releases what the store has opened', async () => {
         const { store } = await makeStore()
@@ -1530,185 +1499,4 @@ export function describeSessionStore(
       })
     })
   })
-}
-
-function withAbsoluteTimeout(absoluteTimeoutMs: number): StorePolicy {
-  return { ...policy, expiry: { ...policy.expiry, absoluteTimeoutMs } }
-}
-
-function withLimits(limits: Partial<StorageLimits>): StorePolicy {
-  return { ...policy, limits: { ...policy.limits, ...limits } }
-}
-
-/** As a cookie secret's SHA-256 looks. */
-function newHash(): string {
-  return randomBytes(32).toString('base64url')
-}
-
-function newCredential(): SessionCredential {
-  return { id: randomUUID(), secretHash: newHash() }
-}
-
-/** A guest, unless the parts say something else. */
-function draftOf(parts: Partial<RecordDraft> = {}): RecordDraft {
-  return {
-    type: 'web',
-    ip: '192.0.2.1',
-    idleTimeoutMs: 60 * minute,
-    userName: '',
-    privileges: [],
-    roles: [],
-    storage: new Map(),
-    ...parts,
-  }
-}
-
-function newSession(parts: Partial<RecordDraft> = {}): NewSession {
-  return { credential: newCredential(), draft: draftOf(parts), signsIn: false }
-}
-
-/** Stores a session. Answers what opens it. */
-async function created(store: SessionStore, draft = draftOf()): Promise<SessionCredential> {
-  const credential = newCredential()
-  const signsIn = draft.userName !== ''
-  const outcome = await store.create({ credential, draft, signsIn }, policy)
-  if (outcome.status !== 'created') throw new Error(`not created but ${outcome.status}`)
-  return credential
-}
-
-function changes(
-  set: Readonly<Record<string, string>>,
-  removed: readonly string[] = [],
-): StorageChanges {
-  return { set: new Map(Object.entries(set)), removed }
-}
-
-/** A commit that changes storage only. */
-function setting(
-  set: Readonly<Record<string, string>>,
-  removed: readonly string[] = [],
-): SessionCommit {
-  return { ...emptyCommit, storage: changes(set, removed) }
-}
-
-/** A commit that changes grants only. */
-function granting(grants: Partial<GrantChanges>): SessionCommit {
-  return { ...emptyCommit, grants: { ...noGrants, ...grants } }
-}
-
-function signInOf(userName: string, newSecretHash: string): SessionCommit {
-  const grants = { userName, privileges: [`of ${userName}`], signsIn: true }
-  return { ...granting(grants), userName, newSecretHash, asksFor: 'rights' }
-}
-
-/** A commit that changes all that a commit can. */
-function everything(): SessionCommit & { readonly newSecretHash: string } {
-  return {
-    storage: changes({ x: '1', y: '2' }, ['a']),
-    idleTimeoutMs: 999 * minute,
-    grants: {
-      clears: true,
-      userName: 'eve',
-      privileges: ['WebAdmin'],
-      roles: ['Manager'],
-      signsIn: true,
-    },
-    userName: 'eve',
-    newSecretHash: newHash(),
-    asksFor: 'rights',
-  }
-}
-
-/** Renews the secret of a session. Answers what opens it now. */
-async function renewed(
-  store: SessionStore,
-  credential: SessionCredential,
-): Promise<SessionCredential> {
-  const newSecretHash = newHash()
-  const commit: SessionCommit = { ...emptyCommit, newSecretHash, asksFor: 'secret' }
-  const outcome = await store.commit(credential, commit, policy)
-  if (outcome.status !== 'committed') throw new Error(`not renewed but ${outcome.status}`)
-  return { id: credential.id, secretHash: newSecretHash }
-}
-
-/** Signs `ann` in, with the privilege `browse`. Answers what the sign-in gave. */
-async function signedIn(
-  store: SessionStore,
-  credential: SessionCredential,
-): Promise<SessionCredential> {
-  const newSecretHash = newHash()
-  const commit = {
-    ...granting({ userName: 'ann', privileges: ['browse'], signsIn: true }),
-    userName: 'ann',
-    newSecretHash,
-    asksFor: 'rights',
-  } as const
-  const outcome = await store.commit(credential, commit, policy)
-  if (outcome.status !== 'committed') throw new Error(`not signed in but ${outcome.status}`)
-  return { id: credential.id, secretHash: newSecretHash }
-}
-
-type Loaded = Awaited<ReturnType<SessionStore['load']>>
-
-function liveIn(outcome: Loaded): Extract<Loaded, { status: 'live' }> {
-  if (outcome?.status === 'live') return outcome
-  throw new Error(`no live session: ${outcome?.status ?? 'nothing'}`)
-}
-
-function recordIn(outcome: Loaded): SessionRecord {
-  return liveIn(outcome).record
-}
-
-/** Names have no order in a store. */
-function sorted(record: SessionRecord): SessionRecord {
-  return {
-    ...record,
-    privileges: record.privileges.toSorted(),
-    roles: record.roles.toSorted(),
-  }
-}
-
-/** Reads a live session without any effect on it. */
-async function recordOf(
-  store: SessionStore,
-  credential: SessionCredential,
-): Promise<SessionRecord> {
-  return sorted(recordIn(await store.load(credential, policy, false)))
-}
-
-async function storageOf(
-  store: SessionStore,
-  credential: SessionCredential,
-): Promise<Record<string, string>> {
-  const { storage } = await recordOf(store, credential)
-  return Object.fromEntries(storage)
-}
-
-async function statusOf(
-  store: SessionStore,
-  id: string,
-  secretHash: string,
-): Promise<string | undefined> {
-  const outcome = await store.load({ id, secretHash }, policy, false)
-  return outcome?.status
-}
-
-/** Whether a request at this moment makes the store write the time to live anew. */
-async function isRefreshed(store: SessionStore, credential: SessionCredential): Promise<boolean> {
-  return liveIn(await store.load(credential, policy, true)).refreshed
-}
-
-function timeOf(outcome: object | undefined): number {
-  if (outcome && 'now' in outcome && typeof outcome.now === 'number') return outcome.now
-  throw new Error('no time in the outcome')
-}
-
-/** Does to a record what its types forbid. */
-function tamperWith(record: SessionRecord): void {
-  const { privileges, roles, storage } = record
-  if (Array.isArray(privileges)) privileges.push('WebAdmin')
-  if (Array.isArray(roles)) roles.push('Manager')
-  if (storage instanceof Map) storage.set('a', '2').set('b', '3')
-  Reflect.set(record, 'userName', 'eve')
-  Reflect.set(record, 'endsAt', Infinity)
 }

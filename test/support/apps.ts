@@ -6,6 +6,7 @@ import { MemoryStore, RedisStore, session, Sessions } from 'koa-user-sessions'
 import type {
   CommitOutcome,
   CreateOutcome,
+  GrantChanges,
   LoadOutcome,
   LockOutcome,
   NewSession,
@@ -17,6 +18,7 @@ import type {
   SessionRecord,
   SessionsOptions,
   SessionStore,
+  SessionSummary,
   StorePolicy,
 } from 'koa-user-sessions'
 import supertest from 'supertest'
@@ -249,8 +251,24 @@ export class ObservedStore implements SessionStore {
     return this.#observe('read', () => this.#store.read(id))
   }
 
-  destroy(id: string): Promise<boolean> {
-    return this.#observe('destroy', () => this.#store.destroy(id))
+  describe(id: string, policy: StorePolicy): Promise<SessionSummary | undefined> {
+    return this.#observe('describe', () => this.#store.describe(id, policy))
+  }
+
+  list(userName: string, policy: StorePolicy): Promise<readonly SessionSummary[]> {
+    return this.#observe('list', () => this.#store.list(userName, policy))
+  }
+
+  grant(id: string, userName: string, grants: GrantChanges): Promise<boolean> {
+    return this.#observe('grant', () => this.#store.grant(id, userName, grants))
+  }
+
+  destroy(id: string, userName?: string): Promise<boolean> {
+    return this.#observe('destroy', () => this.#store.destroy(id, userName))
+  }
+
+  destroyAll(userName: string, exceptId?: string): Promise<readonly string[]> {
+    return this.#observe('destroyAll', () => this.#store.destroyAll(userName, exceptId))
   }
 
   close(): Promise<void> {

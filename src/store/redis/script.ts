@@ -32,6 +32,22 @@ export interface ScriptCall<Key extends string, Arg extends string> {
   readonly rest?: readonly string[]
 }
 
+/** How a script is run. */
+export interface RunOptions {
+  /**
+   * Sends the whole text, so that it runs in the order of the calls even on a Redis that does not
+   * know it yet.
+   */
+  readonly isWhole?: boolean
+}
+
+/** Runs scripts of one client. */
+export type RunScript = <Key extends string, Arg extends string>(
+  script: Script<Key, Arg>,
+  call: ScriptCall<Key, Arg>,
+  options?: RunOptions,
+) => Promise<unknown>
+
 /**
  * Runs a script in one round trip, or two when Redis does not know it yet: after a start, a
  * failover or a `SCRIPT FLUSH`.
@@ -39,16 +55,19 @@ export interface ScriptCall<Key extends string, Arg extends string> {
  * @param redis The client.
  * @param script What {@link defineScript} made.
  * @param call Keys and arguments by name.
+ * @param options How.
  * @returns The script's reply.
  */
 export async function runScript<Key extends string, Arg extends string>(
   redis: RedisClient,
   script: Script<Key, Arg>,
   call: ScriptCall<Key, Arg>,
+  { isWhole = false }: RunOptions = {},
 ): Promise<unknown> {
   const values = script.keys.map((name) => call.keys[name])
   for (const name of script.args) values.push(String(call.args[name]))
   if (call.rest) values.push(...call.rest)
+  if (isWhole) return redis.eval(script.lua, script.keys.length, ...values)
   try {
     return await redis.evalsha(script.sha1, script.keys.length, ...values)
   } catch (error) {

@@ -5,26 +5,38 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 
 import { defineScript, runScript } from '../../../src/store/redis/script.ts'
 import type { ScriptCall } from '../../../src/store/redis/script.ts'
+import { addUserSession } from '../../../src/store/redis/scripts/add-user-session.ts'
 import { commitSession } from '../../../src/store/redis/scripts/commit-session.ts'
 import { createSession } from '../../../src/store/redis/scripts/create-session.ts'
+import { describeSession } from '../../../src/store/redis/scripts/describe-session.ts'
 import { destroySession } from '../../../src/store/redis/scripts/destroy-session.ts'
 import { extendLock } from '../../../src/store/redis/scripts/extend-lock.ts'
+import { grantSession } from '../../../src/store/redis/scripts/grant-session.ts'
+import { keepUserSession } from '../../../src/store/redis/scripts/keep-user-session.ts'
 import { loadSession } from '../../../src/store/redis/scripts/load-session.ts'
 import { lockSession } from '../../../src/store/redis/scripts/lock-session.ts'
 import { readSession } from '../../../src/store/redis/scripts/read-session.ts'
+import { readUserSessions } from '../../../src/store/redis/scripts/read-user-sessions.ts'
+import { removeUserSessions } from '../../../src/store/redis/scripts/remove-user-sessions.ts'
 import { touchSession } from '../../../src/store/redis/scripts/touch-session.ts'
 import { commandName, countCommands } from '../../support/command-count.ts'
 import { connectRedis, uniquePrefix } from '../../support/redis-client.ts'
 import { startRedisServer } from '../../support/redis-server.ts'
 
 const scripts = [
+  ['add-user-session', addUserSession],
   ['commit-session', commitSession],
   ['create-session', createSession],
+  ['describe-session', describeSession],
   ['destroy-session', destroySession],
   ['extend-lock', extendLock],
+  ['grant-session', grantSession],
+  ['keep-user-session', keepUserSession],
   ['load-session', loadSession],
   ['lock-session', lockSession],
   ['read-session', readSession],
+  ['read-user-sessions', readUserSessions],
+  ['remove-user-sessions', removeUserSessions],
   ['touch-session', touchSession],
 ] as const
 
@@ -198,18 +210,174 @@ describe('scripts', () => {
 
     expect(await touch('wrong')).toBe(0)
     expect(await redis.pttl(session)).toBeLessThanOrEqual(1000)
-    expect(await touch('good')).toBeGreaterThan(1_700_000_000_000)
+    expect(await touch('good')).toMatch(/^\d{13}\n1\n3600000\n0\n$/)
     expect(await redis.pttl(session)).toBeGreaterThan(3_600_000)
+    await redis.hset(session, { userName: String.raw`ann\n`, signedInAt: '1763000000001' })
+    expect(await touch('good')).toMatch(/^\d{13}\n0\n3600000\n1763000000001\nann\\n$/)
   })
 
-  it('destroy-session answers 1, and 0 for what is not there', async () => {
+  it('destroy-session answers whose it was, and 0 for what is not there', async () => {
     const session = newKey()
     await redis.hset(session, stored)
-    const call = { keys: { session }, args: {} }
+    const call = { keys: { session }, args: { isOwned: 0, userName: '' } }
 
-    expect(await runScript(redis, destroySession, call)).toBe(1)
+    expect(await runScript(redis, destroySession, call)).toBe('')
     expect(await runScript(redis, destroySession, call)).toBe(0)
     expect(await redis.exists(session)).toBe(0)
+  })
+
+  it('destroy-session ends an owned session for its user only, and none that is past its end', async () => {
+    const [session, over] = [newKey(), newKey()]
+    await redis.hset(session, { ...stored, userName: 'ann' })
+    await redis.hset(over, { ...stored, endsAt: Date.now() - 1 })
+    const destroy = (key: string, isOwned: number, userName: string): Promise<unknown> =>
+      runScript(redis, destroySession, { keys: { session: key }, args: { isOwned, userName } })
+
+    expect(await destroy(session, 1, 'bob')).toBe(0)
+    expect(await destroy(session, 1, '')).toBe(0)
+    expect(await redis.exists(session)).toBe(1)
+    expect(await destroy(session, 1, 'ann')).toBe('ann')
+    expect(await destroy(over, 0, '')).toBe(0)
+    expect(await redis.exists(session, over)).toBe(0)
+  })
+
+  it('describe-session answers what is known and not what is kept, and 0 or -2 for what is no session', async () => {
+    const [session, over, text] = [newKey(), newKey(), newKey()]
+    await redis.hset(session, { ...stored, 'privilege:a': '', appName: 'Firefox' })
+    await redis.pexpire(session, 3_600_000)
+    await redis.hset(over, { ...stored, endsAt: Date.now() - 1 })
+    await redis.set(text, 'something else')
+    const describeKey = (key: string): Promise<unknown> =>
+      runScript(redis, describeSession, { keys: { session: key }, args: { refreshMs: 60_000 } })
+
+    const [now, activeAt, isPostponed, ...fields] = String(await describeKey(session)).split('\n')
+
+    const { v, type, createdAt, idleTimeoutMs } = stored
+    const known = { v, type, createdAt, idleTimeoutMs, appName: 'Firefox' }
+    expect(Number(now) - Number(activeAt)).toSatisfy((ms: number) => ms >= 60_000 && ms < 70_000)
+    expect(isPostponed).toBe('0')
+    expect(fields).toEqual(Object.entries(known).flat())
+    expect(await redis.pttl(session)).toBeLessThanOrEqual(3_600_000)
+    expect(await describeKey(newKey())).toBe(0)
+    expect(await describeKey(over)).toBe(0)
+    expect(await redis.exists(over)).toBe(1)
+    expect(await describeKey(text)).toBe(-2)
+  })
+
+  it('grant-session adds, or replaces all, and changes nothing for another user', async () => {
+    const [session, over] = [newKey(), newKey()]
+    const owned = { ...stored, userName: 'ann', 'privilege:a': '', 'role:b': '' }
+    await redis.hset(session, owned)
+    await redis.hset(over, { ...owned, endsAt: Date.now() - 1 })
+    const grant = (userName: string, clears: number, key = session): Promise<unknown> =>
+      runScript(redis, grantSession, {
+        keys: { session: key },
+        args: { userName, clears },
+        rest: ['userName', 'ann', 'privilege:c', ''],
+      })
+
+    expect(await grant('bob', 1)).toBe(0)
+    expect(await grant('ann', 1, over)).toBe(0)
+    expect(await grant('ann', 1, newKey())).toBe(0)
+    expect(await redis.hgetall(session)).toEqual(owned)
+    expect(await grant('ann', 0)).toBe(1)
+    expect(await redis.hgetall(session)).toEqual({ ...owned, 'privilege:c': '' })
+    expect(await grant('ann', 1)).toBe(1)
+    expect(await redis.hgetall(session)).toEqual({ ...stored, userName: 'ann', 'privilege:c': '' })
+  })
+
+  it('add-user-session answers a score above all others, and what was there', async () => {
+    const userSessions = newKey()
+    await redis.zadd(userSessions, 4_000_000_000_000, 'later')
+    const add = (id: string, perUser: number | ''): Promise<unknown> =>
+      runScript(redis, addUserSession, {
+        keys: { userSessions },
+        args: { id, timeToLiveMs: 5000, perUser },
+      })
+
+    const now = expect.stringMatching(/^\d{13}$/)
+    const later = ['later', '4000000000000']
+    expect(await add('a', '')).toEqual(['4000000000001.5', '0', now, '2'])
+    expect(await add('b', 3)).toEqual(['4000000000002.5', '0', now, '3'])
+    expect(await add('a', 2)).toEqual([
+      '4000000000003.5',
+      '1',
+      now,
+      '3',
+      ...later,
+      'b',
+      '4000000000002.5',
+    ])
+    expect(await redis.pttl(userSessions)).toSatisfy((ms: number) => ms > 0 && ms <= 5000)
+  })
+
+  it('add-user-session takes the time for the score, and leaves a longer life', async () => {
+    const userSessions = newKey()
+    await redis.zadd(userSessions, 1, 'first')
+    await redis.pexpire(userSessions, 60_000)
+
+    const reply = await runScript(redis, addUserSession, {
+      keys: { userSessions },
+      args: { id: 'a', timeToLiveMs: 5000, perUser: '' },
+    })
+
+    const [score, , now] = Array.isArray(reply) ? reply.map(String) : []
+    expect(score).toBe(`${now}.5`)
+    expect(await redis.pttl(userSessions)).toBeGreaterThan(5000)
+  })
+
+  it('keep-user-session puts back what is missing, confirms what is as it was added, and no more', async () => {
+    const userSessions = newKey()
+    await redis.zadd(userSessions, '10.5', 'pending', '20.5', 'anew', '30', 'confirmed')
+    const keep = (id: string, score: number | '', pendingScore: number | ''): Promise<unknown> =>
+      runScript(redis, keepUserSession, {
+        keys: { userSessions },
+        args: { id, score, pendingScore, timeToLiveMs: 5000 },
+      })
+
+    expect(await keep('pending', 10, 10.5)).toBe(1)
+    // It was signed in a second time, which is on its way.
+    expect(await keep('anew', 15, 15.5)).toBe(1)
+    expect(await keep('anew', 15, '')).toBe(1)
+    expect(await keep('confirmed', 25, '')).toBe(1)
+    expect(await keep('missing', 40, '')).toBe(1)
+    expect(await keep('unknown', '', '')).toBe(1)
+    expect(await redis.zrange(userSessions, '0', '-1', 'WITHSCORES')).toEqual([
+      'pending',
+      '10',
+      'anew',
+      '20.5',
+      'confirmed',
+      '30',
+      'missing',
+      '40',
+    ])
+    expect(await redis.pttl(userSessions)).toBeGreaterThan(0)
+  })
+
+  it('read-user-sessions answers the time and all entries in their order', async () => {
+    const userSessions = newKey()
+    const read = (): Promise<unknown> =>
+      runScript(redis, readUserSessions, { keys: { userSessions }, args: {} })
+    const now = expect.stringMatching(/^\d{13}$/)
+
+    expect(await read()).toEqual([now])
+    await redis.zadd(userSessions, '1763000000001.5', 'b', '1763000000000', 'c')
+    expect(await read()).toEqual([now, 'c', '1763000000000', 'b', '1763000000001.5'])
+  })
+
+  it('remove-user-sessions removes entries whose score is the same, or whatever it is', async () => {
+    const userSessions = newKey()
+    await redis.zadd(userSessions, '10', 'same', '20.5', 'other', '30.5', 'any')
+
+    const removed = await runScript(redis, removeUserSessions, {
+      keys: { userSessions },
+      args: {},
+      rest: ['same', '10', 'other', '20', 'any', '', 'missing', '1', 'absent', ''],
+    })
+
+    expect(removed).toBe(2)
+    expect(await redis.zrange(userSessions, '0', '-1')).toEqual(['other'])
   })
 })
 
@@ -234,7 +402,7 @@ describe('runScript', () => {
     onTestFinished(() => server.stop())
     const client = connectRedis(server.url)
     const run = (): Promise<unknown> =>
-      runScript(client, script, { keys: { session: 'none' }, args: allArgs })
+      runScript(client, script, { keys: { session: 'none', userSessions: 'none' }, args: allArgs })
     await run()
     await client.script('FLUSH')
 
@@ -288,6 +456,11 @@ const allArgs = {
   timeToLiveMs: 1000,
   token: 'a',
   turnMs: 250,
+  id: 'a',
+  isOwned: 0,
+  pendingScore: '',
+  perUser: '',
+  score: 1,
 }
 
 function loadArgs(

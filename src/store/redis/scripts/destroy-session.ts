@@ -4,16 +4,34 @@ import type { Script } from '../script.ts'
 /**
  * Ends a session. Deletes only, and without a shebang, so that it works on a Redis that is full.
  *
- * KEYS: `session` (hash).
+ * KEYS: `session` (hash). ARGV: `isOwned`, 1 when the session must be a user's; `userName`, that
+ * user, escaped.
  *
- * Reply: 1; 0 when it was not there.
+ * Reply: whose it was, escaped, `''` for nobody; 0 when there is no live session, or it is not that
+ * user's.
  */
-export const destroySession: Script<'session', never> = defineScript({
+export const destroySession: Script<'session', 'isOwned' | 'userName'> = defineScript({
   keys: ['session'],
-  args: [],
+  args: ['isOwned', 'userName'],
   lua: /* lua */ `
 local session = KEYS[1]
+local isOwned, userName = ARGV[1], ARGV[2]
 
-return redis.call('DEL', session)
+local head = redis.pcall('HMGET', session, 'userName', 'endsAt')
+if head.err then
+  return string.find(head.err, '^WRONGTYPE') and 0 or head
+end
+local owner, endsAt = head[1] or '', tonumber(head[2])
+if isOwned == '1' and owner ~= userName then
+  return 0
+end
+if redis.call('DEL', session) == 0 then
+  return 0
+end
+local time = redis.call('TIME')
+if endsAt and time[1] * 1000 + math.floor(time[2] / 1000) >= endsAt then
+  return 0
+end
+return owner
 `,
 })

@@ -23,7 +23,8 @@ local session = KEYS[1]
 local secretHash, refreshMs, isActivity = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local renewedMemoryMs = tonumber(ARGV[4])
 
-local head = redis.pcall('HMGET', session, 'secret:' .. secretHash, 'endsAt', 'idleTimeoutMs')
+local names = { 'secret:' .. secretHash, 'endsAt', 'idleTimeoutMs', 'postponed' }
+local head = redis.pcall('HMGET', session, unpack(names))
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and -2 or head
 end
@@ -43,7 +44,11 @@ if renewedAt ~= 0 then
 end
 
 local refreshed = '0'
-if isActivity == '1' and idleTimeoutMs and redis.call('PTTL', session) < idleTimeoutMs then
+local isPostponed = isActivity == '1' and head[4]
+if isPostponed then
+  redis.pcall('HDEL', session, 'postponed')
+end
+if isActivity == '1' and idleTimeoutMs and (isPostponed or redis.call('PTTL', session) < idleTimeoutMs) then
   local reply = redis.pcall('PEXPIRE', session, string.format('%.0f', idleTimeoutMs + refreshMs))
   refreshed = reply == 1 and '1' or '0'
 end

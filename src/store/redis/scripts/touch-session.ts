@@ -6,7 +6,9 @@ import type { Script } from '../script.ts'
  *
  * KEYS: `session` (hash). ARGV: `secretHash`; `refreshMs`.
  *
- * Reply: the time in epoch ms; 0 when the session has ended or the secret is not good.
+ * Reply: lines of: the time in epoch ms; 1 or 0, whether it was refreshed; the idle timeout in ms;
+ * the last sign-in in epoch ms, 0 for none; the user, escaped. Otherwise 0: the session has ended
+ * or the secret is not good.
  */
 export const touchSession: Script<'session', 'secretHash' | 'refreshMs'> = defineScript({
   keys: ['session'],
@@ -15,7 +17,8 @@ export const touchSession: Script<'session', 'secretHash' | 'refreshMs'> = defin
 local session = KEYS[1]
 local secretHash, refreshMs = ARGV[1], tonumber(ARGV[2])
 
-local head = redis.pcall('HMGET', session, 'secret:' .. secretHash, 'endsAt', 'idleTimeoutMs')
+local names = { 'secret:' .. secretHash, 'endsAt', 'idleTimeoutMs', 'postponed', 'signedInAt', 'userName' }
+local head = redis.pcall('HMGET', session, unpack(names))
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and 0 or head
 end
@@ -29,9 +32,15 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if endsAt and now >= endsAt then
   return 0
 end
-if redis.call('PTTL', session) < idleTimeoutMs then
-  redis.call('PEXPIRE', session, string.format('%.0f', idleTimeoutMs + refreshMs))
+local refreshed = '0'
+if head[4] then
+  redis.call('HDEL', session, 'postponed')
 end
-return now
+if head[4] or redis.call('PTTL', session) < idleTimeoutMs then
+  redis.call('PEXPIRE', session, string.format('%.0f', idleTimeoutMs + refreshMs))
+  refreshed = '1'
+end
+local user = { string.format('%.0f', now), refreshed, head[3], head[5] or '0', head[6] or '' }
+return table.concat(user, '\\n')
 `,
 })

@@ -1,0 +1,33 @@
+import { defineScript } from '../script.ts'
+import type { Script } from '../script.ts'
+
+/**
+ * Puts a session back among its user's when it is missing there, and lets the key stay as long as
+ * the session may live.
+ *
+ * KEYS: `userSessions` (sorted set). ARGV: `id`, the session's; `score`, which it gets when it is
+ * missing, empty to leave it so; `pendingScore`, under which it was added, to be made `score`,
+ * empty for none; `timeToLiveMs`, how long the key must stay.
+ *
+ * Reply: 1.
+ */
+export const keepUserSession: Script<
+  'userSessions',
+  'id' | 'score' | 'pendingScore' | 'timeToLiveMs'
+> = defineScript({
+  keys: ['userSessions'],
+  args: ['id', 'score', 'pendingScore', 'timeToLiveMs'],
+  lua: /* lua */ `
+local userSessions = KEYS[1]
+local id, score, pendingScore, timeToLiveMs = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+
+local present = tonumber(redis.call('ZSCORE', userSessions, id) or nil)
+if score ~= '' and (not present or present == tonumber(pendingScore)) then
+  redis.call('ZADD', userSessions, score, id)
+end
+if redis.call('PTTL', userSessions) < timeToLiveMs then
+  redis.call('PEXPIRE', userSessions, string.format('%.0f', timeToLiveMs))
+end
+return 1
+`,
+})

@@ -1,0 +1,276 @@
+import { timeToLiveMs } from '../../core/expiry.ts'
+import type { GrantChanges } from '../../core/grants.ts'
+import {
+  decodeRecord,
+  encodeChanges,
+  encodeDraft,
+  escapeText,
+  storageField,
+  unescapeText,
+} from '../../core/record.ts'
+import type { SessionRecord, SessionSummary } from '../../core/record.ts'
+import type { SessionCredential } from '../../core/secret.ts'
+import { SessionStoreError } from '../../errors.ts'
+import { lockTurnMs, renewedMemoryMs } from '../session-store.ts'
+import type {
+  CommitOutcome,
+  CreateOutcome,
+  LoadOutcome,
+  LockOutcome,
+  NewSession,
+  SessionCommit,
+  SessionLock,
+  StorePolicy,
+} from '../session-store.ts'
+import { sessionKey } from './keys.ts'
+import type { RunOptions, RunScript } from './script.ts'
+import { commitSession } from './scripts/commit-session.ts'
+import { createSession } from './scripts/create-session.ts'
+import { describeSession } from './scripts/describe-session.ts'
+import { destroySession } from './scripts/destroy-session.ts'
+import { extendLock } from './scripts/extend-lock.ts'
+import { grantSession } from './scripts/grant-session.ts'
+import { loadSession } from './scripts/load-session.ts'
+import { lockSession } from './scripts/lock-session.ts'
+import { readSession } from './scripts/read-session.ts'
+import { touchSession } from './scripts/touch-session.ts'
+
+/** What a touch has met. */
+export interface TouchedSession {
+  readonly now: number
+  readonly refreshed: boolean
+  readonly idleTimeoutMs: number
+  readonly signedInAt: number
+  readonly userName: string
+}
+
+/** The hashes of the sessions: what their scripts take and answer, in terms of the store contract. */
+export class SessionHashes {
+  readonly #run: RunScript
+  readonly #prefix: string
+
+  constructor(run: RunScript, prefix: string) {
+    this.#run = run
+    this.#prefix = prefix
+  }
+
+  async create(
+    session: NewSession,
+    policy: StorePolicy,
+    options?: RunOptions,
+  ): Promise<CreateOutcome> {
+    const { credential, draft, signsIn } = session
+    const { absoluteTimeoutMs } = policy.expiry
+    const reply = await this.#run(
+      createSession,
+      {
+        keys: this.#keys(credential.id),
+        args: {
+          timeToLiveMs: timeToLiveMs(draft.idleTimeoutMs, policy.expiry),
+          absoluteTimeoutMs: Number.isFinite(absoluteTimeoutMs) ? absoluteTimeoutMs : '',
+          signsIn: signsIn ? 1 : 0,
+          maxKeys: policy.limits.storageKeys,
+          maxBytes: policy.limits.storageBytes,
+        },
+        rest: [...encodeDraft(draft), `secret:${credential.secretHash}`, '0'],
+      },
+      options,
+    )
+    if (reply === 0) return { status: 'exists' }
+    if (reply === -1) return { status: 'tooLarge' }
+    return { status: 'created', now: timeOf(reply) }
+  }
+
+  async load(
+    { id, secretHash }: SessionCredential,
+    policy: StorePolicy,
+    isActivity: boolean,
+  ): Promise<LoadOutcome | undefined> {
+    const reply = await this.#run(loadSession, {
+      keys: this.#keys(id),
+      args: {
+        secretHash,
+        refreshMs: policy.expiry.refreshMs,
+        isActivity: isActivity ? 1 : 0,
+        renewedMemoryMs,
+      },
+    })
+    if (reply === 0) return undefined
+    if (reply === -1) return { status: 'renewed' }
+    if (typeof reply !== 'string') return { status: 'unreadable' }
+    const lines = reply.split('\n')
+    const record = decodeRecord(id, lines, 2)
+    if (!record) return { status: 'unreadable' }
+    return { status: 'live', record, now: Number(lines[0]), refreshed: lines[1] === '1' }
+  }
+
+  async commit(
+    { id, secretHash }: SessionCredential,
+    commit: SessionCommit,
+    policy: StorePolicy,
+    options?: RunOptions,
+  ): Promise<CommitOutcome> {
+    const { grants, storage, idleTimeoutMs } = commit
+    const set = encodeChanges({
+      ...(idleTimeoutMs !== undefined && { idleTimeoutMs }),
+      ...(grants?.userName !== undefined && { userName: grants.userName }),
+      ...(grants && { privileges: grants.privileges, roles: grants.roles }),
+      ...(storage && { storage: storage.set }),
+    })
+    if (commit.postpones) set.push('postponed', '1')
+    const reply = await this.#run(
+      commitSession,
+      {
+        keys: this.#keys(id),
+        args: {
+          secretHash,
+          newSecretHash: commit.newSecretHash ?? '',
+          asksFor: commit.asksFor ?? '',
+          clears: grants?.clears ? 1 : 0,
+          userName: escapeText(commit.userName),
+          absoluteTimeoutMs: grants?.signsIn ? absoluteText(policy) : '',
+          timeToLiveMs:
+            idleTimeoutMs === undefined ? '' : timeToLiveMs(idleTimeoutMs, policy.expiry),
+          maxKeys: policy.limits.storageKeys,
+          maxBytes: policy.limits.storageBytes,
+          renewedMemoryMs,
+          lockToken: commit.lock?.token ?? '',
+          leaseMs: commit.lock?.leaseMs ?? 0,
+          setCount: set.length,
+        },
+        rest: [...set, ...(storage?.removed ?? []).map(storageField)],
+      },
+      options,
+    )
+    if (reply === 0) return { status: 'ended' }
+    if (reply === 1) return { status: 'renewed' }
+    if (reply === 2) return { status: 'tooLarge' }
+    if (reply === 3) return { status: 'unlocked' }
+    if (typeof reply === 'string') {
+      const lines = reply.split('\n')
+      const record = decodeRecord(id, lines, 1)
+      if (!record) throw new SessionStoreError('Redis answered something unexpected')
+      return { status: 'committed', now: Number(lines[0]), record }
+    }
+    const time = timeOf(reply)
+    return time < 0 ? { status: 'merged', now: -time } : { status: 'committed', now: time }
+  }
+
+  async touch(
+    { id, secretHash }: SessionCredential,
+    { expiry: { refreshMs } }: StorePolicy,
+  ): Promise<TouchedSession | undefined> {
+    const reply = await this.#run(touchSession, {
+      keys: this.#keys(id),
+      args: { secretHash, refreshMs },
+    })
+    if (reply === 0) return undefined
+    const [now, refreshed, idleTimeoutMs, signedInAt, userName = ''] = linesOf(reply)
+    return {
+      now: Number(now),
+      refreshed: refreshed === '1',
+      idleTimeoutMs: Number(idleTimeoutMs),
+      signedInAt: Number(signedInAt),
+      userName: ownerOf(userName),
+    }
+  }
+
+  async lock(
+    { id, secretHash }: SessionCredential,
+    { token, leaseMs }: SessionLock,
+  ): Promise<LockOutcome | undefined> {
+    const reply = await this.#run(lockSession, {
+      keys: this.#keys(id),
+      args: { secretHash, token, leaseMs, turnMs: lockTurnMs },
+    })
+    if (reply === -1) return { status: 'busy' }
+    if (typeof reply !== 'string') return undefined
+    const lines = reply.split('\n')
+    const record = decodeRecord(id, lines, 1)
+    return record && { status: 'locked', record, now: Number(lines[0]) }
+  }
+
+  async extendLock(id: string, { token, leaseMs }: SessionLock): Promise<boolean> {
+    return (await this.#run(extendLock, { keys: this.#keys(id), args: { token, leaseMs } })) === 1
+  }
+
+  async read(id: string): Promise<SessionRecord | undefined> {
+    const reply = await this.#run(readSession, { keys: this.#keys(id), args: {} })
+    return typeof reply === 'string' ? decodeRecord(id, reply.split('\n')) : undefined
+  }
+
+  async describe(
+    id: string,
+    { expiry: { refreshMs } }: StorePolicy,
+  ): Promise<SessionSummary | undefined> {
+    const reply = await this.#run(describeSession, { keys: this.#keys(id), args: { refreshMs } })
+    if (reply === 0 || reply === -2) return undefined
+    const lines = linesOf(reply)
+    const record = decodeRecord(id, lines, 3)
+    if (!record) return undefined
+    const { privileges: _privileges, roles: _roles, storage: _storage, ...summary } = record
+    const activeAt = Math.max(Number(lines[1]), record.createdAt)
+    return { ...summary, now: Number(lines[0]), activeAt, isPostponed: lines[2] === '1' }
+  }
+
+  async grant(id: string, userName: string, grants: GrantChanges): Promise<boolean> {
+    const { clears, privileges, roles } = grants
+    const name = grants.userName === undefined ? {} : { userName: grants.userName }
+    const reply = await this.#run(grantSession, {
+      keys: this.#keys(id),
+      args: { userName: escapeText(userName), clears: clears ? 1 : 0 },
+      rest: encodeChanges({ ...name, privileges, roles }),
+    })
+    return reply === 1
+  }
+
+  /**
+   * Ends a session.
+   *
+   * @param userName Whose it must be; anybody's when `undefined`.
+   * @returns Whose it was; `undefined` when nothing has ended.
+   */
+  async destroy(id: string, userName: string | undefined): Promise<string | undefined> {
+    const reply = await this.#run(destroySession, {
+      keys: this.#keys(id),
+      args: { isOwned: userName === undefined ? 0 : 1, userName: escapeText(userName ?? '') },
+    })
+    if (reply === 0) return undefined
+    if (typeof reply !== 'string') {
+      throw new SessionStoreError('Redis answered something unexpected')
+    }
+    return ownerOf(reply)
+  }
+
+  #keys(id: string): { readonly session: string } {
+    return { session: sessionKey(this.#prefix, id) }
+  }
+}
+
+/** What the commit script takes for a sign-in. */
+function absoluteText({ expiry }: StorePolicy): string | number {
+  return Number.isFinite(expiry.absoluteTimeoutMs) ? expiry.absoluteTimeoutMs : 'none'
+}
+
+/** The lines of a reply, of which the first is the time. */
+function linesOf(reply: unknown): readonly string[] {
+  const lines = typeof reply === 'string' ? reply.split('\n') : []
+  timeOf(Number.parseInt(lines[0] ?? '', 10))
+  return lines
+}
+
+/** Whose a session is; nobody's when its user name is corrupt, as no load can read it. */
+function ownerOf(escaped: string): string {
+  try {
+    return unescapeText(escaped)
+  } catch {
+    return ''
+  }
+}
+
+function timeOf(reply: unknown): number {
+  if (typeof reply !== 'number' || Number.isNaN(reply)) {
+    throw new SessionStoreError('Redis answered something unexpected')
+  }
+  return reply
+}

@@ -1,0 +1,168 @@
+import { SessionStoreError } from '../../errors.ts'
+import { userSessionsKey } from './keys.ts'
+import type { RunScript } from './script.ts'
+import { addUserSession } from './scripts/add-user-session.ts'
+import { keepUserSession } from './scripts/keep-user-session.ts'
+import { readUserSessions } from './scripts/read-user-sessions.ts'
+import { removeUserSessions } from './scripts/remove-user-sessions.ts'
+
+/** One session in a user's index. */
+export interface UserSession {
+  readonly id: string
+  /** The order of the sign-ins: a number of ms, as Redis tells it. */
+  readonly score: string
+  /**
+   * Whether its sign-in may be on its way still: it was added less than two minutes ago and has not
+   * been told to have arrived. Such an entry must stay, whatever became of the session.
+   */
+  readonly isPending: boolean
+}
+
+/** What adding a session has met. */
+export interface AddedSession {
+  readonly score: string
+  /** Whether the session was in the index before. */
+  readonly wasThere: boolean
+  /** How many entries there are. */
+  readonly count: number
+  /** The other entries, the first sign-in first, if they were asked for. */
+  readonly others: readonly UserSession[]
+}
+
+// Longer than any `storeTimeoutMs`: a sign-in that has not arrived by then was answered long ago.
+const pendingMs = 120_000
+
+/**
+ * The index of each user's sessions, a superset of those that are live: a session is added before
+ * its sign-in is stored, put back when it is refreshed, and removed only when it was seen to have
+ * ended, under the score that it had then.
+ */
+export class UserSessions {
+  readonly #run: RunScript
+  readonly #prefix: string
+
+  constructor(run: RunScript, prefix: string) {
+    this.#run = run
+    this.#prefix = prefix
+  }
+
+  /**
+   * Adds a session that is about to be signed in.
+   *
+   * @param userName Whose it becomes.
+   * @param id Of the session.
+   * @param timeToLiveMs Its own.
+   * @param perUser From how many others on they are told.
+   */
+  async add(
+    userName: string,
+    id: string,
+    timeToLiveMs: number,
+    perUser?: number,
+  ): Promise<AddedSession> {
+    const reply = await this.#run(
+      addUserSession,
+      {
+        keys: this.#keys(userName),
+        args: { id, timeToLiveMs: keyLifeMs(timeToLiveMs), perUser: perUser ?? '' },
+      },
+      // A script that Redis has to be told first would arrive after the sign-in.
+      { isWhole: true },
+    )
+    const [score = '', wasThere, now, count, ...others] = textsOf(reply)
+    return {
+      score,
+      wasThere: wasThere === '1',
+      count: Number(count),
+      others: entriesOf(others, Number(now)),
+    }
+  }
+
+  /** Notes that the sign-in of an added session has arrived. */
+  async confirm(
+    userName: string,
+    id: string,
+    pendingScore: string,
+    timeToLiveMs: number,
+  ): Promise<void> {
+    await this.#keep(userName, id, {
+      score: String(Math.floor(Number(pendingScore))),
+      pendingScore,
+      timeToLiveMs,
+    })
+  }
+
+  /**
+   * Puts back a session that was refreshed, if it is missing, and lets the index live as long.
+   *
+   * @param signedInAt When its user has signed in; `undefined` does not put it back.
+   */
+  async keep(
+    userName: string,
+    id: string,
+    signedInAt: number | undefined,
+    timeToLiveMs: number,
+  ): Promise<void> {
+    const score = String(signedInAt ?? '')
+    await this.#keep(userName, id, { score, pendingScore: '', timeToLiveMs })
+  }
+
+  /** All entries, the first sign-in first. */
+  async entries(userName: string): Promise<readonly UserSession[]> {
+    const reply = await this.#run(readUserSessions, { keys: this.#keys(userName), args: {} })
+    const [now, ...entries] = textsOf(reply)
+    return entriesOf(entries, Number(now))
+  }
+
+  /**
+   * Removes entries, if they are as they were read.
+   *
+   * @param entries Those of sessions that have ended; without a score whatever it is.
+   */
+  async remove(
+    userName: string,
+    entries: readonly { readonly id: string; readonly score: string }[],
+  ): Promise<void> {
+    if (entries.length === 0) return
+    const rest = entries.flatMap(({ id, score }) => [id, score])
+    await this.#run(removeUserSessions, { keys: this.#keys(userName), args: {}, rest })
+  }
+
+  #keep(
+    userName: string,
+    id: string,
+    how: { readonly score: string; readonly pendingScore: string; readonly timeToLiveMs: number },
+  ): Promise<unknown> {
+    const { score, pendingScore } = how
+    const timeToLiveMs = keyLifeMs(how.timeToLiveMs)
+    return this.#run(keepUserSession, {
+      keys: this.#keys(userName),
+      args: { id, score, pendingScore, timeToLiveMs },
+    })
+  }
+
+  #keys(userName: string): { readonly userSessions: string } {
+    return { userSessions: userSessionsKey(this.#prefix, userName) }
+  }
+}
+
+/** Twice a session's life, so that the index outlives it even if one of its refreshes was not told. */
+function keyLifeMs(timeToLiveMs: number): number {
+  return 2 * timeToLiveMs + pendingMs
+}
+
+function entriesOf(texts: readonly string[], now: number): readonly UserSession[] {
+  const entries: UserSession[] = []
+  for (let index = 0; index + 1 < texts.length; index += 2) {
+    const id = texts[index] ?? ''
+    const score = texts[index + 1] ?? ''
+    const isPending = score.endsWith('.5') && now - Number(score) < pendingMs
+    entries.push({ id, score, isPending })
+  }
+  return entries
+}
+
+function textsOf(reply: unknown): readonly string[] {
+  if (!Array.isArray(reply)) throw new SessionStoreError('Redis answered something unexpected')
+  return reply.map(String)
+}

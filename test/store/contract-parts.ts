@@ -1,0 +1,274 @@
+/**
+ * What the tests of the store contract are made of.
+ *
+ * @module
+ */
+
+import { randomBytes, randomUUID } from 'node:crypto'
+
+import { unknownClient } from 'koa-user-sessions'
+import type {
+  CommitOutcome,
+  GrantChanges,
+  NewSession,
+  RecordDraft,
+  SessionCommit,
+  SessionCredential,
+  SessionRecord,
+  SessionStore,
+  StorageChanges,
+  StorageLimits,
+  StorePolicy,
+} from 'koa-user-sessions'
+
+/** A store to be tested, empty, and a hand on its time. */
+export interface StoreHarness {
+  readonly store: SessionStore
+  /**
+   * Lets time pass for all sessions in the store, without waiting: moves the store's clock on, or
+   * moves the instants that it has stored back.
+   */
+  readonly passTime: (ms: number) => Promise<void>
+}
+
+export const second = 1000
+export const minute = 60 * second
+
+export const policy = {
+  expiry: { refreshMs: minute, absoluteTimeoutMs: 30 * 24 * 60 * minute },
+  limits: { storageBytes: 262_144, storageKeys: 256 },
+  maxSessions: undefined,
+} satisfies StorePolicy
+
+export const ended: CommitOutcome = { status: 'ended' }
+export const unlimited = withAbsoluteTimeout(Infinity)
+
+export const emptyCommit: SessionCommit = {
+  storage: undefined,
+  idleTimeoutMs: undefined,
+  grants: undefined,
+  userName: '',
+  presentIdleTimeoutMs: 3_600_000,
+  newSecretHash: undefined,
+  asksFor: undefined,
+}
+
+export const noGrants: GrantChanges = {
+  clears: false,
+  userName: undefined,
+  privileges: [],
+  roles: [],
+  signsIn: false,
+}
+
+export const signedInDraft: RecordDraft = {
+  type: 'web',
+  ip: '192.0.2.1',
+  client: unknownClient,
+  idleTimeoutMs: 60 * minute,
+  userName: 'ann',
+  privileges: ['browse'],
+  roles: ['Clerk'],
+  storage: new Map([['a', '1']]),
+}
+
+export const awkwardTexts: readonly (readonly [string, string])[] = [
+  ['quotes and backslashes', String.raw`"it's" \ \n \u0041 \\`],
+  ['line breaks', 'a\nb\r\nc\u2028d\n'],
+  ['NUL and control characters', '\0a\u0001\u007F\t'],
+  ['many scripts', 'žluťoučký 漢字 👩‍👩‍👧 \u202Eabc'],
+  ['lone surrogates', '\uD800a\uDC00'],
+  ['__proto__', '__proto__'],
+  ['constructor', 'constructor'],
+  ['hasOwnProperty', 'hasOwnProperty'],
+  ['a name that a store could use itself', 'userName'],
+  ['a prefix that a store could use itself', 'secret:storage:privilege:role:'],
+  ['braces and wildcards', '{a}:*?[b] ${c} %s {'],
+]
+
+export function withAbsoluteTimeout(absoluteTimeoutMs: number): StorePolicy {
+  return { ...policy, expiry: { ...policy.expiry, absoluteTimeoutMs } }
+}
+
+export function withLimits(limits: Partial<StorageLimits>): StorePolicy {
+  return { ...policy, limits: { ...policy.limits, ...limits } }
+}
+
+/** As a cookie secret's SHA-256 looks. */
+export function newHash(): string {
+  return randomBytes(32).toString('base64url')
+}
+
+export function newCredential(): SessionCredential {
+  return { id: randomUUID(), secretHash: newHash() }
+}
+
+/** A guest, unless the parts say something else. */
+export function draftOf(parts: Partial<RecordDraft> = {}): RecordDraft {
+  return {
+    type: 'web',
+    ip: '192.0.2.1',
+    client: unknownClient,
+    idleTimeoutMs: 60 * minute,
+    userName: '',
+    privileges: [],
+    roles: [],
+    storage: new Map(),
+    ...parts,
+  }
+}
+
+export function newSession(parts: Partial<RecordDraft> = {}): NewSession {
+  return { credential: newCredential(), draft: draftOf(parts), signsIn: false }
+}
+
+/** Stores a session. Answers what opens it. */
+export async function created(store: SessionStore, draft = draftOf()): Promise<SessionCredential> {
+  const credential = newCredential()
+  const signsIn = draft.userName !== ''
+  const outcome = await store.create({ credential, draft, signsIn }, policy)
+  if (outcome.status !== 'created') throw new Error(`not created but ${outcome.status}`)
+  return credential
+}
+
+export function changes(
+  set: Readonly<Record<string, string>>,
+  removed: readonly string[] = [],
+): StorageChanges {
+  return { set: new Map(Object.entries(set)), removed }
+}
+
+/** A commit that changes storage only. */
+export function setting(
+  set: Readonly<Record<string, string>>,
+  removed: readonly string[] = [],
+): SessionCommit {
+  return { ...emptyCommit, storage: changes(set, removed) }
+}
+
+/** A commit that changes grants only. */
+export function granting(grants: Partial<GrantChanges>): SessionCommit {
+  return { ...emptyCommit, grants: { ...noGrants, ...grants } }
+}
+
+export function signInOf(userName: string, newSecretHash: string): SessionCommit {
+  const grants = { userName, privileges: [`of ${userName}`], signsIn: true }
+  return { ...granting(grants), userName, newSecretHash, asksFor: 'rights' }
+}
+
+/** A commit that changes all that a commit can. */
+export function everything(): SessionCommit & { readonly newSecretHash: string } {
+  return {
+    storage: changes({ x: '1', y: '2' }, ['a']),
+    idleTimeoutMs: 999 * minute,
+    grants: {
+      clears: true,
+      userName: 'eve',
+      privileges: ['WebAdmin'],
+      roles: ['Manager'],
+      signsIn: true,
+    },
+    userName: 'eve',
+    presentIdleTimeoutMs: 999 * minute,
+    newSecretHash: newHash(),
+    asksFor: 'rights',
+  }
+}
+
+/** Renews the secret of a session. Answers what opens it now. */
+export async function renewed(
+  store: SessionStore,
+  credential: SessionCredential,
+): Promise<SessionCredential> {
+  const newSecretHash = newHash()
+  const commit: SessionCommit = { ...emptyCommit, newSecretHash, asksFor: 'secret' }
+  const outcome = await store.commit(credential, commit, policy)
+  if (outcome.status !== 'committed') throw new Error(`not renewed but ${outcome.status}`)
+  return { id: credential.id, secretHash: newSecretHash }
+}
+
+/** Signs `ann` in, with the privilege `browse`. Answers what the sign-in gave. */
+export async function signedIn(
+  store: SessionStore,
+  credential: SessionCredential,
+): Promise<SessionCredential> {
+  const newSecretHash = newHash()
+  const commit = {
+    ...granting({ userName: 'ann', privileges: ['browse'], signsIn: true }),
+    userName: 'ann',
+    newSecretHash,
+    asksFor: 'rights',
+  } as const
+  const outcome = await store.commit(credential, commit, policy)
+  if (outcome.status !== 'committed') throw new Error(`not signed in but ${outcome.status}`)
+  return { id: credential.id, secretHash: newSecretHash }
+}
+
+export type Loaded = Awaited<ReturnType<SessionStore['load']>>
+
+export function liveIn(outcome: Loaded): Extract<Loaded, { status: 'live' }> {
+  if (outcome?.status === 'live') return outcome
+  throw new Error(`no live session: ${outcome?.status ?? 'nothing'}`)
+}
+
+export function recordIn(outcome: Loaded): SessionRecord {
+  return liveIn(outcome).record
+}
+
+/** Names have no order in a store. */
+export function sorted(record: SessionRecord): SessionRecord {
+  return {
+    ...record,
+    privileges: record.privileges.toSorted(),
+    roles: record.roles.toSorted(),
+  }
+}
+
+/** Reads a live session without any effect on it. */
+export async function recordOf(
+  store: SessionStore,
+  credential: SessionCredential,
+): Promise<SessionRecord> {
+  return sorted(recordIn(await store.load(credential, policy, false)))
+}
+
+export async function storageOf(
+  store: SessionStore,
+  credential: SessionCredential,
+): Promise<Record<string, string>> {
+  const { storage } = await recordOf(store, credential)
+  return Object.fromEntries(storage)
+}
+
+export async function statusOf(
+  store: SessionStore,
+  id: string,
+  secretHash: string,
+): Promise<string | undefined> {
+  const outcome = await store.load({ id, secretHash }, policy, false)
+  return outcome?.status
+}
+
+/** Whether a request at this moment makes the store write the time to live anew. */
+export async function isRefreshed(
+  store: SessionStore,
+  credential: SessionCredential,
+): Promise<boolean> {
+  return liveIn(await store.load(credential, policy, true)).refreshed
+}
+
+export function timeOf(outcome: object | undefined): number {
+  if (outcome && 'now' in outcome && typeof outcome.now === 'number') return outcome.now
+  throw new Error('no time in the outcome')
+}
+
+/** Does to a record what its types forbid. */
+export function tamperWith(record: SessionRecord): void {
+  const { privileges, roles, storage } = record
+  if (Array.isArray(privileges)) privileges.push('WebAdmin')
+  if (Array.isArray(roles)) roles.push('Manager')
+  if (storage instanceof Map) storage.set('a', '2').set('b', '3')
+  Reflect.set(record, 'userName', 'eve')
+  Reflect.set(record, 'endsAt', Infinity)
+  Reflect.set(record.client, 'appName', 'Other')
+}

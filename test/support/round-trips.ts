@@ -1,0 +1,147 @@
+import type { Redis } from 'ioredis'
+import type { RedisClient } from 'koa-user-sessions'
+
+import { addUserSession } from '../../src/store/redis/scripts/add-user-session.ts'
+import { commitSession } from '../../src/store/redis/scripts/commit-session.ts'
+import { createSession } from '../../src/store/redis/scripts/create-session.ts'
+import { describeSession } from '../../src/store/redis/scripts/describe-session.ts'
+import { destroySession } from '../../src/store/redis/scripts/destroy-session.ts'
+import { grantSession } from '../../src/store/redis/scripts/grant-session.ts'
+import { keepUserSession } from '../../src/store/redis/scripts/keep-user-session.ts'
+import { loadSession } from '../../src/store/redis/scripts/load-session.ts'
+import { readUserSessions } from '../../src/store/redis/scripts/read-user-sessions.ts'
+import { removeUserSessions } from '../../src/store/redis/scripts/remove-user-sessions.ts'
+import { touchSession } from '../../src/store/redis/scripts/touch-session.ts'
+
+const scripts = {
+  add: addUserSession,
+  commit: commitSession,
+  create: createSession,
+  describe: describeSession,
+  destroy: destroySession,
+  grant: grantSession,
+  keep: keepUserSession,
+  load: loadSession,
+  entries: readUserSessions,
+  remove: removeUserSessions,
+  touch: touchSession,
+} as const
+
+/** A script that a stepped client knows by name. */
+export type ScriptName = keyof typeof scripts
+
+/** What some work has asked of Redis. */
+export interface RoundTrips {
+  /** The scripts that were sent before any of their answers came, one list a round trip. */
+  readonly trips: readonly (readonly string[])[]
+  /** Those that were never answered while the work went on. */
+  readonly unanswered: readonly string[]
+}
+
+interface HeldCall {
+  readonly name: string
+  readonly reply: Promise<unknown>
+  readonly deliver: () => void
+}
+
+/**
+ * A client that can hold Redis' answers back: those to everything that was sent together are
+ * delivered together, so that each delivery is a round trip, however fast Redis is.
+ */
+export class SteppedRedis implements RedisClient {
+  readonly isCluster: boolean
+  readonly #client: Redis
+  #unanswered: readonly string[] | undefined
+  readonly #held: HeldCall[] = []
+  readonly #late: HeldCall[] = []
+  #wake = (): void => {}
+
+  /**
+   * @param client Sends the scripts, in the order of the calls.
+   * @param isCluster What the client says of itself.
+   */
+  constructor(client: Redis, isCluster = false) {
+    this.#client = client
+    this.isCluster = isCluster
+  }
+
+  evalsha(sha1: string, keyCount: number, ...keysAndArgs: string[]): Promise<unknown> {
+    const name = nameOf((script) => script.sha1 === sha1)
+    return this.#ask(name, () => this.#client.evalsha(sha1, keyCount, ...keysAndArgs))
+  }
+
+  eval(lua: string, keyCount: number, ...keysAndArgs: string[]): Promise<unknown> {
+    const name = nameOf((script) => script.lua === lua)
+    return this.#ask(name, () => this.#client.eval(lua, keyCount, ...keysAndArgs))
+  }
+
+  /**
+   * Counts the round trips of some work.
+   *
+   * @param work What is observed. Redis should know the scripts, or each costs another round trip.
+   * @param unanswered Scripts that get no answer before the work is over: it would never end if it
+   *   waited for one. By default those that the store runs in the background.
+   */
+  async roundTrips(
+    work: () => Promise<unknown>,
+    unanswered: readonly ScriptName[] = ['keep', 'remove'],
+  ): Promise<RoundTrips> {
+    const trips: string[][] = []
+    this.#unanswered = unanswered
+    const state = { isOver: false }
+    const working = work().finally(() => {
+      state.isOver = true
+      this.#wake()
+    })
+    // Its failure is the caller's, below.
+    working.catch(() => {})
+    while (!state.isOver) {
+      await this.#sent(() => state.isOver)
+      await this.#answered()
+      const trip = this.#held.splice(0)
+      if (trip.length > 0) trips.push(trip.map(({ name }) => name))
+      for (const { deliver } of trip) deliver()
+    }
+    this.#unanswered = undefined
+    const late = this.#late.splice(0)
+    for (const { deliver } of late) deliver()
+    await working
+    return { trips, unanswered: late.map(({ name }) => name) }
+  }
+
+  async #ask(name: string, send: () => Promise<unknown>): Promise<unknown> {
+    const reply = send()
+    if (this.#unanswered === undefined) return reply
+    const list = this.#unanswered.includes(name) ? this.#late : this.#held
+    await new Promise<void>((resolve) => {
+      list.push({ name, reply, deliver: resolve })
+      this.#wake()
+    })
+    return reply
+  }
+
+  /** Fulfilled when something waits for its answer. */
+  async #sent(isOver: () => boolean): Promise<void> {
+    while (this.#held.length === 0 && !isOver()) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+  }
+
+  /** Fulfilled when Redis has answered all that waits. */
+  async #answered(): Promise<void> {
+    let count: number
+    do {
+      count = this.#held.length
+      await Promise.allSettled(this.#held.map(({ reply }) => reply))
+    } while (count < this.#held.length)
+  }
+}
+
+function nameOf(
+  isIt: (script: { readonly sha1: string; readonly lua: string }) => boolean,
+): string {
+  const found = Object.entries(scripts).find(([, script]) => isIt(script))
+  return found?.[0] ?? 'unknown'
+}
