@@ -6,6 +6,7 @@ import type { SessionState } from './core/session-state.ts'
 import {
   SessionEndedError,
   SessionHeadersSentError,
+  SessionLimitError,
   SessionLockTimeoutError,
   SessionStoreError,
   StorageSizeError,
@@ -26,6 +27,8 @@ export type Caller = 'save' | 'block' | 'request'
 export interface CommitOptions {
   /** Asks for a new secret, whatever has changed. */
   readonly renews?: boolean
+  /** Notes that the client suspends. */
+  readonly postpones?: boolean
   /** The lock under which the changes were made. A commit notes what became of it. */
   readonly lock?: BlockLock | undefined
 }
@@ -106,31 +109,39 @@ export class Committer {
   async #create(state: SessionState, creates: boolean): Promise<void> {
     if (creates && this.#refusal) throw this.#refusal
     if (creates && !this.#carrier.canSet) throw new SessionHeadersSentError()
+    const storing = creates ? this.#store(state) : undefined
+    // A sign-in that is refused ends nothing.
+    if (this.#services.policy.maxSessions?.onExceed === 'refuse') await storing
     const ends = state.replaces.map((id) => this.end(id, creates ? 'replaced' : 'destroyed'))
-    await Promise.all([creates ? this.#store(state) : undefined, ...ends])
+    await Promise.all([storing, ...ends])
     state.replaces = []
     if (!creates && this.#carrier.canSet) this.#carrier.clear()
   }
 
   async #store(state: SessionState): Promise<void> {
     const { store, policy, events } = this.#services
+    const client = await state.origin.describeClient()
     const storage = state.storage.changes()
-    const draft = state.draft()
+    const draft = state.draft(client)
     const grants = state.grants.takeChanges()
     const signsIn = grants?.signsIn ?? false
     const secret = newSecret(state.id)
     const credential = { id: state.id, secretHash: secret.secretHash }
+    let ended: readonly string[] | undefined
     try {
       const outcome = await store.create({ credential, draft, signsIn }, policy)
       if (outcome.status === 'exists') throw new SessionStoreError('the session id is taken')
       if (outcome.status === 'tooLarge') throw this.#tooLarge()
+      if (outcome.status === 'refused') throw new SessionLimitError()
       state.committed({ storage, idleTimeoutMs: draft.idleTimeoutMs })
       state.credential = credential
+      state.client = draft.client
       state.createdAt = outcome.now
       state.activeAt = outcome.now
       state.endsAt = outcome.now + policy.expiry.absoluteTimeoutMs
+      ended = outcome.ended
     } catch (error) {
-      state.grants.restoreChanges(grants)
+      takeBack(state, grants, error)
       throw error
     }
     this.#give(secret, state)
@@ -138,13 +149,14 @@ export class Committer {
     const { userName } = draft
     events.emit('session:created', { id, userName })
     if (signsIn) events.emit('session:signedIn', { id, userName })
+    this.#exceeded(ended)
   }
 
   /** Changes a session that the store has. */
   async #update(
     state: SessionState,
     caller: Caller,
-    { renews = false, lock }: CommitOptions,
+    { renews = false, postpones = false, lock }: CommitOptions,
   ): Promise<SessionState> {
     const { credential } = state
     const changes = state.changes()
@@ -177,20 +189,23 @@ export class Committer {
           idleTimeoutMs,
           grants,
           userName,
+          presentIdleTimeoutMs: state.idleTimeoutMs,
           newSecretHash,
           asksFor,
+          postpones,
           lock: lock && { token: lock.held.token, leaseMs: isReleased ? 0 : leaseMs },
         },
         policy,
       )
       if (outcome.status === 'tooLarge') throw this.#tooLarge()
+      if (outcome.status === 'refused') throw new SessionLimitError()
       if (outcome.status === 'unlocked') {
         throw new SessionLockTimeoutError('the block has outlived its lock: nothing was stored')
       }
     } catch (error) {
-      state.grants.restoreChanges(grants)
+      takeBack(state, grants, error)
       // One that may have changed hands is nobody's.
-      if (lock && !(error instanceof StorageSizeError)) lock.status = 'unknown'
+      if (lock && !isRefusal(error)) lock.status = 'unknown'
       throw error
     }
     if (outcome.status === 'ended' || outcome.status === 'renewed') {
@@ -204,6 +219,7 @@ export class Committer {
     state.committed({ storage, idleTimeoutMs })
     if (grants?.signsIn) state.endsAt = outcome.now + policy.expiry.absoluteTimeoutMs
     if (secret && outcome.status === 'committed') this.#renewed(state, secret, grants)
+    if (outcome.status === 'committed') this.#exceeded(outcome.ended)
     return state
   }
 
@@ -218,7 +234,12 @@ export class Committer {
     const moves = status === 'ended' ? grants?.signsIn : gainsRights(grants)
     if (grants && moves) {
       const next = state.successor(status === 'ended' ? 'changes' : 'storage', grants)
-      await this.#create(next, true)
+      try {
+        await this.#create(next, true)
+      } catch (error) {
+        takeBack(state, grants, error)
+        throw error
+      }
       return next
     }
     state.grants.restoreChanges(grants)
@@ -237,6 +258,11 @@ export class Committer {
     }
   }
 
+  /** Tells of sessions that ended for a sign-in. The one that signs in may be among them. */
+  #exceeded(ids: readonly string[] = []): void {
+    for (const id of ids) this.#services.events.emit('session:ended', { id, reason: 'exceeded' })
+  }
+
   #give(secret: NewSecret, state: SessionState): void {
     this.#carrier.set(secret.value, state.endsAt - state.activeAt)
   }
@@ -247,6 +273,20 @@ export class Committer {
       `storage would pass its limits of ${storageBytes} bytes and ${storageKeys} keys`,
     )
   }
+}
+
+/**
+ * Takes back what could not be stored, for another try. Not a sign-in that was refused: the session
+ * must not look signed in, and its storage can go on being saved.
+ */
+function takeBack(state: SessionState, grants: GrantChanges | undefined, error: unknown): void {
+  if (error instanceof SessionLimitError) state.grants.discard()
+  else state.grants.restoreChanges(grants)
+}
+
+/** Whether the store has said that it stored nothing. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof StorageSizeError || error instanceof SessionLimitError
 }
 
 function gainsRights(grants: GrantChanges | undefined): boolean {

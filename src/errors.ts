@@ -16,6 +16,7 @@ export type SessionErrorCode =
   | 'ERR_SESSION_PRIVILEGE'
   | 'ERR_SESSION_PRIVILEGE_UNKNOWN'
   | 'ERR_SESSION_NOT_MOUNTED'
+  | 'ERR_SESSION_CROSS_SITE'
   | 'ERR_SESSION_ENDED'
   | 'ERR_SESSION_STORE'
   | 'ERR_SESSION_LOCK_TIMEOUT'
@@ -23,6 +24,7 @@ export type SessionErrorCode =
   | 'ERR_SESSION_STORAGE_KEY'
   | 'ERR_SESSION_STORAGE_SIZE'
   | 'ERR_SESSION_HEADERS_SENT'
+  | 'ERR_SESSION_LIMIT'
 
 /** Response headers by name, as Koa's error handler takes them from an error. */
 export type ErrorHeaders = Record<string, string | string[]>
@@ -113,8 +115,21 @@ export class SessionNotMountedError extends SessionError {
   readonly code = 'ERR_SESSION_NOT_MOUNTED'
   readonly status = 500
 
+  constructor(
+    message = 'no session on this request: mount session() with app.use() before the guard',
+  ) {
+    super(message)
+  }
+}
+
+/** A guard refused a request that a page of another site made. */
+export class SessionCrossSiteError extends SessionError {
+  readonly code = 'ERR_SESSION_CROSS_SITE'
+  readonly status = 403
+  override readonly expose = true
+
   constructor() {
-    super('no session on this request: mount session() with app.use() before the guard')
+    super('not allowed: the request comes from another site')
   }
 }
 
@@ -184,5 +199,16 @@ export class SessionHeadersSentError extends SessionError {
 
   constructor() {
     super('the session cookie cannot be set: the response headers were already sent')
+  }
+}
+
+/** A sign-in was refused: the user has as many live sessions as `maxSessions` allows. */
+export class SessionLimitError extends SessionError {
+  readonly code = 'ERR_SESSION_LIMIT'
+  readonly status = 403
+  override readonly expose = true
+
+  constructor() {
+    super('signed in on too many devices: sign out on another one first')
   }
 }

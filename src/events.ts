@@ -10,6 +10,10 @@ export type SessionEndReason =
   | 'destroyed'
   /** Another user signed in with it. */
   | 'replaced'
+  /** The app ended it from outside: `terminate()`, `terminateOthers()` or `terminateAll()`. */
+  | 'terminated'
+  /** Its user has signed in more often than `maxSessions` allows, and this was the oldest. */
+  | 'exceeded'
   /** A request found it gone: expired, or ended by another request. */
   | 'gone'
 

@@ -6,13 +6,29 @@ export type { SessionContext } from './middleware/session.ts'
 export { requirePrivilege } from './middleware/require-privilege.ts'
 export { requireUser } from './middleware/require-user.ts'
 export type { GuardOptions } from './middleware/guard.ts'
+export { requireSameOrigin } from './middleware/require-same-origin.ts'
+export type { SameOriginOptions } from './middleware/require-same-origin.ts'
 
 export { Sessions } from './sessions.ts'
-export type { ActivityContext, SessionsOptions } from './options.ts'
+export type {
+  Application,
+  ClientAddition,
+  Location,
+  RequestContext,
+  SessionsOptions,
+} from './options.ts'
 export type { CookieOptions } from './carrier/cookie.ts'
 export type { SessionEndReason, SessionEventName, SessionEvents } from './events.ts'
 
-export type { Session, SessionCallback, SessionInfo } from './core/session.ts'
+export type { Session, SessionCallback } from './core/session.ts'
+export type {
+  ActiveSession,
+  ClientKind,
+  SessionActivity,
+  SessionInfo,
+} from './core/session-info.ts'
+export { unknownClient } from './core/client.ts'
+export type { ClientDescription, KnownOfClient } from './core/client.ts'
 export type { SessionStorage, StorageOf } from './core/storage-type.ts'
 export type { StorageLimits } from './core/storage-value.ts'
 export type { GrantInput, PrivilegeName, Privileges, PrivilegeSettings } from './core/privileges.ts'
@@ -31,21 +47,24 @@ export type {
   LockOutcome,
   NewSession,
   SessionCommit,
+  SessionLimit,
   SessionLock,
   SessionStore,
   StorePolicy,
 } from './store/session-store.ts'
 export type { ExpiryPolicy } from './core/expiry.ts'
 export type { GrantChanges } from './core/grants.ts'
-export type { RecordDraft, SessionRecord, SessionType } from './core/record.ts'
+export type { RecordDraft, SessionRecord, SessionSummary, SessionType } from './core/record.ts'
 export type { SessionCredential } from './core/secret.ts'
 export type { StorageChanges } from './core/storage.ts'
 
 export {
+  SessionCrossSiteError,
   SessionEndedError,
   SessionError,
   SessionGuestError,
   SessionHeadersSentError,
+  SessionLimitError,
   SessionLockTimeoutError,
   SessionNotMountedError,
   SessionOptionError,

@@ -2,10 +2,13 @@ import { readFileSync } from 'node:fs'
 
 import { resolveCookie } from './carrier/cookie.ts'
 import type { CookieOptions, CookieSettings } from './carrier/cookie.ts'
+import { cleanText } from './core/client.ts'
+import type { ClientDescription, KnownOfClient } from './core/client.ts'
 import { maxIdleTimeout, minutesToMs } from './core/expiry.ts'
 import type { SessionType } from './core/record.ts'
 import { parseRoles, parseRolesText, Roles } from './core/roles.ts'
 import type { RolesFile } from './core/roles.ts'
+import type { ClientKind } from './core/session-info.ts'
 import type { StorageLimits } from './core/storage-value.ts'
 import { SessionOptionError, SessionRolesError } from './errors.ts'
 import {
@@ -21,10 +24,10 @@ import {
 import { MemoryStore } from './store/memory-store.ts'
 import { RedisStore } from './store/redis-store.ts'
 import type { RedisClient } from './store/redis/client.ts'
-import type { SessionStore } from './store/session-store.ts'
+import type { SessionLimit, SessionStore } from './store/session-store.ts'
 
-/** What `countsAsActivity` is asked about. */
-export interface ActivityContext {
+/** What callbacks among the options get of a request: Koa's context has all of it. */
+export interface RequestContext {
   readonly path: string
   readonly method: string
   readonly query: Readonly<Record<string, string | string[] | undefined>>
@@ -120,13 +123,67 @@ export interface SessionsOptions {
   /** The most that one session may store. */
   readonly limits?: Partial<StorageLimits>
   /**
+   * How many live sessions one user may have. Kept at each sign-in, however many run side by side
+   * on however many processes.
+   *
+   * @default none
+   */
+  readonly maxSessions?: SessionLimit
+  /**
+   * What each application is, by the id that its sessions have: its name, what kind of client it
+   * is, and whether it is one of the app's own.
+   */
+  readonly applications?: Readonly<Record<string, Application>>
+  /**
+   * Where an IP address is, such as by a database on this machine. Asked once, when a session is
+   * stored first. What it throws leaves the place unknown.
+   *
+   * @default () => null
+   */
+  readonly locate?: (
+    ip: string,
+  ) => Location | null | undefined | Promise<Location | null | undefined>
+  /**
+   * Adds to what a request's headers tell of a browser, or replaces it. Asked once, when a session
+   * is stored first. What it throws adds nothing.
+   */
+  readonly describeClient?: (
+    ctx: RequestContext,
+    client: ClientDescription,
+  ) => ClientAddition | Promise<ClientAddition>
+  /**
    * Whether a request keeps its session alive, such as not for polling. Called once for each
    * request with a session cookie.
    *
    * @default () => true
    */
-  readonly countsAsActivity?: (ctx: ActivityContext) => boolean
+  readonly countsAsActivity?: (ctx: RequestContext) => boolean
 }
+
+/** What one application is. */
+export interface Application {
+  /** What lists of sessions call it. */
+  readonly name: string
+  /** What kind of client it is. */
+  readonly client: ClientKind
+  /**
+   * Whether it is one of the app's own.
+   *
+   * @default false
+   */
+  readonly official?: boolean
+}
+
+/** Where an address is; what is not known may be left out. */
+export interface Location {
+  /** Such as `CH`. */
+  readonly country?: string | undefined
+  /** A part of the country, such as `Zürich`. */
+  readonly region?: string | undefined
+}
+
+/** What `describeClient` answers: what it knows, or nothing. */
+export type ClientAddition = KnownOfClient | null | undefined | void
 
 /** Checked and complete {@link SessionsOptions}. */
 export interface SessionsSettings {
@@ -145,7 +202,11 @@ export interface SessionsSettings {
   readonly lockTimeoutMs: number
   readonly onStoreError: 'fail' | 'guest'
   readonly limits: StorageLimits
-  readonly countsAsActivity: ((ctx: ActivityContext) => boolean) | undefined
+  readonly maxSessions: SessionLimit | undefined
+  readonly applications: ReadonlyMap<string, Required<Application>>
+  readonly locate: SessionsOptions['locate']
+  readonly describeClient: SessionsOptions['describeClient']
+  readonly countsAsActivity: ((ctx: RequestContext) => boolean) | undefined
 }
 
 const defaults = {
@@ -181,6 +242,10 @@ const optionNames: readonly (keyof SessionsOptions)[] = [
   'lockTimeoutMs',
   'onStoreError',
   'limits',
+  'maxSessions',
+  'applications',
+  'locate',
+  'describeClient',
   'countsAsActivity',
 ]
 
@@ -193,7 +258,11 @@ const storeMethods: readonly (keyof SessionStore)[] = [
   'extendLock',
   'unlock',
   'read',
+  'describe',
+  'list',
+  'grant',
   'destroy',
+  'destroyAll',
   'close',
 ]
 
@@ -222,7 +291,9 @@ export function resolveOptions(options: SessionsOptions = {}): SessionsSettings 
     throw new SessionOptionError('"privilegedTypes" option must be an array')
   }
   for (const type of all.privilegedTypes) checkOneOf('privilegedTypes', type, sessionTypes)
-  if (all.countsAsActivity !== undefined) checkFunction('countsAsActivity', all.countsAsActivity)
+  for (const name of ['countsAsActivity', 'locate', 'describeClient'] as const) {
+    if (all[name] !== undefined) checkFunction(name, all[name])
+  }
 
   return Object.freeze({
     ...resolveTimes(all),
@@ -236,6 +307,10 @@ export function resolveOptions(options: SessionsOptions = {}): SessionsSettings 
     lockTimeoutMs: all.lockTimeoutMs,
     onStoreError: all.onStoreError,
     limits: resolveLimits(all.limits),
+    maxSessions: resolveMaxSessions(all.maxSessions),
+    applications: resolveApplications(all.applications),
+    locate: all.locate,
+    describeClient: all.describeClient,
     countsAsActivity: all.countsAsActivity,
   })
 }
@@ -318,4 +393,37 @@ function resolveLimits(limits: Partial<StorageLimits> = {}): StorageLimits {
   checkInteger('limits.storageBytes', storageBytes, { min: 1, max: 2 ** 28, unit: 'bytes' })
   checkInteger('limits.storageKeys', storageKeys, { min: 1, max: 65_536, unit: 'keys' })
   return { storageBytes, storageKeys }
+}
+
+function resolveMaxSessions(limit: SessionLimit | undefined): SessionLimit | undefined {
+  if (limit === undefined) return undefined
+  checkObject('maxSessions', limit)
+  checkNames('"maxSessions" option', limit, ['perUser', 'onExceed'])
+  const { perUser, onExceed } = limit
+  checkInteger('maxSessions.perUser', perUser, { min: 1, max: 10_000, unit: 'sessions' })
+  checkOneOf('maxSessions.onExceed', onExceed, ['terminateOldest', 'refuse'])
+  return { perUser, onExceed }
+}
+
+function resolveApplications(
+  applications: SessionsOptions['applications'] = {},
+): SessionsSettings['applications'] {
+  checkObject('applications', applications)
+  const resolved = new Map<string, Required<Application>>()
+  for (const [id, application] of Object.entries(applications)) {
+    const label = `applications.${id}`
+    if (id === '' || cleanText(id) !== id) {
+      throw new SessionOptionError('"applications" option must have ids of 1 to 64 plain bytes')
+    }
+    checkObject(label, application)
+    checkNames(`"${label}" option`, application, ['name', 'client', 'official'])
+    const { name, client, official = false } = application
+    if (typeof name !== 'string' || name === '' || cleanText(name) !== name) {
+      throw new SessionOptionError(`"${label}.name" option must be text of 1 to 64 plain bytes`)
+    }
+    checkOneOf(`${label}.client`, client, ['web', 'desktop', 'other'])
+    checkBoolean(`${label}.official`, official)
+    resolved.set(id, { name, client, official })
+  }
+  return resolved
 }

@@ -1,4 +1,7 @@
+import { isIP } from 'node:net'
+
 import type { Carrier } from './carrier/carrier.ts'
+import type { ClientDescription, HeaderReader } from './core/client.ts'
 import { parseCookieValue } from './core/secret.ts'
 import type { SessionCredential } from './core/secret.ts'
 import { SessionState } from './core/session-state.ts'
@@ -17,6 +20,10 @@ export interface SessionRequest {
   readonly carrier: Carrier
   /** The client's IP address; `''` when not known. */
   readonly ip: string
+  /** Reads its headers. */
+  readonly header: HeaderReader
+  /** Finds out who the client is. Asked only when a session is stored first. Never rejects. */
+  readonly describeClient: () => Promise<ClientDescription>
   /** Whether it keeps the session alive. Asked only when there is a cookie to look up. */
   readonly isActivity: () => boolean
 }
@@ -66,6 +73,11 @@ export class RequestSession<S> {
       return
     }
     this.#take(credentials, outcomes)
+  }
+
+  /** Whether the cookie has opened a session. */
+  get isFound(): boolean {
+    return this.#loaded !== undefined
   }
 
   /** Whether a session was found, or the app has asked for one: the answer then depends on it. */
@@ -136,13 +148,19 @@ export class RequestSession<S> {
   #firstState(): SessionState {
     if (this.#loaded === undefined) return this.#guest()
     const { live, credential } = this.#loaded
-    const origin = { now: live.now, ip: this.#request.ip }
-    return new SessionState(this.#services.rules, origin, { record: live.record, credential })
+    return new SessionState(this.#services.rules, this.#origin(live.now), {
+      record: live.record,
+      credential,
+    })
   }
 
   #guest(replaces: readonly string[] = []): SessionState {
-    const origin: SessionOrigin = { now: Date.now(), ip: this.#request.ip }
-    return new SessionState(this.#services.rules, origin, { replaces })
+    return new SessionState(this.#services.rules, this.#origin(Date.now()), { replaces })
+  }
+
+  #origin(now: number): SessionOrigin {
+    const { ip, header, describeClient } = this.#request
+    return { now, ip, header, describeClient }
   }
 
   #start(state: SessionState): void {
@@ -156,4 +174,15 @@ export class RequestSession<S> {
     if (this.#current === undefined) throw new TypeError('the session was not started')
     return this.#current
   }
+}
+
+/**
+ * The IP address of a client.
+ *
+ * @param text What the socket or a proxy says.
+ * @returns An IPv4 one in its own form; `''` when the text is no address.
+ */
+export function addressOf(text: string): string {
+  const address = text.replace(/^::ffff:(?=\d+\.)/i, '')
+  return isIP(address) === 0 ? '' : address
 }

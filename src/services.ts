@@ -41,12 +41,13 @@ export function createServices(settings: SessionsSettings): Services {
     warned.add(topic)
     process.emitWarning(message, { type: 'SessionWarning' })
   }
-  const { absoluteTimeoutMs, refreshMs, limits } = settings
-  const policy = { expiry: { absoluteTimeoutMs, refreshMs }, limits }
+  const { absoluteTimeoutMs, refreshMs, limits, maxSessions } = settings
+  const policy = { expiry: { absoluteTimeoutMs, refreshMs }, limits, maxSessions }
   const rules: SessionRules = {
     ...policy,
     type: settings.type,
     roles: settings.roles,
+    applications: settings.applications,
     privilegedTypes: settings.privilegedTypes,
     idleTimeoutMs: settings.idleTimeoutMs,
     minIdleTimeoutMs: settings.minIdleTimeoutMs,

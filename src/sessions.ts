@@ -1,10 +1,23 @@
+import type { IncomingMessage } from 'node:http'
+
+import type { Carrier } from './carrier/carrier.ts'
+import { readCookies } from './carrier/cookie.ts'
+import { unknownClient } from './core/client.ts'
+import { Grants, nothingGranted } from './core/grants.ts'
+import type { GrantChanges } from './core/grants.ts'
+import { parseGrant } from './core/privileges.ts'
+import type { GrantInput } from './core/privileges.ts'
 import { isSessionId } from './core/secret.ts'
-import { SessionState } from './core/session-state.ts'
+import { activeSessions, activityOf, infoOf } from './core/session-info.ts'
+import type { ActiveSession, SessionInfo } from './core/session-info.ts'
+import type { Session } from './core/session.ts'
 import type { SessionStorage, StorageOf } from './core/storage-type.ts'
-import { createStorageView } from './core/storage.ts'
+import { createStorageView, Storage } from './core/storage.ts'
+import { SessionHeadersSentError } from './errors.ts'
 import type { SessionEventName, SessionEvents } from './events.ts'
 import { resolveOptions } from './options.ts'
 import type { SessionsOptions } from './options.ts'
+import { addressOf, RequestSession } from './request-session.ts'
 import { createServices } from './services.ts'
 import type { Services } from './services.ts'
 
@@ -41,6 +54,20 @@ export class Sessions<S = SessionStorage> {
   }
 
   /**
+   * What is known of any session.
+   *
+   * @param id Of the session.
+   * @returns `null` when there is no such session.
+   * @throws {SessionStoreError} When the store fails.
+   */
+  async info(id: string): Promise<SessionInfo | null> {
+    if (!isSessionId(id)) return null
+    const { store, policy } = this.#services
+    const summary = await store.describe(id, policy)
+    return summary ? infoOf(summary, activityOf(summary, policy.expiry.refreshMs)) : null
+  }
+
+  /**
    * A copy of any session's storage, for the server's own use: changing it changes nothing.
    *
    * @param id Of the session.
@@ -52,12 +79,159 @@ export class Sessions<S = SessionStorage> {
     const { store, rules } = this.#services
     const record = await store.read(id)
     if (!record) return null
-    const state = new SessionState(rules, { now: record.createdAt, ip: '' }, { record })
-    const view = createStorageView({
-      storage: state.storage,
-      changeableStorage: () => state.storage,
+    const storage = new Storage(record.storage, {
+      maxBytes: rules.limits.storageBytes,
+      onCorrupt: () => rules.onCorrupt(id),
     })
-    return { ...view } as StorageOf<S>
+    return { ...createStorageView({ storage, changeableStorage: () => storage }) } as StorageOf<S>
+  }
+
+  /**
+   * A user's live sessions: the current one first, then the most recently active.
+   *
+   * @example
+   *   ctx.body = await sessions.list(ctx.session.userName, { current: ctx.session })
+   *
+   * @param userName Compared exactly; `''` has none.
+   * @param options `current` is the session that asks, if one does.
+   * @throws {SessionStoreError} When the store fails.
+   */
+  async list(
+    userName: string,
+    options: { readonly current?: { readonly id: string } | undefined } = {},
+  ): Promise<ActiveSession[]> {
+    checkUserName(userName)
+    if (userName === '') return []
+    const { store, policy } = this.#services
+    return activeSessions(await store.list(userName, policy), options.current?.id)
+  }
+
+  /**
+   * Ends any session. From the moment this resolves no request on any process gets it.
+   *
+   * @param id Of the session.
+   * @param options `userName` ends it only if it is that user's, so that a page for one's own
+   *   sessions needs no check of its own.
+   * @returns Whether it was live, and that user's.
+   * @throws {SessionStoreError} When the store fails.
+   */
+  async terminate(
+    id: string,
+    options: { readonly userName?: string | undefined } = {},
+  ): Promise<boolean> {
+    const { userName } = options
+    if (userName !== undefined) checkUserName(userName)
+    if (!isSessionId(id) || userName === '') return false
+    const { store } = this.#services
+    const isEnded = await store.destroy(id, userName)
+    if (isEnded) this.#terminated([id])
+    return isEnded
+  }
+
+  /**
+   * Ends all sessions of a session's user but this one.
+   *
+   * @param session The one that stays, such as `ctx.session`.
+   * @returns How many have ended; 0 when nobody is signed in.
+   * @throws {SessionStoreError} When the store fails.
+   */
+  async terminateOthers(session: {
+    readonly id: string
+    readonly userName: string
+  }): Promise<number> {
+    return this.#terminateAll(session.userName, session.id)
+  }
+
+  /**
+   * Ends all sessions of a user. One that is signing in at that moment may outlive it; one whose
+   * sign-in was answered before does not.
+   *
+   * @param userName Compared exactly; `''` has none.
+   * @returns How many have ended.
+   * @throws {SessionStoreError} When the store fails.
+   */
+  async terminateAll(userName: string): Promise<number> {
+    return this.#terminateAll(userName)
+  }
+
+  /**
+   * Adds privileges and roles to all live sessions of a user, from their next request on. Their
+   * cookies stay as they are: there is no response that could bring them new ones.
+   *
+   * @param userName Compared exactly; `''` has no sessions.
+   * @param input As `session.setPrivileges()` takes it, but without a user name.
+   * @param options `replace` takes back in the same step whatever is not given here; the sessions
+   *   stay signed in.
+   * @returns How many sessions.
+   * @throws {TypeError} When the input is something else, or names a user.
+   * @throws {SessionStoreError} When the store fails.
+   */
+  async setPrivileges(
+    userName: string,
+    input: GrantInput,
+    options: { readonly replace?: boolean | undefined } = {},
+  ): Promise<number> {
+    const grant = parseGrant(input)
+    if (grant.userName !== undefined) throw new TypeError('setPrivileges() takes no user name here')
+    const { rules } = this.#services
+    const grants = new Grants(nothingGranted, rules.roles, rules.onUndeclared)
+    grants.add(grant)
+    const { privileges, roles } = grants.granted
+    const clears = options.replace === true
+    return this.#grantAll(userName, { clears, userName, privileges, roles, signsIn: false })
+  }
+
+  /**
+   * Takes back all privileges, all roles and the user name from all live sessions of a user, from
+   * their next request on. Ids, storage and idle timeouts stay: {@link terminateAll} ends them.
+   *
+   * @param userName Compared exactly; `''` has no sessions.
+   * @returns How many sessions.
+   * @throws {SessionStoreError} When the store fails.
+   */
+  async clearPrivileges(userName: string): Promise<number> {
+    return this.#grantAll(userName, {
+      clears: true,
+      userName: '',
+      privileges: [],
+      roles: [],
+      signsIn: false,
+    })
+  }
+
+  /**
+   * The session of a request that Koa does not see, such as the upgrade to a WebSocket, by its
+   * cookie. It counts as activity. Nothing is committed by itself: call `save()`. What needs a new
+   * cookie throws `ERR_SESSION_HEADERS_SENT`.
+   *
+   * Pages of other sites can open WebSockets too: check the `Origin` header.
+   *
+   * @param req The request.
+   * @param options `secure` says whether it came over HTTPS, `ip` the client's address: behind a
+   *   proxy the socket knows neither.
+   * @returns `null` when the request has no live session; none is ever created.
+   * @throws {SessionStoreError} When the store fails.
+   */
+  async fromRequest(
+    req: IncomingMessage,
+    options: { readonly secure?: boolean | undefined; readonly ip?: string | undefined } = {},
+  ): Promise<Session<S> | null> {
+    const { cookie } = this.#services.settings
+    const { secure = 'encrypted' in req.socket, ip = req.socket.remoteAddress ?? '' } = options
+    const name = (cookie.secure === 'auto' ? secure : cookie.secure)
+      ? cookie.secureName
+      : cookie.plainName
+    const request = new RequestSession<S>(this.#services, {
+      cookies: readCookies(req.headers.cookie, name),
+      carrier: noCarrier,
+      ip: addressOf(ip),
+      header: (header) => String(req.headers[header.toLowerCase()] ?? ''),
+      describeClient: () => Promise.resolve(unknownClient),
+      isActivity: () => true,
+    })
+    await request.load()
+    if (request.fault) throw request.fault
+    return request.isFound ? request.session : null
   }
 
   /**
@@ -87,4 +261,40 @@ export class Sessions<S = SessionStorage> {
   async close(): Promise<void> {
     await this.#services.store.close()
   }
+
+  async #terminateAll(userName: string, exceptId?: string): Promise<number> {
+    checkUserName(userName)
+    if (userName === '') return 0
+    const ids = await this.#services.store.destroyAll(userName, exceptId)
+    this.#terminated(ids)
+    return ids.length
+  }
+
+  async #grantAll(userName: string, grants: GrantChanges): Promise<number> {
+    checkUserName(userName)
+    if (userName === '') return 0
+    const { store, policy } = this.#services
+    const sessions = await store.list(userName, policy)
+    const areGranted = await Promise.all(
+      sessions.map(({ id }) => store.grant(id, userName, grants)),
+    )
+    return areGranted.filter(Boolean).length
+  }
+
+  #terminated(ids: readonly string[]): void {
+    for (const id of ids) this.#services.events.emit('session:ended', { id, reason: 'terminated' })
+  }
+}
+
+/** A request whose response is not ours takes no cookie. */
+const noCarrier: Carrier = {
+  canSet: false,
+  set() {
+    throw new SessionHeadersSentError()
+  },
+  clear() {},
+}
+
+function checkUserName(userName: unknown): asserts userName is string {
+  if (typeof userName !== 'string') throw new TypeError('a user name must be text')
 }

@@ -1,7 +1,7 @@
 import { isInBlock, runBlock } from './block.ts'
 import type { Carrier } from './carrier/carrier.ts'
 import { Committer } from './committer.ts'
-import type { BlockLock, Caller } from './committer.ts'
+import type { BlockLock, Caller, CommitOptions } from './committer.ts'
 import { SessionState } from './core/session-state.ts'
 import type { SessionHost } from './core/session.ts'
 import { SessionEndedError } from './errors.ts'
@@ -55,7 +55,7 @@ export class UnitOfWork implements SessionHost {
       const before = this.#openState().credential
       // What the app has changed may renew the secret by itself.
       if (this.#state.isNew || this.#state.grants.changes) await this.#commit('save')
-      if (this.#state.credential === before) await this.#commit('save', true)
+      if (this.#state.credential === before) await this.#commit('save', { renews: true })
     })
   }
 
@@ -94,6 +94,15 @@ export class UnitOfWork implements SessionHost {
       const now = await this.#services.store.touch(state.credential, this.#services.policy)
       if (now === undefined) throw await this.#lost()
       state.activeAt = now
+      state.isPostponed = false
+    })
+  }
+
+  postpone(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#openState().isNew) return
+      await this.#commit('save', { postpones: true })
+      this.#state.isPostponed = true
     })
   }
 
@@ -136,11 +145,11 @@ export class UnitOfWork implements SessionHost {
     return this.#state
   }
 
-  async #commit(caller: Caller, renews = false): Promise<void> {
+  async #commit(caller: Caller, options: CommitOptions = {}): Promise<void> {
     const state = this.#openState()
     // A session that a block has gone on to is nobody else's.
     const lock = this.#lock?.held.record.id === state.id ? this.#lock : undefined
-    const next = await this.#committer.commit(state, caller, { renews, lock })
+    const next = await this.#committer.commit(state, caller, { ...options, lock })
     // The app may have gone on to another session meanwhile.
     if (this.#state === state) this.#state = next
   }

@@ -1,10 +1,12 @@
 import Koa from 'koa'
 import * as entry from 'koa-user-sessions'
 import {
+  SessionCrossSiteError,
   SessionEndedError,
   SessionError,
   SessionGuestError,
   SessionHeadersSentError,
+  SessionLimitError,
   SessionLockTimeoutError,
   SessionNotMountedError,
   SessionOptionError,
@@ -74,6 +76,12 @@ const promised: Record<SessionErrorCode, Promised> = {
     status: 500,
     expose: false,
   },
+  ERR_SESSION_CROSS_SITE: {
+    error: new SessionCrossSiteError(),
+    name: 'SessionCrossSiteError',
+    status: 403,
+    expose: true,
+  },
   ERR_SESSION_ENDED: {
     error: new SessionEndedError(),
     name: 'SessionEndedError',
@@ -112,6 +120,12 @@ const promised: Record<SessionErrorCode, Promised> = {
     status: 503,
     expose: false,
     headers: { 'Retry-After': '1' },
+  },
+  ERR_SESSION_LIMIT: {
+    error: new SessionLimitError(),
+    name: 'SessionLimitError',
+    status: 403,
+    expose: true,
   },
   ERR_SESSION_HEADERS_SENT: {
     error: new SessionHeadersSentError(),
@@ -159,7 +173,7 @@ describe('every error', () => {
 
     expect(exported.toSorted()).toEqual([...names, 'SessionError'].toSorted())
     expect(Object.keys(errors).toSorted()).toEqual([...names, 'SessionError'].toSorted())
-    expect(new Set(codes).size).toBe(13)
+    expect(new Set(codes).size).toBe(15)
   })
 
   it.each(all)('§8: has a message in one clause: %s', (code, { error }) => {

@@ -2,6 +2,7 @@ import request from 'supertest'
 import { afterAll, describe, expect, inject, it } from 'vitest'
 
 import { app as customStore } from '../examples/custom-store.ts'
+import { app as locate } from '../examples/locate.ts'
 import { app as roles } from '../examples/roles.ts'
 
 describe('examples/basic.ts', async () => {
@@ -54,5 +55,22 @@ describe('examples/custom-store.ts', () => {
     await agent.post('/visits').expect(200, '2')
     const { body } = await agent.get('/timings').expect(200)
     expect(body).toMatchObject({ create: { calls: 1 }, load: { calls: 2 }, commit: { calls: 1 } })
+  })
+})
+
+describe('examples/locate.ts', () => {
+  it.each([
+    ['129.132.1.1', { country: 'CH', region: '' }],
+    ['2001:4860:4860::8888', { country: 'US', region: '' }],
+  ])('finds where %s is', async (address, place) => {
+    const visit = request(locate.callback()).get('/').set('X-Forwarded-For', address)
+
+    await visit.expect(200, place)
+  })
+
+  it('does not know where a private address is', async () => {
+    const visit = request(locate.callback()).get('/').set('X-Forwarded-For', '192.168.1.1')
+
+    await visit.expect(200, 'not known')
   })
 })

@@ -53,12 +53,24 @@ function storeWithout(method: string): object {
     'extendLock',
     'unlock',
     'read',
+    'describe',
+    'list',
+    'grant',
     'destroy',
+    'destroyAll',
     'close',
   ]
   return Object.fromEntries(
     methods.filter((name) => name !== method).map((name) => [name, vi.fn()]),
   )
+}
+
+function limit(parts: object): object {
+  return { perUser: 5, onExceed: 'refuse', ...parts }
+}
+
+function application(parts: object = {}): object {
+  return { name: 'Shop', client: 'web', ...parts }
 }
 
 /** A file that is gone after the test. */
@@ -70,7 +82,7 @@ function writeTemporary(text: string): string {
   return path
 }
 
-/** The properties of an interface in `src` with the defaults that their comments tell. */
+/** The properties of an interface in `src` with the defaults that their comments tell: none is none. */
 function documented(file: string, name: string): Map<string, unknown> {
   const text = readFileSync(join(src, file), 'utf8')
   const body = text.split(`export interface ${name} {\n`, 2)[1]?.split('\n}\n', 1)[0] ?? ''
@@ -78,7 +90,9 @@ function documented(file: string, name: string): Map<string, unknown> {
   return new Map(
     Array.from(properties, ([, value, property = '']) => [
       property,
-      value === undefined ? undefined : (runInNewContext(`(${value})`) as unknown),
+      value === undefined || value === 'none'
+        ? undefined
+        : (runInNewContext(`(${value})`) as unknown),
     ]),
   )
 }
@@ -130,7 +144,7 @@ describe('options that are refused', () => {
 
     [
       { store: null },
-      /^"store" option must have the methods create, load, commit, touch, lock, extendLock, unlock, read, destroy, close$/,
+      /^"store" option must have the methods create, load, commit, touch, lock, extendLock, unlock, read, describe, list, grant, destroy, destroyAll, close$/,
     ],
     [{ store: 'memory' }, /"store" option must have the methods/],
     [{ store: MemoryStore }, /"store" option must have the methods/],
@@ -139,9 +153,40 @@ describe('options that are refused', () => {
     [{ store: storeWithout('load') }, /"store" option must have the methods/],
     [{ store: storeWithout('commit') }, /"store" option must have the methods/],
     [{ store: storeWithout('touch') }, /"store" option must have the methods/],
+    [{ store: storeWithout('describe') }, /"store" option must have the methods/],
+    [{ store: storeWithout('list') }, /"store" option must have the methods/],
+    [{ store: storeWithout('grant') }, /"store" option must have the methods/],
     [{ store: storeWithout('destroy') }, /"store" option must have the methods/],
+    [{ store: storeWithout('destroyAll') }, /"store" option must have the methods/],
     [{ store: storeWithout('close') }, /"store" option must have the methods/],
     [{ redis: fakeRedis(), store: new MemoryStore() }, /"redis" and "store" options exclude/],
+
+    [{ maxSessions: 5 }, /"maxSessions" option must be an object/],
+    [{ maxSessions: null }, /"maxSessions" option must be an object/],
+    [{ maxSessions: {} }, /"maxSessions.perUser" option must/],
+    [{ maxSessions: limit({ perUser: 0 }) }, /"maxSessions.perUser" option must/],
+    [{ maxSessions: limit({ perUser: 1.5 }) }, /"maxSessions.perUser" option must/],
+    [{ maxSessions: limit({ perUser: 10_001 }) }, /"maxSessions.perUser" option must/],
+    [{ maxSessions: limit({ perUser: Infinity }) }, /"maxSessions.perUser" option must/],
+    [{ maxSessions: limit({ perUser: '5' }) }, /"maxSessions.perUser" option must/],
+    [{ maxSessions: limit({ onExceed: 'end' }) }, /"maxSessions.onExceed" option must/],
+    [{ maxSessions: limit({ onExceed: undefined }) }, /"maxSessions.onExceed" option must/],
+    [{ maxSessions: limit({ perDevice: 1 }) }, /"maxSessions" option/],
+
+    [{ applications: [] }, /"applications" option must be an object/],
+    [{ applications: { '': application() } }, /"applications" option must have ids/],
+    [{ applications: { 'a\nb': application() } }, /"applications" option must have ids/],
+    [{ applications: { ['x'.repeat(65)]: application() } }, /must have ids/],
+    [{ applications: { shop: 'Shop' } }, /"applications.shop" option must be an object/],
+    [{ applications: { shop: application({ name: '' }) } }, /"applications.shop.name" option/],
+    [{ applications: { shop: application({ name: ' a' }) } }, /"applications.shop.name" option/],
+    [{ applications: { shop: application({ name: 7 }) } }, /"applications.shop.name" option/],
+    [{ applications: { shop: application({ client: 'app' }) } }, /"applications.shop.client"/],
+    [{ applications: { shop: application({ official: 1 }) } }, /"applications.shop.official"/],
+    [{ applications: { shop: application({ id: 'x' }) } }, /"applications.shop" option/],
+    [{ locate: 'CH' }, /"locate" option must be a function/],
+    [{ locate: null }, /"locate" option must be a function/],
+    [{ describeClient: {} }, /"describeClient" option must be a function/],
 
     [{ prefix: 'app:' }, /^"prefix" option needs "redis"$/],
     [{ prefix: 'app:', store: new MemoryStore() }, /"prefix" option needs "redis"/],
@@ -419,6 +464,11 @@ describe('options that are taken', () => {
     ['an odd cookie name', { cookie: { name: "!#$%&'*+-.^_`|~0aZ" } }],
     ['a Redis with a prefix', { redis: fakeRedis(), prefix: 'app:sess:' }],
     ['a store of a kind of its own', { store: new MemoryStore() }],
+    ['one session for each user', { maxSessions: { perUser: 1, onExceed: 'refuse' } }],
+    ['many sessions', { maxSessions: { perUser: 10_000, onExceed: 'terminateOldest' } }],
+    ['no applications', { applications: {} }],
+    ['an application', { applications: { 'com.shop': { name: 'Shop', client: 'other' } } }],
+    ['other functions', { locate: () => null, describeClient: () => undefined }],
     ['a function', { countsAsActivity: (ctx) => ctx.path !== '/poll' }],
   ])('§7: takes %s', (_, options) => {
     expect(() => session(options)).not.toThrow()
@@ -545,8 +595,14 @@ describe('defaults', () => {
       lockTimeoutMs: settings.lockTimeoutMs,
       onStoreError: settings.onStoreError,
       limits: undefined,
+      maxSessions: settings.maxSessions,
+      applications: undefined,
+      locate: expect.any(Function),
+      describeClient: undefined,
       countsAsActivity: expect.any(Function),
     })
+    expect(settings.applications).toEqual(new Map())
+    expect(settings.locate).toBeUndefined()
     expect(settings.countsAsActivity).toBeUndefined()
   })
 
@@ -584,6 +640,10 @@ describe('defaults', () => {
       lockTimeoutMs: 5000,
       onStoreError: 'fail',
       limits: { storageBytes: 262_144, storageKeys: 256 },
+      maxSessions: undefined,
+      applications: new Map(),
+      locate: undefined,
+      describeClient: undefined,
       cookie: {
         secure: 'auto',
         persistent: true,

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 import * as entry from 'koa-user-sessions'
+import * as routes from 'koa-user-sessions/routes'
 import { expect, it } from 'vitest'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -12,10 +13,12 @@ it('exports these names and no others', () => {
   expect(Object.keys(entry).toSorted()).toEqual([
     'MemoryStore',
     'RedisStore',
+    'SessionCrossSiteError',
     'SessionEndedError',
     'SessionError',
     'SessionGuestError',
     'SessionHeadersSentError',
+    'SessionLimitError',
     'SessionLockTimeoutError',
     'SessionNotMountedError',
     'SessionOptionError',
@@ -30,9 +33,15 @@ it('exports these names and no others', () => {
     'lockTurnMs',
     'renewedMemoryMs',
     'requirePrivilege',
+    'requireSameOrigin',
     'requireUser',
     'session',
+    'unknownClient',
   ])
+})
+
+it('exports the routes alone from their own entry', () => {
+  expect(Object.keys(routes)).toEqual(['sessionRoutes'])
 })
 
 it('packs the code, its sources and the papers, and nothing else', async () => {
@@ -49,11 +58,11 @@ it('packs the code, its sources and the papers, and nothing else', async () => {
   expect(files.some(({ path }) => path === 'src/index.ts')).toBe(true)
 })
 
-it('depends at run time on two packages only, none of which is a peer', () => {
+it('depends at run time on three packages only, none of which is a peer', () => {
   const manifest: { dependencies: object; peerDependenciesMeta: object } = JSON.parse(
     readFileSync(`${root}/package.json`, 'utf8'),
   )
 
-  expect(Object.keys(manifest.dependencies)).toEqual(['cookie', 'lru-cache'])
+  expect(Object.keys(manifest.dependencies)).toEqual(['bowser', 'cookie', 'lru-cache'])
   expect(Object.keys(manifest.peerDependenciesMeta)).toContain('ioredis')
 })

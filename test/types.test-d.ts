@@ -242,7 +242,9 @@ sessions
   .on('session:ended', (event) => {
     expectTypeOf(event).not.toBeAny()
     expectTypeOf(event).toEqualTypeOf<SessionEvents['session:ended']>()
-    expectTypeOf(event.reason).toEqualTypeOf<'destroyed' | 'replaced' | 'gone'>()
+    expectTypeOf(event.reason).toEqualTypeOf<
+      'destroyed' | 'replaced' | 'terminated' | 'exceeded' | 'gone'
+    >()
   })
   .on('session:created', ({ id, userName }) => {
     expectTypeOf(id).toEqualTypeOf<string>()

@@ -5,12 +5,14 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   resolve: {
     alias: {
+      'koa-user-sessions/routes': fileURLToPath(new URL('../src/routes.ts', import.meta.url)),
       'koa-user-sessions': fileURLToPath(new URL('../src/index.ts', import.meta.url)),
     },
   },
   test: {
     root: fileURLToPath(new URL('..', import.meta.url)),
     include: ['test/**/*.test.ts'],
+    exclude: ['test/browser/**'],
     globalSetup: ['test/support/global-redis.ts'],
     coverage: {
       include: ['src/**'],

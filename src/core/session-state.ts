@@ -1,3 +1,5 @@
+import { unknownClient } from './client.ts'
+import type { ClientDescription, HeaderReader } from './client.ts'
 import { expiresAt, maxIdleTimeout, minuteMs, minutesToMs } from './expiry.ts'
 import type { ExpiryPolicy } from './expiry.ts'
 import { Grants, nothingGranted } from './grants.ts'
@@ -7,6 +9,7 @@ import type { RecordDraft, SessionRecord, SessionType } from './record.ts'
 import type { Roles } from './roles.ts'
 import { newSessionId } from './secret.ts'
 import type { SessionCredential } from './secret.ts'
+import type { ClientKind } from './session-info.ts'
 import type { StorageLimits } from './storage-value.ts'
 import { Storage } from './storage.ts'
 import type { StorageChanges } from './storage.ts'
@@ -16,6 +19,8 @@ export interface SessionRules {
   /** The type of a session that a cookie carries. */
   readonly type: SessionType
   readonly roles: Roles
+  /** What kind of client each application is, by its id. */
+  readonly applications: ReadonlyMap<string, { readonly client: ClientKind }>
   /** Types of session that can have privileges. */
   readonly privilegedTypes: ReadonlySet<SessionType>
   /** Of a new session. Milliseconds. */
@@ -35,6 +40,10 @@ export interface SessionOrigin {
   readonly now: number
   /** The client's IP address; `''` when not known. */
   readonly ip: string
+  /** Reads the request's headers. */
+  readonly header: HeaderReader
+  /** Finds out who the client is. Never rejects. */
+  readonly describeClient: () => Promise<ClientDescription>
 }
 
 /** What the store does not know yet of a session that it has. */
@@ -66,6 +75,10 @@ export class SessionState {
   endsAt: number
   /** The last activity. */
   activeAt: number
+  /** Who made it, as far as the store knows. */
+  client: ClientDescription
+  /** Whether this request has said that its client suspends. */
+  isPostponed = false
   readonly #record: SessionRecord | undefined
   #id: string | undefined
   #idleTimeoutMs: number
@@ -100,6 +113,7 @@ export class SessionState {
     this.#id = record?.id ?? loaded.id
     this.activeAt = origin.now
     this.createdAt = record?.createdAt ?? origin.now
+    this.client = record?.client ?? unknownClient
     this.endsAt = record?.endsAt ?? origin.now + rules.expiry.absoluteTimeoutMs
     this.#idleTimeoutMs = record?.idleTimeoutMs ?? rules.idleTimeoutMs
     this.#storedIdleTimeoutMs = this.#idleTimeoutMs
@@ -127,6 +141,11 @@ export class SessionState {
   /** The client's address at creation. */
   get ip(): string {
     return this.#record?.ip ?? this.origin.ip
+  }
+
+  /** What kind of client it has. */
+  get clientKind(): ClientKind {
+    return this.rules.applications.get(this.client.applicationId)?.client ?? 'web'
   }
 
   /** When it ends if nothing more is requested. */
@@ -179,11 +198,19 @@ export class SessionState {
   /**
    * Everything that the store needs to create the session.
    *
+   * @param client Who makes it.
    * @throws {StorageValueError} As {@link changes}.
    */
-  draft(): RecordDraft {
+  draft(client: ClientDescription): RecordDraft {
     const { type, ip, idleTimeoutMs } = this
-    return { type, ip, idleTimeoutMs, ...this.grants.granted, storage: this.storage.texts() }
+    return {
+      type,
+      ip,
+      client,
+      idleTimeoutMs,
+      ...this.grants.granted,
+      storage: this.storage.texts(),
+    }
   }
 
   /** Whether a session that the store does not have differs from an untouched guest. */

@@ -1,36 +1,15 @@
 import { inspect } from 'node:util'
 
 import { SessionEndedError } from '../errors.ts'
+import { clientCulture, clientUICulture, clientUtcOffset } from './culture.ts'
 import { parseGrant } from './privileges.ts'
 import type { GrantInput, PrivilegeName } from './privileges.ts'
 import type { SessionType } from './record.ts'
+import { infoOf } from './session-info.ts'
+import type { SessionInfo } from './session-info.ts'
 import type { SessionState } from './session-state.ts'
 import type { SessionStorage, StorageOf } from './storage-type.ts'
 import { createStorageView } from './storage.ts'
-
-/** What is known of a session, with 4D's names. Unknown texts are `''`. */
-export interface SessionInfo {
-  /** The kind of session. */
-  readonly type: SessionType
-  /** Same as `session.userName`. */
-  readonly userName: string
-  /** The client machine's name; `''` for browsers. */
-  readonly machineName: string
-  /** The user that is signed in to the client's operating system; `''` for browsers. */
-  readonly systemUserName: string
-  /** The client's IP address when the session was made. */
-  readonly IPAddress: string
-  /** What the client runs on; `browser` for web sessions. */
-  readonly hostType: 'browser' | 'windows' | 'mac' | 'linux' | 'ios' | 'android' | 'other'
-  /** When the session was made, ISO 8601 with milliseconds, UTC. */
-  readonly creationDateTime: string
-  /** Whether the client is using the session. */
-  readonly state: 'active' | 'postponed' | 'sleeping'
-  /** Same as `session.id`. */
-  readonly ID: string
-  /** Made with the session and kept for its life. */
-  readonly persistentID: string
-}
 
 /** What a session asks of whoever keeps it. */
 export interface SessionHost {
@@ -44,6 +23,7 @@ export interface SessionHost {
   destroy(): Promise<void>
   regenerate(): Promise<void>
   touch(): Promise<void>
+  postpone(): Promise<void>
 }
 
 /** Node's convention for callbacks: called once, with an error or without. */
@@ -131,18 +111,48 @@ export class Session<S = SessionStorage> {
   /** What is known of the session: a new plain object at each read. */
   get info(): SessionInfo {
     const { state } = this.#host
-    return {
-      type: state.type,
-      userName: this.userName,
-      machineName: '',
-      systemUserName: '',
-      IPAddress: state.ip,
-      hostType: 'browser',
-      creationDateTime: new Date(state.createdAt).toISOString(),
-      state: 'active',
-      ID: state.id,
-      persistentID: state.id,
-    }
+    const { id, type, ip, client, createdAt } = state
+    return infoOf(
+      { id, type, ip, client, createdAt, userName: this.userName },
+      state.isPostponed ? 'postponed' : 'active',
+    )
+  }
+
+  /**
+   * The culture of this request's client: a BCP 47 tag such as `de-CH`, from the header
+   * `X-Client-Culture`, else the best of `Accept-Language`. `null` when there is none or it is no
+   * tag.
+   */
+  get clientCulture(): string | null {
+    return clientCulture(this.#host.state.origin.header)
+  }
+
+  /** The same for the texts that the client shows, from `X-Client-UI-Culture`. */
+  get clientUICulture(): string | null {
+    return clientUICulture(this.#host.state.origin.header)
+  }
+
+  /**
+   * Minutes by which the clock of this request's client is ahead of UTC, such as 120 for UTC+02:00,
+   * from the header `X-Client-UTC-Offset`. `null` when it is missing or no such number.
+   */
+  get clientUtcOffset(): number | null {
+    return clientUtcOffset(this.#host.state.origin.header)
+  }
+
+  /** Whether the client is a browser or an application that the `applications` option calls `web`. */
+  isWebClient(): boolean {
+    return this.#host.state.clientKind === 'web'
+  }
+
+  /** Whether the client is an application that the `applications` option calls `desktop`. */
+  isDesktopClient(): boolean {
+    return this.#host.state.clientKind === 'desktop'
+  }
+
+  /** Whether the client is neither. */
+  isNotWebOrDesktopClient(): boolean {
+    return this.#host.state.clientKind === 'other'
   }
 
   /**
@@ -309,6 +319,17 @@ export class Session<S = SessionStorage> {
    */
   touch(): Promise<void> {
     return this.#host.touch()
+  }
+
+  /**
+   * Notes that the client suspends, such as a phone that puts the app away: until its next request
+   * the session counts as `postponed`. It expires as ever. A session that is not stored stays so.
+   *
+   * @throws {SessionEndedError} When the session has ended meanwhile.
+   * @throws {SessionStoreError} When the store fails.
+   */
+  postpone(): Promise<void> {
+    return this.#host.postpone()
   }
 
   /** What may be shown of the session: no secret, no storage. */

@@ -1,14 +1,14 @@
 import { STATUS_CODES } from 'node:http'
-import { isIP } from 'node:net'
 import { types } from 'node:util'
 
 import type { Context, DefaultState, Middleware } from 'koa'
 
 import type { Session } from '../core/session.ts'
 import type { SessionStorage } from '../core/storage-type.ts'
+import { describeClient } from '../describe-client.ts'
 import { SessionError, SessionOptionError } from '../errors.ts'
 import type { SessionsOptions } from '../options.ts'
-import { RequestSession } from '../request-session.ts'
+import { addressOf, RequestSession } from '../request-session.ts'
 import { Sessions, servicesOf } from '../sessions.ts'
 import { attach, attachmentOf } from './attachment.ts'
 import { CookieCarrier } from './cookie-carrier.ts'
@@ -49,10 +49,14 @@ export function session<S = SessionStorage>(
       throw new SessionOptionError('a second session() with options of its own is on this request')
     }
     const carrier = new CookieCarrier(ctx, services)
+    const header = (name: string): string => ctx.get(name)
+    const ip = addressOf(ctx.ip)
     const request = new RequestSession<never>(services, {
       cookies: carrier.values,
       carrier,
-      ip: addressOf(ctx.ip),
+      ip,
+      header,
+      describeClient: () => describeClient(services, { header, ip, ctx }),
       isActivity: () => countsAsActivity?.(ctx) ?? true,
     })
     attach(ctx, { services, request, carrier })
@@ -73,12 +77,6 @@ export function session<S = SessionStorage>(
     return undefined
   }
   return middleware as Middleware<DefaultState, SessionContext<S>>
-}
-
-/** An IP address, an IPv4 one in its own form; `''` when the text is none. */
-function addressOf(text: string): string {
-  const address = text.replace(/^::ffff:(?=\d+\.)/i, '')
-  return isIP(address) === 0 ? '' : address
 }
 
 /**

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import { compileFunction } from 'node:vm'
 
-import { SessionEndedError } from 'koa-user-sessions'
+import { SessionEndedError, unknownClient } from 'koa-user-sessions'
 import type { SessionsOptions } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
@@ -26,7 +26,12 @@ function newSession(options: SessionsOptions = {}): Session {
 function hostOf(options: SessionsOptions): SessionHost {
   const { rules } = createServices(resolveOptions(options))
   return {
-    state: new SessionState(rules, { now, ip: '192.0.2.1' }),
+    state: new SessionState(rules, {
+      now,
+      ip: '192.0.2.1',
+      header: () => '',
+      describeClient: async () => unknownClient,
+    }),
     switchUser: vi.fn(),
     use: async (block) => block(),
     save: vi.fn(async () => {}),
@@ -34,6 +39,7 @@ function hostOf(options: SessionsOptions): SessionHost {
     destroy: vi.fn(async () => {}),
     regenerate: vi.fn(async () => {}),
     touch: vi.fn(async () => {}),
+    postpone: vi.fn(async () => {}),
   }
 }
 

@@ -1085,6 +1085,7 @@ async function steal(
       idleTimeoutMs: undefined,
       grants: undefined,
       userName: '',
+      presentIdleTimeoutMs: 3_600_000,
       newSecretHash: undefined,
       asksFor: undefined,
       lock: { ...lock, leaseMs: 0 },
@@ -1092,6 +1093,7 @@ async function steal(
     {
       expiry: { refreshMs: 60_000, absoluteTimeoutMs: Infinity },
       limits: { storageBytes: 262_144, storageKeys: 256 },
+      maxSessions: undefined,
     },
   )
   expect(outcome.status).toBe('committed')
