@@ -7,6 +7,7 @@
 // anything on a shared machine.
 
 import { Redis } from 'ioredis'
+import { unknownClient } from 'koa-user-sessions'
 
 import { decodeRecord } from '../../src/core/record.ts'
 import { newSecret, newSessionId, parseCookieValue } from '../../src/core/secret.ts'
@@ -21,6 +22,7 @@ const inFlight = 50
 const policy = {
   expiry: { refreshMs: 60_000, absoluteTimeoutMs: 2_592_000_000 },
   limits: { storageBytes: 262_144, storageKeys: 256 },
+  maxSessions: undefined,
 }
 
 const listReply = defineScript({
@@ -70,7 +72,7 @@ try {
     )
     const storage = new Map(Object.entries(data).map(([name, v]) => [name, JSON.stringify(v)]))
     const draft = { type: 'web', ip: '203.0.113.7', idleTimeoutMs: 3_600_000, storage } as const
-    const granted = { userName: 'ann', privileges: ['WebAdmin'], roles: [] }
+    const granted = { userName: 'ann', privileges: ['WebAdmin'], roles: [], client: unknownClient }
     await store.create({ credential, draft: { ...draft, ...granted }, signsIn: true }, policy)
     await redis.set('blob', JSON.stringify({ ...draft, ...granted, storage: data }))
 

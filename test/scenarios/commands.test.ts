@@ -1,12 +1,15 @@
+import type { Redis } from 'ioredis'
 import type { SessionsOptions } from 'koa-user-sessions'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 
 import { cookieOf, makeApp, setCookies } from '../support/apps.ts'
 import type { Handler, TestApp } from '../support/apps.ts'
-import { countCommands } from '../support/command-count.ts'
+import { commandName, countCommands } from '../support/command-count.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 import { startRedisServer } from '../support/redis-server.ts'
 import type { TestRedis } from '../support/redis-server.ts'
+import { SteppedRedis } from '../support/round-trips.ts'
+import type { RoundTrips, ScriptName } from '../support/round-trips.ts'
 
 // Of its own: a SCRIPT FLUSH by another test file would cost commands here.
 let server: TestRedis
@@ -27,36 +30,57 @@ const handlers: Readonly<Record<string, Handler>> = {
     session.storage.a = 1
     await session.save()
   },
+  '/touch': ({ session }) => session.touch(),
 }
 
 interface CountedApp extends TestApp {
   /** What Redis gets from the app's client when a client visits a path. */
   readonly commands: (path: string, cookie?: string) => Promise<readonly string[]>
+  /** The round trips that a visit waits for, and what it does not wait for. */
+  readonly trips: (path: string, cookie?: string) => Promise<RoundTrips>
+  /** Those of any work. */
+  readonly tripsOf: (
+    work: () => Promise<unknown>,
+    unanswered?: readonly ScriptName[],
+  ) => Promise<RoundTrips>
   /** The key of the session that a cookie opens. */
   readonly keyOf: (cookie: string) => Promise<string>
-  /** How many keys the app has in Redis. */
-  readonly keyCount: () => Promise<number>
+  /** How many sessions the app has in Redis. */
+  readonly sessionCount: () => Promise<number>
+  readonly redis: Redis
   readonly prefix: string
 }
 
 /** An app of its own, on a Redis that knows all scripts: the first run of each costs an EVAL more. */
 async function makeCounted(options: SessionsOptions = {}): Promise<CountedApp> {
   const [redis, prefix] = [connectRedis(server.url), uniquePrefix()]
-  const testApp = makeApp(handlers, { ...options, redis, prefix })
-  const { visit } = testApp
+  const client = new SteppedRedis(redis)
+  const testApp = makeApp(handlers, { ...options, redis: client, prefix })
+  const { visit, sessions } = testApp
   const cookie = cookieOf(await visit('/write?a=1'))
   await visit('/write?a=2', cookie)
-  await visit('/logout', cookie)
+  const signedIn = cookieOf(await visit('/login?user=first', cookie))
+  await visit('/touch', signedIn)
+  await sessions.list('first')
+  await sessions.setPrivileges('first', 'audit')
+  await visit('/logout', signedIn)
   return {
     ...testApp,
+    redis,
     prefix,
     commands: (path, cookie) =>
       countCommands({ client: redis }, async () => {
         const { status } = await visit(path, cookie)
         expect(status).toBe(200)
       }),
+    trips: (path, cookie) =>
+      client.roundTrips(async () => {
+        const { status } = await visit(path, cookie)
+        expect(status).toBe(200)
+      }),
+    tripsOf: (work, unanswered) => client.roundTrips(work, unanswered),
     keyOf: async (cookie) => `${prefix}{${(await visit('/me', cookie)).body.id}}`,
-    keyCount: async () => (await redis.keys(`${prefix}*`)).length,
+    sessionCount: async () => (await redis.keys(`${prefix}{*`)).length,
   }
 }
 
@@ -64,42 +88,42 @@ describe('an app on Redis', () => {
   it.each(['/page', '/me', '/logout'])(
     'L2: asks nothing for an untouched guest on %s',
     async (path) => {
-      const { commands, keyCount } = await makeCounted()
+      const { commands, sessionCount } = await makeCounted()
 
       expect(await commands(path)).toEqual([])
       expect(await commands(path, 'theme=dark')).toEqual([])
-      expect(await keyCount()).toBe(0)
+      expect(await sessionCount()).toBe(0)
     },
   )
 
   it.each(['session=abc', 'session=', 'session={x}', `session=${'A'.repeat(63)}*`])(
     'L2: asks nothing for the malformed cookie %s',
     async (cookie) => {
-      const { commands, keyCount } = await makeCounted()
+      const { commands, sessionCount } = await makeCounted()
 
       expect(await commands('/me', cookie)).toEqual([])
-      expect(await keyCount()).toBe(0)
+      expect(await sessionCount()).toBe(0)
     },
   )
 
   it.each(['/page', '/me', '/logout'])(
     'L2: asks once for a well-formed unknown cookie on %s, and makes no key',
     async (path) => {
-      const { commands, keyCount, prefix, visit } = await makeCounted()
+      const { commands, sessionCount, prefix, visit } = await makeCounted()
 
       expect(await commands(path, unknown)).toEqual([`EVALSHA ${prefix}{${unknownId}}`])
-      expect(await keyCount()).toBe(0)
+      expect(await sessionCount()).toBe(0)
       expect(setCookies(await visit(path, unknown))).toEqual([])
     },
   )
 
   it('L3: asks once for the first change of a guest', async () => {
-    const { commands, keyCount } = await makeCounted()
+    const { commands, sessionCount } = await makeCounted()
 
     expect(await commands('/write?a=1')).toHaveLength(1)
     expect(await commands('/idle')).toHaveLength(1)
     expect(await commands('/save')).toHaveLength(1)
-    expect(await keyCount()).toBe(3)
+    expect(await sessionCount()).toBe(3)
   })
 
   it.each(['/me', '/page', '/write?a=1'])(
@@ -125,42 +149,233 @@ describe('an app on Redis', () => {
   )
 
   it('L3: asks twice for a sign-in with an earlier session', async () => {
-    const { commands, keyOf, visit } = await makeCounted()
+    const { trips, visit } = await makeCounted()
     const cookie = cookieOf(await visit('/write?a=1'))
-    const key = await keyOf(cookie)
 
-    expect(await commands('/login', cookie)).toEqual([`EVALSHA ${key}`, `EVALSHA ${key}`])
+    expect(await trips('/login', cookie)).toEqual({
+      trips: [['load'], ['add', 'commit']],
+      // That the sign-in has arrived.
+      unanswered: ['keep'],
+    })
   })
 
   it.each([undefined, 'session=abc'])(
     'L3: asks once for a sign-in without one, with the cookie %s',
     async (cookie) => {
-      const { commands, keyCount } = await makeCounted()
+      const { trips, sessionCount } = await makeCounted()
 
-      expect(await commands('/login', cookie)).toHaveLength(1)
-      expect(await keyCount()).toBe(1)
+      expect(await trips('/login', cookie)).toEqual({
+        trips: [['add', 'create']],
+        unanswered: ['keep'],
+      })
+      expect(await sessionCount()).toBe(1)
     },
   )
 
-  it('L3: makes one session and ends the other side by side when another user signs in', async () => {
-    const { commands, keyOf, keyCount, visit } = await makeCounted()
-    const cookie = cookieOf(await visit('/login?user=ann'))
+  it('L3: sends the whole text of what puts a session into the index of its user', async () => {
+    const { commands, keyOf, visit } = await makeCounted()
+    const cookie = cookieOf(await visit('/write?a=1'))
     const key = await keyOf(cookie)
 
-    const asked = await commands('/login?user=bob', cookie)
+    const asked = await commands('/login', cookie)
 
-    expect(asked).toHaveLength(3)
-    expect(asked.filter((command) => command === `EVALSHA ${key}`)).toHaveLength(2)
-    expect(await keyCount()).toBe(1)
+    expect(asked.map(commandName)).toEqual(['EVALSHA', 'EVAL', 'EVALSHA', 'EVALSHA'])
+    expect(asked.map((command) => command.endsWith(key))).toEqual([true, false, true, false])
+  })
+
+  it('L3: makes one session and ends the other side by side when another user signs in', async () => {
+    const { trips, sessionCount, visit } = await makeCounted()
+    const cookie = cookieOf(await visit('/login?user=ann'))
+
+    const asked = await trips('/login?user=bob', cookie)
+
+    expect(asked.trips.map((trip) => trip.toSorted())).toEqual([
+      ['load'],
+      ['add', 'create', 'destroy'],
+    ])
+    expect(asked.unanswered.toSorted()).toEqual(['keep', 'remove'])
+    expect(await sessionCount()).toBe(1)
   })
 
   it('L3: asks twice for a sign-out', async () => {
-    const { commands, keyOf, keyCount, visit } = await makeCounted()
+    const { trips, sessionCount, visit } = await makeCounted()
     const cookie = cookieOf(await visit('/login'))
+
+    expect(await trips('/logout', cookie)).toEqual({
+      trips: [['load'], ['destroy']],
+      unanswered: ['remove'],
+    })
+    expect(await sessionCount()).toBe(0)
+  })
+
+  it.each([
+    ['/me', [['load']]],
+    ['/write?a=2', [['load'], ['commit']]],
+    ['/touch', [['load'], ['touch']]],
+  ])(
+    'L3: sends one more when it refreshes a signed-in session, which %s does not wait for',
+    async (path, expected) => {
+      const { trips, redis, keyOf, visit } = await makeCounted()
+      const cookie = cookieOf(await visit('/login'))
+      const key = await keyOf(cookie)
+
+      await redis.pexpire(key, 1_800_000)
+
+      expect(await trips(path, cookie)).toEqual({ trips: expected, unanswered: ['keep'] })
+      expect(await trips('/me', cookie)).toEqual({ trips: [['load']], unanswered: [] })
+    },
+  )
+
+  it('L3: sends one more for a new idle timeout of a signed-in session, beside the commit', async () => {
+    const { trips, visit } = await makeCounted()
+    const cookie = cookieOf(await visit('/login'))
+
+    expect(await trips('/idle', cookie)).toEqual({
+      trips: [['load'], ['commit']],
+      unanswered: ['keep'],
+    })
+  })
+
+  it('L3: asks nothing more when it refreshes a session that nobody has signed in', async () => {
+    const { trips, redis, keyOf, visit } = await makeCounted()
+    const cookie = cookieOf(await visit('/write?a=1'))
     const key = await keyOf(cookie)
 
-    expect(await commands('/logout', cookie)).toEqual([`EVALSHA ${key}`, `EVALSHA ${key}`])
-    expect(await keyCount()).toBe(0)
+    await redis.pexpire(key, 1_800_000)
+
+    expect(await trips('/me', cookie)).toEqual({ trips: [['load']], unanswered: [] })
+  })
+
+  it.each([1, 10, 300])('L3: asks twice for a list of %d, and for their end', async (count) => {
+    const { tripsOf, sessions, visit } = await makeCounted()
+    for (let made = 0; made < count; made++) await visit('/login')
+    let found: unknown[] = []
+    let ended = 0
+
+    const listing = await tripsOf(async () => {
+      found = await sessions.list('ann')
+    })
+    const ending = await tripsOf(async () => {
+      ended = await sessions.terminateAll('ann')
+    })
+
+    expect([found.length, ended]).toEqual([count, count])
+    expect(listing).toEqual({
+      trips: [['entries'], Array(count).fill('describe')],
+      unanswered: [],
+    })
+    expect(ending).toEqual({
+      trips: [['entries'], Array(count).fill('destroy')],
+      unanswered: ['remove'],
+    })
+    expect(await sessions.list('ann')).toEqual([])
+  })
+
+  it('L3: asks twice for the end of all other sessions, and once for that of one', async () => {
+    const { tripsOf, sessions, visit } = await makeCounted()
+    const kept = await visit('/me', cookieOf(await visit('/login')))
+    const other = await visit('/me', cookieOf(await visit('/login')))
+    const { id, userName } = kept.body
+
+    const ending = await tripsOf(() => sessions.terminate(other.body.id, { userName }))
+    await visit('/login')
+    const endingOthers = await tripsOf(() => sessions.terminateOthers({ id, userName }))
+
+    expect(ending).toEqual({ trips: [['destroy']], unanswered: ['remove'] })
+    expect(endingOthers).toEqual({ trips: [['entries'], ['destroy']], unanswered: ['remove'] })
+  })
+
+  it('L3: asks once for what is known of a session, and three times to change what a user may', async () => {
+    const { tripsOf, sessions, visit } = await makeCounted()
+    const { body } = await visit('/me', cookieOf(await visit('/login')))
+
+    const info = await tripsOf(() => sessions.info(body.id))
+    const granting = await tripsOf(() => sessions.setPrivileges('ann', 'audit'))
+    const clearing = await tripsOf(() => sessions.clearPrivileges('ann'))
+
+    const trips = [['entries'], ['describe'], ['grant']]
+    expect(info).toEqual({ trips: [['describe']], unanswered: [] })
+    for (const changing of [granting, clearing]) {
+      expect(changing).toEqual({ trips, unanswered: [] })
+    }
+  })
+
+  it('L3: asks twice more for a sign-in that ends others by maxSessions, and no more for others', async () => {
+    const { trips, visit } = await makeCounted({
+      maxSessions: { perUser: 2, onExceed: 'terminateOldest' },
+    })
+    await visit('/login')
+
+    const within = await trips('/login')
+    const over = await trips('/login')
+
+    expect(within).toEqual({ trips: [['add', 'create', 'entries']], unanswered: ['keep'] })
+    expect(over).toEqual({
+      trips: [['add', 'create', 'entries'], Array(3).fill('describe'), ['destroy']],
+      unanswered: ['keep', 'remove'],
+    })
+  })
+
+  it('L3: asks once more for a sign-in while maxSessions refuses some, three times to refuse one', async () => {
+    const { trips, tripsOf, visit } = await makeCounted({
+      maxSessions: { perUser: 2, onExceed: 'refuse' },
+    })
+    await visit('/login')
+
+    const within = await trips('/login')
+    let status = 0
+    const over = await tripsOf(async () => {
+      status = (await visit('/login')).status
+    }, ['keep'])
+
+    expect(within).toEqual({ trips: [['add'], ['create']], unanswered: ['keep'] })
+    expect(status).toBe(403)
+    expect(over).toEqual({
+      trips: [['add'], ['describe', 'describe'], ['remove']],
+      unanswered: [],
+    })
+  })
+
+  it('L3: looks for nothing in Redis but by key, from the first visit to the last', async () => {
+    const own = await startRedisServer()
+    onTestFinished(() => own.stop())
+    const redis = connectRedis(own.url)
+    const { visit, sessions } = makeApp(handlers, {
+      redis,
+      maxSessions: { perUser: 2, onExceed: 'terminateOldest' },
+    })
+    const statsBefore = await commandStats(redis)
+
+    const commands = await countCommands(redis, async () => {
+      const guest = cookieOf(await visit('/write?a=1'))
+      const cookie = cookieOf(await visit('/login', guest))
+      const { body } = await visit('/me', cookie)
+      for (const path of ['/touch', '/idle', '/save', '/elevate']) await visit(path, cookie)
+      for (let round = 0; round < 40; round++) await visit('/login')
+      await visit('/me', unknown)
+      await sessions.setPrivileges('ann', 'audit')
+      await sessions.info(body.id)
+      await sessions.storage(body.id)
+      const [first] = await sessions.list('ann')
+      await sessions.terminate(first!.id, { userName: 'ann' })
+      await sessions.clearPrivileges('ann')
+      await visit('/login?user=bob', cookieOf(await visit('/login')))
+      await visit('/logout', cookieOf(await visit('/login')))
+      await sessions.terminateAll('ann')
+      await sessions.terminateAll('bob')
+    })
+
+    expect(new Set(commands.map(commandName))).toEqual(new Set(['EVAL', 'EVALSHA']))
+    // What the scripts ran, and what MONITOR does not show.
+    const ran = (await commandStats(redis)).filter((name) => !statsBefore.includes(name))
+    const byKey = ['del', 'exists', 'hdel', 'hget', 'hgetall', 'hkeys', 'hmget', 'hset', 'hstrlen']
+    const ofIndex = ['zadd', 'zcard', 'zrange', 'zrem', 'zrevrange', 'zscore']
+    const others = ['eval', 'evalsha', 'time', 'pttl', 'pexpire']
+    const ofTest = ['client|info', 'echo', 'info', 'monitor', 'client|setinfo', 'hello']
+    expect(
+      ran.filter((name) => ![...byKey, ...ofIndex, ...others, ...ofTest].includes(name)),
+    ).toEqual([])
+    expect(ran).toEqual(expect.arrayContaining(['hgetall', 'zadd', 'zrange', 'zrem', 'pexpire']))
   })
 
   it('L3: asks once for a read whose refresh is due', async () => {
@@ -178,3 +393,9 @@ describe('an app on Redis', () => {
     expect(await commands('/me', cookies.join('; '))).toHaveLength(4)
   })
 })
+
+/** The commands that a server has run, those of scripts too. */
+async function commandStats(redis: Redis): Promise<readonly string[]> {
+  const info = await redis.info('commandstats')
+  return [...info.matchAll(/^cmdstat_([^:]+):/gm)].map(([, name = '']) => name)
+}

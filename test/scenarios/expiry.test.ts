@@ -39,7 +39,7 @@ function makeExpiring(options: SessionsOptions = {}): ExpiringApp {
     timeToLiveMs: (key) => redis.pttl(key),
     start: async (path = '/write?a=1') => {
       const cookie = cookieOf(await testApp.visit(path))
-      const [key = ''] = await redis.keys(`${prefix}*`)
+      const [key = ''] = await redis.keys(`${prefix}{*`)
       return { cookie, key }
     },
   }
@@ -264,7 +264,7 @@ describe('a session whose idle timeout has passed', () => {
       expect([response.status, response.text]).toEqual([200, 'done'])
       expect(setCookies(response)).toEqual([])
       expect(testApp.events.at(-1)).toMatchObject({ event: { reason: 'gone' } })
-      expect(await redis.keys(`${prefix}*`)).toEqual([])
+      expect(await redis.keys(`${prefix}{*`)).toEqual([])
     },
   )
 })

@@ -1,12 +1,15 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 
 import {
   measureBytes,
   measureCreations,
   measureEnds,
   measureIncrements,
+  measureLimits,
+  measureLists,
   measurePairs,
   measureSignIns,
+  perUser,
 } from './figures.ts'
 import type { Step } from './worker.ts'
 import { openStage } from './workers.ts'
@@ -81,6 +84,12 @@ describe('several processes', { timeout }, () => {
     },
   )
 
+  it('list every session of a user, and none whose end was acknowledged (M2, M3, M5)', async () => {
+    const figures = await measureLists(stage, 200)
+
+    expect(figures).toMatchObject({ races: 200, checks: 400, missing: 0, back: 0, errors: 0 })
+  })
+
   it('give a sign-in that finds the session gone all that it has named (L8)', async () => {
     const all = ['is:ann', 'more:ann']
     const first: Step = { do: 'login', userName: 'ann', privileges: ['is:ann'] }
@@ -96,4 +105,40 @@ describe('several processes', { timeout }, () => {
     expect(view).toMatchObject({ userName: 'ann', privileges: all, storage: {} })
     expect(view?.id).not.toBe(after?.id)
   })
+})
+
+describe('several processes on a Cluster', { timeout }, () => {
+  it('list every session of a user, and none whose end was acknowledged (M2, M3, M5)', async () => {
+    const stage = await openStage(2, { isCluster: true })
+    onTestFinished(() => stage.close())
+
+    const figures = await measureLists(stage, 200)
+
+    expect(figures).toMatchObject({ races: 200, checks: 400, missing: 0, back: 0, errors: 0 })
+  })
+})
+
+describe('several processes that limit the sessions of a user', { timeout }, () => {
+  it.each([
+    ['terminateOldest', false],
+    ['refuse', false],
+    ['terminateOldest', true],
+    ['refuse', true],
+  ] as const)(
+    'leave exactly the limit after 50 sign-ins at once, %s, on a Cluster: %s (M6)',
+    async (onExceed, isCluster) => {
+      const stage = await openStage(2, { maxSessions: { perUser, onExceed }, isCluster })
+      onTestFinished(() => stage.close())
+
+      const figures = await measureLimits(stage, 4, onExceed)
+
+      expect(figures).toEqual({
+        rounds: 4,
+        wrongLive: 0,
+        wrongListed: 0,
+        wrongRefused: 0,
+        errors: 0,
+      })
+    },
+  )
 })

@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util'
 import { newSecret } from '../../src/core/secret.ts'
 import type { Outcome, Step } from './worker.ts'
 import { inLanes, openStage, Random } from './workers.ts'
-import type { Stage } from './workers.ts'
+import type { Sent, Stage, StageSettings } from './workers.ts'
 
 const inFlight = 50
 const lanes = 24
@@ -353,6 +353,271 @@ export async function measureCreations(stage: Stage, rounds: number): Promise<Cr
   return { rounds, ...sums }
 }
 
+/** What races about the sessions of a user came to. */
+export interface ListFigures {
+  readonly races: number
+  /** How often the list was compared with what there was, during a race or after it. */
+  readonly checks: number
+  /** Live sessions that a list missed, whose sign-in was acknowledged. */
+  readonly missing: number
+  /** Sessions that were listed, were there or were opened after their end was acknowledged. */
+  readonly back: number
+  /** Entries of the indexes after a last look at each. */
+  readonly stale: number
+  readonly errors: number
+}
+
+/**
+ * Races of sign-ins, refreshes, ends by id and of all, sign-outs, lists, and requests that take the
+ * user name away, on two sessions of one user, each user in a race of its own.
+ *
+ * @param stage Where.
+ * @param races How many.
+ * @param seed What is raced, and how.
+ */
+export async function measureLists(stage: Stage, races: number, seed = 1): Promise<ListFigures> {
+  const sums = { checks: 0, missing: 0, back: 0, stale: 0, errors: 0 }
+  await inLanes(races, lanes, async (index) => {
+    const random = new Random(seed * 1_000_003 + index)
+    const result = await new ListRace(stage, random, `listed${index}`).run()
+    for (const name of ['checks', 'missing', 'back', 'stale', 'errors'] as const) {
+      sums[name] += result[name]
+    }
+  })
+  return { races, ...sums }
+}
+
+class ListRace {
+  readonly #stage: Stage
+  readonly #random: Random
+  readonly #userName: string
+  /** Sessions whose sign-in was acknowledged. */
+  readonly #signedIn = new Set<string>()
+  /** Sessions whose end was acknowledged. */
+  readonly #ended = new Set<string>()
+  /** The cookie values of sessions. */
+  readonly #cookies: { readonly id: string; readonly cookie: string }[] = []
+  readonly #figures = { checks: 0, missing: 0, back: 0, stale: 0, errors: 0 }
+
+  constructor(stage: Stage, random: Random, userName: string) {
+    this.#stage = stage
+    this.#random = random
+    this.#userName = userName
+  }
+
+  async run(): Promise<Omit<ListFigures, 'races'>> {
+    const random = this.#random
+    const userName = this.#userName
+    const login = loginStep(userName)
+    let first = await this.#open([login])
+    const second = await this.#open([random.chance(0.5) ? login : { do: 'save' }])
+    // Its entry is one that a list removes.
+    const isCleared = random.chance(0.6)
+    if (isCleared) {
+      await this.#ask(first.cookie, [{ do: 'clear' }])
+      first = this.#cookies.findLast(({ id }) => id === first.id)!
+    }
+
+    const plans = range(4).map((): { readonly cookie?: string; readonly steps: Step[] } => {
+      const { id, cookie } = random.pick([first, first, second])
+      const step = random.pick<Step | undefined>([
+        login,
+        login,
+        login,
+        undefined,
+        { do: 'touch' },
+        { do: 'clear' },
+        { do: 'clearAll', userName },
+        { do: 'logout' },
+        { do: 'terminate', id },
+        { do: 'terminateAll', userName },
+      ])
+      const steps = step ? [step] : []
+      return random.chance(0.15) ? { steps } : { cookie, steps }
+    })
+    // A sign-in to what a list takes for nobody's.
+    if (isCleared) plans[0] = { cookie: first.cookie, steps: [login] }
+    const sent = plans.map(({ cookie, steps }) => this.#send(cookie, [...this.#delay(), ...steps]))
+    const lists = range(3).map(() =>
+      this.#send(undefined, [...this.#delay(), { do: 'list', userName }]),
+    )
+    await Promise.all([...sent, ...lists].map(({ paused }) => paused))
+    const noted = [
+      ...sent.map(({ outcome }, index) => this.#note(outcome, plans[index]!.steps)),
+      ...lists.map(({ outcome }) => this.#note(outcome, [])),
+    ]
+    const starting = [...sent, ...lists]
+    while (starting.length > 0) starting.splice(random.below(starting.length), 1)[0]!.resume()
+    await Promise.all([...noted, this.#check()])
+
+    await this.#settle()
+    await this.#check()
+    await this.#settle()
+    await this.#look()
+    return this.#figures
+  }
+
+  /** A request that waits after its load. */
+  #send(cookie: string | undefined, steps: readonly Step[]): Sent {
+    const worker = this.#random.below(this.#stage.workerCount)
+    return this.#stage.send(worker, { cookie, steps: [{ do: 'pause' }, ...steps] })
+  }
+
+  /** Some round trips, so that any step of one request can fall between any two of another. */
+  #delay(): readonly Step[] {
+    return range(this.#random.below(4)).map(() => ({ do: 'list', userName: 'nobody' }))
+  }
+
+  /** A session that a first request has made. */
+  async #open(steps: readonly Step[]): Promise<{ readonly id: string; readonly cookie: string }> {
+    const opened = await openSession(this.#stage, steps)
+    this.#cookies.push(opened)
+    if (steps.some((step) => step.do === 'login')) this.#signedIn.add(opened.id)
+    return opened
+  }
+
+  #ask(cookie: string | undefined, steps: readonly Step[], worker = 0): Promise<void> {
+    return this.#note(this.#stage.ask(worker, { cookie, steps }), steps)
+  }
+
+  /** Notes what was acknowledged. */
+  async #note(asked: Promise<Outcome>, steps: readonly Step[]): Promise<void> {
+    const { view, after, cookie, values, error } = await asked
+    if (error !== undefined) {
+      if (error !== 'ERR_SESSION_ENDED') this.#figures.errors++
+      return
+    }
+    if (after && typeof cookie === 'string') this.#cookies.push({ id: after.id, cookie })
+    for (const step of steps) {
+      if (step.do === 'login' && after) this.#signedIn.add(after.id)
+      if (step.do === 'logout' && view) this.#ended.add(view.id)
+      if (step.do === 'terminate' && values.at(-1) === true) this.#ended.add(step.id)
+      if (step.do === 'terminateAll') for (const id of idsIn(values.at(-1))) this.#ended.add(id)
+    }
+  }
+
+  /** Compares what is listed with what was there before and is there after it. */
+  async #check(): Promise<void> {
+    const ended = [...this.#ended]
+    const before = await this.#live()
+    const sessions = await this.#stage.sessions.list(this.#userName)
+    const listed = new Set(sessions.map(({ id }) => id))
+    const after = await this.#live()
+    this.#figures.checks++
+    for (const [id, signIn] of before) {
+      // The same sign-in all the time.
+      if (after.get(id) === signIn && !listed.has(id)) this.#figures.missing++
+    }
+    this.#figures.back += ended.filter((id) => listed.has(id)).length
+  }
+
+  /** The sessions that are the user's by an acknowledged sign-in, and which sign-in that is. */
+  async #live(): Promise<ReadonlyMap<string, string>> {
+    const ids = [...this.#signedIn]
+    const { redis } = this.#stage
+    const found = await Promise.all(ids.map((id) => redis.hgetall(this.#stage.keyOf(id))))
+    return new Map(
+      ids.flatMap((id, index) => {
+        const { userName, signedInAt, ...fields } = found[index]!
+        const secrets = Object.keys(fields).filter((field) => field.startsWith('secret:'))
+        return userName === this.#userName
+          ? [[id, [signedInAt, ...secrets.toSorted()].join(' ')]]
+          : []
+      }),
+    )
+  }
+
+  /** Whether anything of what has ended is there, and how long the index is. */
+  async #look(): Promise<void> {
+    const { redis } = this.#stage
+    const ended = [...this.#ended]
+    const exist = await Promise.all(ended.map((id) => redis.exists(this.#stage.keyOf(id))))
+    const views = await Promise.all(
+      this.#cookies
+        .filter(({ id }) => this.#ended.has(id))
+        .map(async ({ id, cookie }, index) => {
+          const { view } = await this.#stage.ask(index, { cookie, steps: [] })
+          return view?.id === id
+        }),
+    )
+    const isBack = [...exist.map((count) => count > 0), ...views]
+    this.#figures.back += isBack.filter(Boolean).length
+    const entries = await redis.zcard(this.#stage.userKeyOf(this.#userName))
+    this.#figures.stale += entries - (await this.#live()).size
+  }
+
+  /** Redis answers a connection in order: after this, nothing of before goes on in the background. */
+  async #settle(): Promise<void> {
+    const steps: Step[] = [{ do: 'list', userName: 'nobody' }]
+    await Promise.all(
+      range(this.#stage.workerCount).map((worker) => this.#stage.ask(worker, { steps })),
+    )
+    await this.#stage.redis.ping()
+  }
+}
+
+function idsIn(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.map(String) : []
+}
+
+/** What parallel sign-ins over `maxSessions` came to. */
+export interface LimitFigures {
+  readonly rounds: number
+  /** Rounds after which the user has another number of sessions than the limit. */
+  readonly wrongLive: number
+  /** Rounds after which another number is listed. */
+  readonly wrongListed: number
+  /** Rounds with another number of refused sign-ins than the rules ask for. */
+  readonly wrongRefused: number
+  readonly errors: number
+}
+
+/** How many sessions a user may have in {@link measureLimits}. */
+export const perUser = 5
+
+/**
+ * Parallel sign-ins as one user, half of them from guest sessions.
+ *
+ * @param stage One whose workers have `maxSessions` with {@link perUser}.
+ * @param rounds How often.
+ * @param onExceed What the workers do about it.
+ */
+export async function measureLimits(
+  stage: Stage,
+  rounds: number,
+  onExceed: 'terminateOldest' | 'refuse',
+): Promise<LimitFigures> {
+  const sums = { wrongLive: 0, wrongListed: 0, wrongRefused: 0, errors: 0 }
+  await inLanes(rounds, 2, async (round) => {
+    const userName = `limited${round}`
+    const guests = await Promise.all(
+      range(inFlight / 2).map(() => openSession(stage, [{ do: 'save' }])),
+    )
+    const sent = range(inFlight).map((index) =>
+      stage.send(index, {
+        cookie: guests[index]?.cookie,
+        steps: [{ do: 'pause' }, loginStep(userName)],
+      }),
+    )
+    await Promise.all(sent.map(({ paused }) => paused))
+    for (const { resume } of sent) resume()
+    const outcomes = await Promise.all(sent.map(({ outcome }) => outcome))
+
+    const refused = outcomes.filter(({ error }) => error === 'ERR_SESSION_LIMIT')
+    const errors = outcomes.filter(({ error }) => error !== undefined)
+    sums.errors += errors.length - refused.length
+    if (refused.length !== (onExceed === 'refuse' ? inFlight - perUser : 0)) sums.wrongRefused++
+    const ids = outcomes.flatMap(({ after }) => after?.id ?? [])
+    const owners = await Promise.all(ids.map((id) => stage.redis.hget(stage.keyOf(id), 'userName')))
+    const live = ids.filter((_, index) => owners[index] === userName)
+    if (live.length !== perUser) sums.wrongLive++
+    const listed = await stage.sessions.list(userName)
+    const isListed = listed.every(({ id }) => live.includes(id))
+    if (listed.length !== perUser || !isListed) sums.wrongListed++
+  })
+  return { rounds, ...sums }
+}
+
 /** A session that a first request has made. */
 async function openSession(
   stage: Stage,
@@ -454,6 +719,26 @@ function signInRow(users: string, figures: SignInFigures): Row {
   }
 }
 
+function listRow(where: string, figures: ListFigures): Row {
+  const { races, checks, missing, back, stale, errors } = figures
+  return {
+    figure: `${races} races about a user's sessions${where}: none missing in the list, none back`,
+    reached: `${missing} missing, ${back} back in ${checks} checks, ${stale} stale, ${errors} errors`,
+    isMet: missing === 0 && back === 0 && errors === 0,
+  }
+}
+
+function limitRow(onExceed: string, figures: LimitFigures): Row {
+  const { rounds, wrongLive, wrongListed, wrongRefused, errors } = figures
+  return {
+    figure: `${rounds} x ${inFlight} parallel sign-ins, maxSessions ${perUser}, ${onExceed}: exactly ${perUser}`,
+    reached:
+      `${wrongLive} rounds with others live, ${wrongListed} listed, ${wrongRefused} refused, ` +
+      `${errors} errors`,
+    isMet: wrongLive + wrongListed + wrongRefused + errors === 0,
+  }
+}
+
 async function main(scale: number): Promise<void> {
   const scaled = (count: number): number => Math.max(2, Math.round(count * scale))
   const stage = await openStage(2)
@@ -477,8 +762,28 @@ async function main(scale: number): Promise<void> {
     await timed(async () => [
       signInRow('50 users', await measureSignIns(stage, scaled(300), 'many')),
     ])
+    await timed(async () => [listRow('', await measureLists(stage, scaled(10_000)))])
   } finally {
     await stage.close()
+  }
+  const onStage = async (
+    settings: StageSettings,
+    measure: (stage: Stage) => Promise<Row>,
+  ): Promise<void> => {
+    const special = await openStage(2, settings)
+    try {
+      await timed(async () => [await measure(special)])
+    } finally {
+      await special.close()
+    }
+  }
+  await onStage({ isCluster: true }, async (special) =>
+    listRow(', as on a Cluster', await measureLists(special, scaled(10_000))),
+  )
+  for (const onExceed of ['terminateOldest', 'refuse'] as const) {
+    await onStage({ maxSessions: { perUser, onExceed } }, async (special) =>
+      limitRow(onExceed, await measureLimits(special, scaled(60), onExceed)),
+    )
   }
   const width = Math.max(...rows.map(({ figure }) => figure.length))
   for (const { figure, reached, isMet } of rows) {

@@ -3,7 +3,8 @@
 // in which the middleware does it.
 
 import { Redis } from 'ioredis'
-import { Sessions } from 'koa-user-sessions'
+import { Sessions, unknownClient } from 'koa-user-sessions'
+import type { RedisClient, SessionsOptions } from 'koa-user-sessions'
 
 import type { Carrier } from '../../src/carrier/carrier.ts'
 import { newSecret, parseCookieValue } from '../../src/core/secret.ts'
@@ -15,6 +16,12 @@ import { servicesOf } from '../../src/sessions.ts'
 export interface WorkerOptions {
   readonly redisUrl: string
   readonly prefix: string
+  /**
+   * Whether its client says that it is one of a Cluster. The store then waits more often, and the
+   * answer to the first step of a sign-in is late.
+   */
+  readonly isCluster?: boolean
+  readonly maxSessions?: NonNullable<SessionsOptions['maxSessions']>
 }
 
 /** Something that a request does with its session, or beside it. */
@@ -24,10 +31,17 @@ export type Step =
   | { readonly do: 'increment'; readonly key: string }
   | { readonly do: 'login'; readonly userName: string; readonly privileges: readonly string[] }
   | { readonly do: 'regenerate' | 'touch' | 'save' | 'destroy' }
+  /** Takes all privileges and the user name away. */
+  | { readonly do: 'clear' }
   /** As `ctx.session = null`. */
   | { readonly do: 'logout' }
   /** Ends any session by its id. */
   | { readonly do: 'terminate'; readonly id: string }
+  /** Ends all sessions of a user. */
+  | { readonly do: 'terminateAll'; readonly userName: string }
+  /** Takes all privileges and the user name away from all sessions of a user. */
+  | { readonly do: 'clearAll'; readonly userName: string }
+  | { readonly do: 'list'; readonly userName: string }
   /** Asks the store for a new session under an id of the caller's choice. */
   | { readonly do: 'create'; readonly id: string }
   /** Waits until the driver lets it go on. */
@@ -64,7 +78,7 @@ export interface Outcome {
   readonly after?: View
   /** The new cookie value; `null` when the cookie was cleared. */
   readonly cookie?: string | null
-  /** What `increment` and `create` steps answered, in order. */
+  /** What steps answered, in order: of `list` and `terminateAll` a list of ids. */
   readonly values: readonly unknown[]
   /** The code of the error that was thrown, or its text when it has none. */
   readonly error?: string
@@ -101,21 +115,31 @@ export type FromWorker =
   | { readonly kind: 'broken'; readonly call: number; readonly reason: string }
 
 const options: WorkerOptions = JSON.parse(process.env['SCENARIO'] ?? '{}')
-const { redisUrl, prefix } = options
+const { redisUrl, prefix, isCluster = false, maxSessions } = options
 const redis = new Redis(redisUrl)
 // Failures reach the driver through the requests.
 redis.on('error', () => {})
-const services = servicesOf(
-  new Sessions<Record<string, unknown>>({
-    redis,
-    prefix,
-    // A refresh is always due, so that a load writes too.
-    refreshSeconds: 0,
-    // A busy machine is no fault.
-    storeTimeoutMs: 20_000,
-    lockTimeoutMs: 30_000,
-  }),
-)
+const client: RedisClient = {
+  isCluster,
+  async eval(...args) {
+    const reply = await redis.eval(...args)
+    // One that is farther away, so that more can happen between the two steps of a sign-in.
+    if (isCluster) for (let trips = 0; trips < 3; trips++) await redis.ping()
+    return reply
+  },
+  evalsha: (...args) => redis.evalsha(...args),
+}
+const sessions = new Sessions<Record<string, unknown>>({
+  redis: client,
+  prefix,
+  // A refresh is always due, so that a load writes too.
+  refreshSeconds: 0,
+  // A busy machine is no fault.
+  storeTimeoutMs: 20_000,
+  lockTimeoutMs: 30_000,
+  ...(maxSessions && { maxSessions }),
+})
+const services = servicesOf(sessions)
 
 const resumers = new Map<number, () => void>()
 const outbox: FromWorker[] = []
@@ -186,6 +210,8 @@ async function perform(request: WorkerRequest, pause: () => Promise<void>): Prom
     cookies: request.cookie === undefined ? [] : [request.cookie],
     carrier,
     ip: '127.0.0.1',
+    header: () => '',
+    describeClient: async () => unknownClient,
     isActivity: () => true,
   })
   await session.load()
@@ -255,11 +281,23 @@ async function take(
     case 'destroy':
       await session[step.do]()
       break
+    case 'clear':
+      session.clearPrivileges()
+      break
     case 'logout':
       request.end()
       break
     case 'terminate':
       values.push(await services.store.destroy(step.id))
+      break
+    case 'terminateAll':
+      values.push(await services.store.destroyAll(step.userName))
+      break
+    case 'clearAll':
+      values.push(await sessions.clearPrivileges(step.userName))
+      break
+    case 'list':
+      values.push((await sessions.list(step.userName)).map(({ id }) => id))
       break
     case 'create':
       values.push(await create(step.id))
@@ -281,6 +319,7 @@ async function create(id: string): Promise<string | undefined> {
       draft: {
         type: 'web',
         ip: '',
+        client: unknownClient,
         idleTimeoutMs: services.settings.idleTimeoutMs,
         userName: '',
         privileges: [],

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import { Sessions } from 'koa-user-sessions'
 
+import { userSessionsKey } from '../../src/store/redis/keys.ts'
 import { startRedisServer, type TestRedis } from '../support/redis-server.ts'
 import type {
   FromWorker,
@@ -25,6 +26,9 @@ export interface Sent {
   readonly resume: () => void
 }
 
+/** What the workers of a stage are told. */
+export type StageSettings = Pick<WorkerOptions, 'isCluster' | 'maxSessions'>
+
 /** A private redis-server and several processes that share the sessions in it. */
 export interface Stage {
   readonly server: TestRedis
@@ -35,6 +39,8 @@ export interface Stage {
   readonly workerCount: number
   /** The key of a session. */
   keyOf(id: string): string
+  /** The key of the index of a user's sessions. */
+  userKeyOf(userName: string): string
   /**
    * Has a worker carry out a request.
    *
@@ -58,8 +64,9 @@ const repetitionWaitMs = 600_000
  * Starts a private redis-server and workers on it. Both end with this process at the latest.
  *
  * @param workerCount How many processes.
+ * @param settings Of the workers.
  */
-export async function openStage(workerCount: number): Promise<Stage> {
+export async function openStage(workerCount: number, settings: StageSettings = {}): Promise<Stage> {
   const server = await startRedisServer()
   const redis = new Redis(server.url)
   redis.on('error', () => {})
@@ -71,7 +78,7 @@ export async function openStage(workerCount: number): Promise<Stage> {
   }
   try {
     for (let index = 0; index < workerCount; index++) {
-      workers.push(new Worker({ redisUrl: server.url, prefix }))
+      workers.push(new Worker({ redisUrl: server.url, prefix, ...settings }))
     }
     await Promise.all(workers.map((worker) => worker.ready))
   } catch (error) {
@@ -85,6 +92,7 @@ export async function openStage(workerCount: number): Promise<Stage> {
     sessions: new Sessions({ redis, prefix, storeTimeoutMs: 20_000 }),
     workerCount,
     keyOf: (id) => `${prefix}{${id}}`,
+    userKeyOf: (userName) => userSessionsKey(prefix, userName),
     send: (worker, request) => workerOf(worker).send(request),
     ask: (worker, request) => workerOf(worker).send(request).outcome,
     repeat: (worker, repetition) => workerOf(worker).repeat(repetition),
