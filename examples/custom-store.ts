@@ -30,8 +30,14 @@ export class TimedStore implements SessionStore {
     this.#time('extendLock', this.#store.extendLock(...args))
   unlock: SessionStore['unlock'] = (...args) => this.#time('unlock', this.#store.unlock(...args))
   read: SessionStore['read'] = (...args) => this.#time('read', this.#store.read(...args))
+  describe: SessionStore['describe'] = (...args) =>
+    this.#time('describe', this.#store.describe(...args))
+  list: SessionStore['list'] = (...args) => this.#time('list', this.#store.list(...args))
+  grant: SessionStore['grant'] = (...args) => this.#time('grant', this.#store.grant(...args))
   destroy: SessionStore['destroy'] = (...args) =>
     this.#time('destroy', this.#store.destroy(...args))
+  destroyAll: SessionStore['destroyAll'] = (...args) =>
+    this.#time('destroyAll', this.#store.destroyAll(...args))
   close: SessionStore['close'] = () => this.#store.close()
 
   async #time<T>(method: string, call: Promise<T>): Promise<T> {

@@ -1,3 +1,4 @@
+import { findForm } from './admin-sessions.ts'
 import { html } from './html.ts'
 import type { Html } from './html.ts'
 import { show } from './layout.ts'
@@ -11,6 +12,10 @@ export function showAdmin(ctx: ShopContext): void {
   show(ctx, {
     title: 'Admin',
     main: html`<p>It takes the privilege <code>WebAdmin</code> to be here.</p>
+      <section aria-labelledby="find">
+        <h2 id="find">Sessions of a user</h2>
+        ${findForm()}
+      </section>
       ${table(
         'Users',
         ['Name', 'Role', 'Times signed in'],

@@ -4,16 +4,24 @@ import Router from '@koa/router'
 import type { Redis } from 'ioredis'
 import Koa from 'koa'
 import type { Next } from 'koa'
-import { requirePrivilege, session, Sessions } from 'koa-user-sessions'
+import {
+  requirePrivilege,
+  requireSameOrigin,
+  requireUser,
+  session,
+  Sessions,
+} from 'koa-user-sessions'
 import type { SessionContext } from 'koa-user-sessions'
 
+import { locate } from '../locate.ts'
+import { endUserSessions, showUserSessions } from './admin-sessions.ts'
 import { fail, showAdmin } from './admin.ts'
 import { serveAssets } from './assets.ts'
 import { changeCart, showCart } from './cart.ts'
 import { denied } from './denied.ts'
+import { endDevice, showDevices } from './devices.ts'
 import { emptyPages, errorPages } from './errors.ts'
 import { placeOf } from './place.ts'
-import { refuseCrossSite } from './same-origin.ts'
 import { securityHeaders } from './security-headers.ts'
 import { changeIdleTimeout, floorMinutes, showSession } from './session-page.ts'
 import { shopFront } from './shop-front.ts'
@@ -35,6 +43,7 @@ export function createApp({ redis, prefix = 'demo:' }: ShopOptions = {}): ShopAp
     ...(redis && { redis, prefix }),
     roles: fileURLToPath(new URL('../roles.json', import.meta.url)),
     minIdleTimeout: floorMinutes,
+    locate,
   })
   const shop = openShop(placeOf(redis))
   countSessions(sessions, shop)
@@ -42,12 +51,13 @@ export function createApp({ redis, prefix = 'demo:' }: ShopOptions = {}): ShopAp
   const app: ShopApp = new Koa()
   app.use((ctx, next) => {
     ctx.state.shop = shop
+    ctx.state.sessions = sessions
     return next()
   })
   app.use(securityHeaders)
   app.use(errorPages)
   app.use(serveAssets)
-  app.use(refuseCrossSite)
+  app.use(requireSameOrigin())
   app.use(session(sessions))
   app.use(emptyPages)
   const router = routes(shop)
@@ -76,9 +86,13 @@ function routes({ visits }: Shop): ShopRouter {
   router.post('/sign-out', signOut)
   router.get('/session', showSession)
   router.post('/session', changeIdleTimeout)
+  router.get('/devices', requireUser(denied), showDevices)
+  router.post('/devices', requireUser(denied), endDevice)
   router.get('/stock', requirePrivilege('editStock', denied), showStock)
   router.post('/stock', requirePrivilege('editStock', denied), changeStock)
   router.get('/admin', requirePrivilege('WebAdmin', denied), showAdmin)
+  router.get('/admin/sessions', requirePrivilege('WebAdmin', denied), showUserSessions)
+  router.post('/admin/sessions', requirePrivilege('WebAdmin', denied), endUserSessions)
   router.get('/admin/fault', requirePrivilege('WebAdmin', denied), fail)
   return router
 }

@@ -4,13 +4,16 @@ import { extname } from 'node:path'
 import type { Context, Next } from 'koa'
 
 const assets = new Map(
-  ['shop.css', 'icon.svg'].map((name) => [
+  ['shop.css', 'devices.js', 'icon.svg'].map((name) => [
     `/${name}`,
     readFileSync(new URL(name, import.meta.url), 'utf8'),
   ]),
 )
 
-/** Serves the style sheet and the icon. Mounted before `session()`: they need none, so none is read. */
+/**
+ * Serves the style sheet, the script and the icon. Mounted before `session()`: they need none, so
+ * none is read.
+ */
 export async function serveAssets(ctx: Context, next: Next): Promise<void> {
   const asset = assets.get(ctx.path)
   if (asset === undefined || !['GET', 'HEAD'].includes(ctx.method)) {

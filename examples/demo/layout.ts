@@ -8,6 +8,8 @@ export interface Page {
   readonly main: Html
   /** 200 unless told. */
   readonly status?: number
+  /** The path of a script that the page works without. */
+  readonly script?: string
 }
 
 const links = [
@@ -15,11 +17,12 @@ const links = [
   ['/cart', 'Cart'],
   ['/stock', 'Stock'],
   ['/session', 'Session'],
+  ['/devices', 'Devices'],
   ['/admin', 'Admin'],
 ] as const
 
 /** Answers with a page that knows who is asking. */
-export function show(ctx: ShopContext, { title, main, status = 200 }: Page): void {
+export function show(ctx: ShopContext, { title, main, status = 200, script }: Page): void {
   const { userName, storage } = ctx.session
   // Not on a 404, which browsers cause by themselves when they look for icons.
   const notice = status === 404 ? undefined : storage.notice
@@ -30,7 +33,9 @@ export function show(ctx: ShopContext, { title, main, status = 200 }: Page): voi
   respond(ctx, {
     status,
     title,
+    script,
     inCart,
+    isSignedIn: userName !== '',
     who:
       userName === ''
         ? html`<a href="/sign-in" ${current(ctx, '/sign-in')}>Sign in</a>`
@@ -57,11 +62,16 @@ interface Frame {
   readonly status: number
   readonly title: string
   readonly main: Content
+  readonly script?: string | undefined
   readonly who?: Html
   readonly inCart?: number
+  readonly isSignedIn?: boolean
 }
 
-function respond(ctx: ShopContext, { status, title, main, who, inCart = 0 }: Frame): void {
+function respond(
+  ctx: ShopContext,
+  { status, title, main, script, who, inCart = 0, isSignedIn = false }: Frame,
+): void {
   ctx.status = status
   ctx.type = 'html'
   ctx.body = html`<!doctype html>
@@ -73,6 +83,7 @@ function respond(ctx: ShopContext, { status, title, main, who, inCart = 0 }: Fra
         <title>${title} – Lantern &amp; Rope</title>
         <link rel="stylesheet" href="/shop.css" />
         <link rel="icon" href="/icon.svg" type="image/svg+xml" />
+        ${script !== undefined && html`<script type="module" src="${script}"></script>`}
       </head>
       <body>
         <a class="skip" href="#main">Skip to the page</a>
@@ -80,18 +91,21 @@ function respond(ctx: ShopContext, { status, title, main, who, inCart = 0 }: Fra
           <p class="brand">Lantern <span>&amp;</span> Rope</p>
           <nav aria-label="Shop">
             <ul>
-              ${links.map(
-                ([path, name]) =>
-                  html`<li>
-                    <a href="${path}" ${current(ctx, path)}
-                      >${name}${
-                        path === '/cart' &&
-                        inCart > 0 &&
-                        html` <span class="count">${inCart}</span>`
-                      }</a
-                    >
-                  </li>`,
-              )}
+              ${links
+                // Guests have no devices.
+                .filter(([path]) => path !== '/devices' || isSignedIn)
+                .map(
+                  ([path, name]) =>
+                    html`<li>
+                      <a href="${path}" ${current(ctx, path)}
+                        >${name}${
+                          path === '/cart' &&
+                          inCart > 0 &&
+                          html` <span class="count">${inCart}</span>`
+                        }</a
+                      >
+                    </li>`,
+                )}
             </ul>
           </nav>
           ${who && html`<div class="who">${who}</div>`}

@@ -1,3 +1,4 @@
+import { facts, nothing } from './facts.ts'
 import { quoted, readForm } from './form.ts'
 import { html } from './html.ts'
 import type { Content, Html } from './html.ts'
@@ -53,6 +54,8 @@ function sessionPage({ session, state }: ShopContext, problem?: string): Html {
       ['isNew', String(session.isNew)],
       ['idleTimeout', `${idleTimeout} minutes`],
       ['expirationDate', time(session.expirationDate)],
+      ['clientCulture', session.clientCulture ?? nothing('not told')],
+      ['clientUtcOffset', offset(session.clientUtcOffset)],
       ['kept', state.shop.place],
     ])}
     <section aria-labelledby="idle">
@@ -90,22 +93,10 @@ function sessionPage({ session, state }: ShopContext, problem?: string): Html {
     </section>`
 }
 
-function facts(rows: readonly (readonly [name: string, value: Content])[]): Html {
-  return html`<dl>
-    ${rows.map(
-      ([name, value]) =>
-        html`<div>
-          <dt>${name}</dt>
-          <dd>${value}</dd>
-        </div>`,
-    )}
-  </dl>`
-}
-
-function nothing(text: string): Html {
-  return html`<span class="faint">${text}</span>`
-}
-
 function time(text: string): Html {
   return html`<time datetime="${text}">${text}</time>`
+}
+
+function offset(minutes: number | null): Content {
+  return minutes === null ? nothing('not told') : `${minutes} minutes`
 }

@@ -1,5 +1,5 @@
 import type { ParameterizedContext } from 'koa'
-import type { SessionContext } from 'koa-user-sessions'
+import type { SessionContext, Sessions } from 'koa-user-sessions'
 
 import { products } from './products.ts'
 
@@ -31,6 +31,8 @@ export interface Shop {
 /** What `ctx.state` has in every request. */
 export interface ShopState {
   shop: Shop
+  /** For the pages that list and end them. */
+  sessions: Sessions<ShopStorage>
 }
 
 /** A request of this shop. */
