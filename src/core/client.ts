@@ -35,6 +35,8 @@ export interface ClientDescription {
   readonly machineName: string
   /** Name of the operating system's user. Known of remote clients only. */
   readonly systemUserName: string
+  /** The installation's own id, by which one device is known over time. Remote clients only. */
+  readonly persistentID: string
   /** Where the client's address is: a country, in the form in which `locate` names it. */
   readonly country: string
   /** Where the client's address is: a part of the country, as `locate` names it. */
@@ -57,11 +59,13 @@ export const unknownClient: ClientDescription = Object.freeze({
   systemVersion: '',
   machineName: '',
   systemUserName: '',
+  persistentID: '',
   country: '',
   region: '',
 })
 
-const textNames = [
+/** The texts of a description, by name. */
+export const clientTexts: readonly Exclude<keyof ClientDescription, 'isOfficialApp'>[] = [
   'applicationId',
   'appName',
   'appVersion',
@@ -70,9 +74,10 @@ const textNames = [
   'systemVersion',
   'machineName',
   'systemUserName',
+  'persistentID',
   'country',
   'region',
-] as const satisfies readonly (keyof ClientDescription)[]
+]
 
 /**
  * What may be stored of text that a client sent: without the characters that would hide or reorder
@@ -117,7 +122,7 @@ export function completeClient(
 ): ClientDescription {
   const client = { ...unknownClient }
   for (const source of [base, given ?? {}]) {
-    for (const name of textNames) {
+    for (const name of clientTexts) {
       const value: unknown = source[name]
       if (typeof value === 'string') client[name] = cleanText(value)
     }

@@ -3,28 +3,22 @@
  * line, of which a Redis hash is made. `store/redis/keys.ts` documents every field.
  */
 
-import { unknownClient } from './client.ts'
+import { clientTexts, unknownClient } from './client.ts'
 import type { ClientDescription } from './client.ts'
 
 const FORMAT_VERSION = '1'
 const privilegePrefix = 'privilege:'
 const rolePrefix = 'role:'
 const storagePrefix = 'storage:'
-const clientTexts = [
-  'applicationId',
-  'appName',
-  'appVersion',
-  'deviceModel',
-  'platform',
-  'systemVersion',
-  'machineName',
-  'systemUserName',
-  'country',
-  'region',
-] as const
 
 /** The kind of a session: who is behind it. */
-export type SessionType = 'web' | 'rest'
+export type SessionType = 'web' | 'rest' | 'remote' | 'storedProcedure'
+
+/** The name under which the server's own code runs. It is stored nowhere. */
+export const systemUser = 'system'
+
+/** All kinds of session. */
+export const sessionTypes: readonly SessionType[] = ['web', 'rest', 'remote', 'storedProcedure']
 
 /** A stored session, without what only the store needs to know. All instants in epoch milliseconds. */
 export interface SessionRecord {
@@ -35,7 +29,7 @@ export interface SessionRecord {
   readonly signedInAt: number
   /** The absolute end; `Infinity` for none. */
   readonly endsAt: number
-  /** Milliseconds. */
+  /** Milliseconds; `Infinity` for no end. */
   readonly idleTimeoutMs: number
   /** `''` when nobody is signed in. */
   readonly userName: string
@@ -96,7 +90,8 @@ export function encodeDraft(draft: RecordDraft): string[] {
 export function encodeChanges(changes: RecordChanges): string[] {
   const fields: string[] = []
   const { idleTimeoutMs, userName, privileges = [], roles = [], storage = [] } = changes
-  if (idleTimeoutMs !== undefined) fields.push('idleTimeoutMs', String(idleTimeoutMs))
+  if (idleTimeoutMs === Infinity) fields.push('idleTimeoutMs', 'none')
+  else if (idleTimeoutMs !== undefined) fields.push('idleTimeoutMs', String(idleTimeoutMs))
   if (userName !== undefined) fields.push('userName', escapeText(userName))
   for (const name of privileges) fields.push(privilegePrefix + escapeText(name), '')
   for (const name of roles) fields.push(rolePrefix + escapeText(name), '')
@@ -165,7 +160,7 @@ export function decodeRecord(
       createdAt: numberOf(own.get('createdAt')),
       signedInAt: numberOf(own.get('signedInAt') ?? '0'),
       endsAt: numberOf(own.get('endsAt') ?? 'Infinity'),
-      idleTimeoutMs: numberOf(own.get('idleTimeoutMs')),
+      idleTimeoutMs: idleTimeoutOf(own.get('idleTimeoutMs')),
       userName: unescapeText(own.get('userName') ?? ''),
       privileges,
       roles,
@@ -185,7 +180,11 @@ function clientOf(own: ReadonlyMap<string, string>): ClientDescription {
 }
 
 function isSessionType(type: string | undefined): type is SessionType {
-  return type === 'web' || type === 'rest'
+  return sessionTypes.some((one) => one === type)
+}
+
+function idleTimeoutOf(text: string | undefined): number {
+  return text === 'none' ? Infinity : numberOf(text)
 }
 
 function numberOf(text: string | undefined): number {

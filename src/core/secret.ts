@@ -13,7 +13,10 @@ const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 export interface SessionCredential {
   /** The session's public id, a UUID. */
   readonly id: string
-  /** SHA-256 of the cookie's secret, in base64url: all that a store ever sees of it. */
+  /**
+   * SHA-256 of the cookie's secret, in base64url: all that a store ever sees of it. Empty for a
+   * caller that is trusted without one.
+   */
   readonly secretHash: string
 }
 
@@ -22,6 +25,16 @@ export interface NewSecret {
   /** The cookie's value: 64 characters of base64url, the id and the secret. */
   readonly value: string
   readonly secretHash: string
+}
+
+/**
+ * The credential of a caller that has proved otherwise whose session it is, such as by a signed
+ * token. No cookie reads as one: the hash of a secret is never empty.
+ *
+ * @param id The session's id.
+ */
+export function trustedCredential(id: string): SessionCredential {
+  return { id, secretHash: '' }
 }
 
 /**
@@ -55,7 +68,7 @@ export function newSecret(id: string): NewSecret {
 }
 
 /**
- * Reads a cookie's value.
+ * Reads a value that {@link newSecret} has made.
  *
  * @param value Whatever the client sent.
  * @returns `undefined` when it is not of the form that this package writes.

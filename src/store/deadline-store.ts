@@ -72,6 +72,18 @@ export class DeadlineStore implements SessionStore {
     return this.#within('unlock', () => this.#store.unlock(id, token))
   }
 
+  addOTP(credential: SessionCredential, otpHash: string, lifespanMs: number): Promise<boolean> {
+    return this.#within('addOTP', () => this.#store.addOTP(credential, otpHash, lifespanMs))
+  }
+
+  redeemOTP(
+    otp: SessionCredential,
+    newSecretHash: string,
+    policy: StorePolicy,
+  ): ReturnType<SessionStore['redeemOTP']> {
+    return this.#within('redeemOTP', () => this.#store.redeemOTP(otp, newSecretHash, policy))
+  }
+
   read(id: string): Promise<SessionRecord | undefined> {
     return this.#within('read', () => this.#store.read(id))
   }

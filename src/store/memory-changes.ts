@@ -1,17 +1,60 @@
 /**
- * What changes make of a session in memory. Nothing that was there before is changed.
+ * What a session in memory is, and what changes make of it. Nothing that was there before is
+ * changed.
  *
  * @module
  */
 
+import { timeToLiveMs } from '../core/expiry.ts'
 import { nothingGranted } from '../core/grants.ts'
 import type { GrantChanges } from '../core/grants.ts'
 import { storedSize } from '../core/record.ts'
 import type { RecordDraft, SessionRecord } from '../core/record.ts'
+import type { SessionCredential } from '../core/secret.ts'
 import type { StorageLimits } from '../core/storage-value.ts'
 import type { StorageChanges } from '../core/storage.ts'
 import { renewedMemoryMs } from './session-store.ts'
-import type { StorePolicy } from './session-store.ts'
+import type { SessionLock, StorePolicy } from './session-store.ts'
+
+/** Never changed once it is in the cache: a change puts another one in its place. */
+export interface Entry {
+  readonly record: SessionRecord
+  /** The last activity. */
+  readonly activeAt: number
+  readonly isPostponed: boolean
+  /** When it was renewed away by the hash of the secret; 0 while it is good. */
+  readonly secrets: ReadonlyMap<string, number>
+  /** Until when, by the hash of a one-time token. */
+  readonly otps?: ReadonlyMap<string, number> | undefined
+  readonly expiresAt: number
+  /** Who holds the lock. */
+  readonly lock?: Claim | undefined
+  /** Who was refused it first. */
+  readonly lockNext?: Claim | undefined
+}
+
+/** A claim to a lock. */
+export interface Claim {
+  readonly token: string
+  readonly until: number
+}
+
+/** When the secret of a caller was renewed away; 0 while it is good, and for one that is trusted. */
+export function renewedAtOf(entry: Entry, { secretHash }: SessionCredential): number | undefined {
+  return secretHash === '' ? 0 : entry.secrets.get(secretHash)
+}
+
+export function claim({ token, leaseMs }: SessionLock, now: number): Claim {
+  return { token, until: now + leaseMs }
+}
+
+export function holds(lock: Claim | undefined, token: string, now: number): boolean {
+  return lock !== undefined && lock.token === token && lock.until > now
+}
+
+export function expiryOf(record: SessionRecord, now: number, policy: StorePolicy): number {
+  return now + timeToLiveMs(record.idleTimeoutMs, policy.expiry)
+}
 
 /** So that nobody outside has a list or a map that is in the cache. */
 export function copyOf<T extends RecordDraft>(record: T): T {

@@ -1,19 +1,24 @@
 import { LRUCache } from 'lru-cache'
 
-import { isRefreshDue, timeToLiveMs } from '../core/expiry.ts'
+import { isRefreshDue } from '../core/expiry.ts'
 import type { GrantChanges } from '../core/grants.ts'
 import type { SessionRecord, SessionSummary } from '../core/record.ts'
 import type { SessionCredential } from '../core/secret.ts'
 import { checkInteger } from '../option-checks.ts'
+import type { Entry } from './memory-changes.ts'
 import {
   changedGrants,
   changedSecrets,
   changedStorage,
+  claim,
   copyOf,
+  expiryOf,
   granted,
+  holds,
   isOver,
+  renewedAtOf,
 } from './memory-changes.ts'
-import { lockTurnMs, renewedMemoryMs } from './session-store.ts'
+import { lockTurnMs, maxOTPs, renewedMemoryMs } from './session-store.ts'
 import type {
   CommitOutcome,
   CreateOutcome,
@@ -35,26 +40,6 @@ export interface MemoryStoreOptions {
    * @default 100_000
    */
   readonly capacity?: number
-}
-
-/** Never changed once it is in the cache: a change puts another one in its place. */
-interface Entry {
-  readonly record: SessionRecord
-  /** The last activity. */
-  readonly activeAt: number
-  readonly isPostponed: boolean
-  /** When it was renewed away by the hash of the secret; 0 while it is good. */
-  readonly secrets: ReadonlyMap<string, number>
-  readonly expiresAt: number
-  /** Who holds the lock. */
-  readonly lock?: Claim | undefined
-  /** Who was refused it first. */
-  readonly lockNext?: Claim | undefined
-}
-
-interface Claim {
-  readonly token: string
-  readonly until: number
 }
 
 /**
@@ -96,7 +81,8 @@ export class MemoryStore implements SessionStore {
       signedInAt: signsIn ? now : 0,
       endsAt: now + policy.expiry.absoluteTimeoutMs,
     }
-    const secrets = new Map([[credential.secretHash, 0]])
+    const { secretHash } = credential
+    const secrets = new Map(secretHash === '' ? [] : [[secretHash, 0]])
     const expiresAt = expiryOf(record, now, policy)
     this.#put(credential.id, { record, activeAt: now, isPostponed: false, secrets, expiresAt })
     return { status: 'created', now, ...this.#signIn(draft.userName, credential.id, policy) }
@@ -110,7 +96,7 @@ export class MemoryStore implements SessionStore {
     const now = Date.now()
     const entry = this.#entryOf(credential, now)
     if (!entry) return undefined
-    if (entry.secrets.get(credential.secretHash) !== 0) return { status: 'renewed' }
+    if (renewedAtOf(entry, credential) !== 0) return { status: 'renewed' }
     const refreshed = isActivity && this.#refresh(entry, now, policy)
     return { status: 'live', record: copyOf(entry.record), now, refreshed }
   }
@@ -124,7 +110,7 @@ export class MemoryStore implements SessionStore {
     const entry = this.#entryOf(credential, now)
     if (!entry) return { status: 'ended' }
     const { grants, newSecretHash } = commit
-    const isRenewed = entry.secrets.get(credential.secretHash) !== 0
+    const isRenewed = renewedAtOf(entry, credential) !== 0
     const joins = isRenewed && commit.asksFor === 'rights' && belongsTo(entry.record, commit)
     if (isRenewed && !joins && commit.asksFor) return { status: 'renewed' }
     const { lock } = commit
@@ -148,6 +134,7 @@ export class MemoryStore implements SessionStore {
       secrets: takesSecret
         ? changedSecrets(entry.secrets, newSecretHash, { now, keepsOthers: joins })
         : entry.secrets,
+      ...(takesSecret && !joins && { otps: undefined }),
       ...(commit.idleTimeoutMs !== undefined && {
         activeAt: now,
         expiresAt: expiryOf(record, now, policy),
@@ -170,7 +157,7 @@ export class MemoryStore implements SessionStore {
     const { token } = lock
     const now = Date.now()
     const entry = this.#entryOf(credential, now)
-    if (!entry || entry.secrets.get(credential.secretHash) !== 0) return undefined
+    if (!entry || renewedAtOf(entry, credential) !== 0) return undefined
     const holder = entry.lock && entry.lock.until > now ? entry.lock.token : undefined
     const next = entry.lockNext && entry.lockNext.until > now ? entry.lockNext.token : undefined
     if ((holder ?? next ?? token) !== token) {
@@ -196,6 +183,43 @@ export class MemoryStore implements SessionStore {
 
   unlock(id: string, token: string): Promise<boolean> {
     return this.extendLock(id, { token, leaseMs: 0 })
+  }
+
+  async addOTP(
+    credential: SessionCredential,
+    otpHash: string,
+    lifespanMs: number,
+  ): Promise<boolean> {
+    const now = Date.now()
+    const entry = this.#entryOf(credential, now)
+    if (!entry || renewedAtOf(entry, credential) !== 0) return false
+    const live = [...(entry.otps ?? [])].filter(([, until]) => until > now)
+    const kept = live.toSorted(([, one], [, other]) => other - one).slice(0, maxOTPs - 1)
+    this.#put(credential.id, { ...entry, otps: new Map([...kept, [otpHash, now + lifespanMs]]) })
+    return true
+  }
+
+  async redeemOTP(
+    { id, secretHash: otpHash }: SessionCredential,
+    newSecretHash: string,
+    policy: StorePolicy,
+  ): ReturnType<SessionStore['redeemOTP']> {
+    const now = Date.now()
+    const entry = this.#entries.get(id)
+    const until = entry?.otps?.get(otpHash)
+    const isGood = until !== undefined && now < until
+    if (!entry || !isGood || now >= entry.record.endsAt) return undefined
+    const otps = new Map(entry.otps)
+    otps.delete(otpHash)
+    this.#put(id, {
+      ...entry,
+      otps,
+      secrets: new Map([...entry.secrets, [newSecretHash, 0]]),
+      activeAt: now,
+      isPostponed: false,
+      expiresAt: expiryOf(entry.record, now, policy),
+    })
+    return { status: 'live', record: copyOf(entry.record), now, refreshed: true }
   }
 
   async read(id: string): Promise<SessionRecord | undefined> {
@@ -247,9 +271,10 @@ export class MemoryStore implements SessionStore {
   }
 
   /** The live session of a secret that is good or was renewed away a moment ago. */
-  #entryOf({ id, secretHash }: SessionCredential, now: number): Entry | undefined {
+  #entryOf(credential: SessionCredential, now: number): Entry | undefined {
+    const { id } = credential
     const entry = this.#entries.get(id)
-    const renewedAt = entry?.secrets.get(secretHash)
+    const renewedAt = entry && renewedAtOf(entry, credential)
     if (entry === undefined || renewedAt === undefined) return undefined
     if (renewedAt !== 0 && now - renewedAt > renewedMemoryMs) return undefined
     if (now < entry.record.endsAt) return entry
@@ -314,20 +339,10 @@ export class MemoryStore implements SessionStore {
   }
 
   #put(id: string, entry: Entry): void {
-    this.#entries.set(id, entry, { ttl: Math.max(1, entry.expiresAt - Date.now()) })
+    const ttl = Math.max(1, entry.expiresAt - Date.now())
+    // 0 is for ever.
+    this.#entries.set(id, entry, { ttl: ttl === Infinity ? 0 : ttl })
   }
-}
-
-function claim({ token, leaseMs }: SessionLock, now: number): Claim {
-  return { token, until: now + leaseMs }
-}
-
-function holds(lock: Claim | undefined, token: string, now: number): boolean {
-  return lock !== undefined && lock.token === token && lock.until > now
-}
-
-function expiryOf(record: SessionRecord, now: number, policy: StorePolicy): number {
-  return now + timeToLiveMs(record.idleTimeoutMs, policy.expiry)
 }
 
 function belongsTo(record: SessionRecord, { userName }: SessionCommit): boolean {

@@ -137,12 +137,27 @@ export class RedisStore implements SessionStore {
     return this.#hashes.extendLock(id, { token, leaseMs: 0 })
   }
 
+  addOTP(credential: SessionCredential, otpHash: string, lifespanMs: number): Promise<boolean> {
+    return this.#hashes.addOTP(credential, otpHash, lifespanMs)
+  }
+
+  async redeemOTP(
+    otp: SessionCredential,
+    newSecretHash: string,
+    policy: StorePolicy,
+  ): ReturnType<SessionStore['redeemOTP']> {
+    const outcome = await this.#hashes.redeemOTP(otp, newSecretHash, policy)
+    if (outcome) this.#keep(outcome.record, policy)
+    return outcome
+  }
+
   read(id: string): Promise<SessionRecord | undefined> {
     return this.#hashes.read(id)
   }
 
-  describe(id: string, policy: StorePolicy): Promise<SessionSummary | undefined> {
-    return this.#hashes.describe(id, policy)
+  async describe(id: string, policy: StorePolicy): Promise<SessionSummary | undefined> {
+    const summary = await this.#hashes.describe(id, policy)
+    return summary === 'unreadable' ? undefined : summary
   }
 
   async list(userName: string, policy: StorePolicy): Promise<readonly SessionSummary[]> {
@@ -248,6 +263,7 @@ export class RedisStore implements SessionStore {
     // Those that were added before this one come before it, arrived or not.
     const taken = found.filter(({ entry, summary }) => entry.isPending || summary !== undefined)
     if (taken.length < perUser) return true
+    if (added.wasThere && (await this.describe(id, policy))?.userName === userName) return true
     if (!added.wasThere) await this.#users.remove(userName, [{ id, score: added.score }])
     return false
   }
@@ -289,9 +305,14 @@ export class RedisStore implements SessionStore {
     const summaries = await Promise.all(entries.map(({ id }) => this.#hashes.describe(id, policy)))
     const found = entries.map((entry, index) => {
       const summary = summaries[index]
-      return { entry, summary: summary?.userName === userName ? summary : undefined }
+      const isOwn = summary !== 'unreadable' && summary?.userName === userName
+      return { entry, summary: isOwn ? summary : undefined }
     })
-    const stale = found.filter(({ entry, summary }) => !summary && !entry.isPending)
+    // Those of a later version are for the processes that can read them.
+    const stale = found.filter(
+      ({ entry, summary }, index) =>
+        !summary && !entry.isPending && summaries[index] !== 'unreadable',
+    )
     inBackground(
       this.#users.remove(
         userName,

@@ -7,6 +7,9 @@
  * whether what was asked has happened. All instants are epoch milliseconds on the store's own
  * clock; the app's clock plays no part in when a session ends.
  *
+ * A credential with an empty `secretHash` is that of a caller whom this package trusts, because of
+ * a signed token: wherever a secret must be good, it is as good as one that is never renewed.
+ *
  * @module
  */
 
@@ -39,6 +42,9 @@ export interface SessionLimit {
    */
   readonly onExceed: 'terminateOldest' | 'refuse'
 }
+
+/** How many live one-time tokens a session remembers; of more, those that expire first go. */
+export const maxOTPs = 32
 
 /** What a store is told with every call that may write. */
 export interface StorePolicy {
@@ -160,7 +166,8 @@ export interface SessionStore {
    * The store sets `createdAt` and, for a sign-in, `signedInAt` to its own time, `endsAt` to that
    * plus `absoluteTimeoutMs`, and lets the session expire after the idle timeout plus `refreshMs`.
    * With a user name it is one of the user's sessions, for {@link list} and `maxSessions`, from the
-   * moment this resolves until it ends.
+   * moment this resolves until it ends. Without one its idle timeout may be `Infinity`: it then
+   * never expires, and no commit changes that.
    */
   create(session: NewSession, policy: StorePolicy): Promise<CreateOutcome>
 
@@ -220,6 +227,31 @@ export interface SessionStore {
 
   /** Gives a lock back. False when it is not the holder's, or no longer. */
   unlock(id: string, token: string): Promise<boolean>
+
+  /**
+   * Gives a session a one-time token, by which {@link redeemOTP} opens it once. What renews its
+   * secrets takes its one-time tokens away. It has {@link maxOTPs} at most.
+   *
+   * @param credential Whose secret is good.
+   * @param otpHash SHA-256 of the token.
+   * @param lifespanMs From now.
+   * @returns False when {@link load} would find nothing live.
+   */
+  addOTP(credential: SessionCredential, otpHash: string, lifespanMs: number): Promise<boolean>
+
+  /**
+   * Takes a one-time token from its session and gives the session one more good secret for it, as
+   * one step, so that of many callers one gets it. Counts as activity.
+   *
+   * @param otp The session's id, and the hash of the token.
+   * @param newSecretHash Good from then on, beside the others.
+   * @returns `undefined` when there is no such token, its time is over, or its session has ended.
+   */
+  redeemOTP(
+    otp: SessionCredential,
+    newSecretHash: string,
+    policy: StorePolicy,
+  ): Promise<Extract<LoadOutcome, { status: 'live' }> | undefined>
 
   /**
    * Reads a session by its id alone, for the server's own use. Counts as nothing.

@@ -287,6 +287,8 @@ function controlledStore(deadlineMs = timeoutMs): ControlledStore {
     lock: method('lock'),
     extendLock: method('extendLock'),
     unlock: method('unlock'),
+    addOTP: method('addOTP'),
+    redeemOTP: method('redeemOTP'),
     read: method('read'),
     describe: method('describe'),
     list: method('list'),

@@ -52,6 +52,7 @@ const phone: ClientDescription = {
   systemVersion: '14',
   machineName: "Ann's phone",
   systemUserName: 'ann',
+  persistentID: '',
   country: 'CH',
   region: 'Zürich',
 }
@@ -141,6 +142,7 @@ export function describeUserSessions(makeStore: () => StoreHarness | Promise<Sto
         systemVersion: text,
         machineName: text,
         systemUserName: text,
+        persistentID: '',
         country: text,
         region: text,
       }

@@ -247,6 +247,18 @@ export class ObservedStore implements SessionStore {
     return this.#observe('unlock', () => this.#store.unlock(id, token))
   }
 
+  addOTP(credential: SessionCredential, otpHash: string, lifespanMs: number): Promise<boolean> {
+    return this.#observe('addOTP', () => this.#store.addOTP(credential, otpHash, lifespanMs))
+  }
+
+  redeemOTP(
+    otp: SessionCredential,
+    newSecretHash: string,
+    policy: StorePolicy,
+  ): ReturnType<SessionStore['redeemOTP']> {
+    return this.#observe('redeemOTP', () => this.#store.redeemOTP(otp, newSecretHash, policy))
+  }
+
   read(id: string): Promise<SessionRecord | undefined> {
     return this.#observe('read', () => this.#store.read(id))
   }

@@ -11,7 +11,7 @@ import {
 import type { SessionRecord, SessionSummary } from '../../core/record.ts'
 import type { SessionCredential } from '../../core/secret.ts'
 import { SessionStoreError } from '../../errors.ts'
-import { lockTurnMs, renewedMemoryMs } from '../session-store.ts'
+import { lockTurnMs, maxOTPs, renewedMemoryMs } from '../session-store.ts'
 import type {
   CommitOutcome,
   CreateOutcome,
@@ -24,6 +24,7 @@ import type {
 } from '../session-store.ts'
 import { sessionKey } from './keys.ts'
 import type { RunOptions, RunScript } from './script.ts'
+import { addOTP } from './scripts/add-otp.ts'
 import { commitSession } from './scripts/commit-session.ts'
 import { createSession } from './scripts/create-session.ts'
 import { describeSession } from './scripts/describe-session.ts'
@@ -33,6 +34,7 @@ import { grantSession } from './scripts/grant-session.ts'
 import { loadSession } from './scripts/load-session.ts'
 import { lockSession } from './scripts/lock-session.ts'
 import { readSession } from './scripts/read-session.ts'
+import { redeemOTP } from './scripts/redeem-otp.ts'
 import { touchSession } from './scripts/touch-session.ts'
 
 /** What a touch has met. */
@@ -66,13 +68,16 @@ export class SessionHashes {
       {
         keys: this.#keys(credential.id),
         args: {
-          timeToLiveMs: timeToLiveMs(draft.idleTimeoutMs, policy.expiry),
+          timeToLiveMs:
+            draft.idleTimeoutMs === Infinity
+              ? ''
+              : timeToLiveMs(draft.idleTimeoutMs, policy.expiry),
           absoluteTimeoutMs: Number.isFinite(absoluteTimeoutMs) ? absoluteTimeoutMs : '',
           signsIn: signsIn ? 1 : 0,
           maxKeys: policy.limits.storageKeys,
           maxBytes: policy.limits.storageBytes,
         },
-        rest: [...encodeDraft(draft), `secret:${credential.secretHash}`, '0'],
+        rest: [...encodeDraft(draft), ...secretField(credential)],
       },
       options,
     )
@@ -194,20 +199,49 @@ export class SessionHashes {
     return (await this.#run(extendLock, { keys: this.#keys(id), args: { token, leaseMs } })) === 1
   }
 
+  async addOTP(
+    { id, secretHash }: SessionCredential,
+    otpHash: string,
+    lifespanMs: number,
+  ): Promise<boolean> {
+    const args = { secretHash, otpHash, lifespanMs, maxOTPs }
+    return (await this.#run(addOTP, { keys: this.#keys(id), args })) === 1
+  }
+
+  async redeemOTP(
+    { id, secretHash: otpHash }: SessionCredential,
+    newSecretHash: string,
+    { expiry: { refreshMs } }: StorePolicy,
+  ): Promise<Extract<LoadOutcome, { status: 'live' }> | undefined> {
+    const reply = await this.#run(redeemOTP, {
+      keys: this.#keys(id),
+      args: { otpHash, newSecretHash, refreshMs },
+    })
+    if (typeof reply !== 'string') return undefined
+    const lines = reply.split('\n')
+    const record = decodeRecord(id, lines, 2)
+    return record && { status: 'live', record, now: Number(lines[0]), refreshed: true }
+  }
+
   async read(id: string): Promise<SessionRecord | undefined> {
     const reply = await this.#run(readSession, { keys: this.#keys(id), args: {} })
     return typeof reply === 'string' ? decodeRecord(id, reply.split('\n')) : undefined
   }
 
+  /**
+   * @returns `undefined` when there is no live session, `'unreadable'` when there may be one, of a
+   *   later version.
+   */
   async describe(
     id: string,
     { expiry: { refreshMs } }: StorePolicy,
-  ): Promise<SessionSummary | undefined> {
+  ): Promise<SessionSummary | 'unreadable' | undefined> {
     const reply = await this.#run(describeSession, { keys: this.#keys(id), args: { refreshMs } })
-    if (reply === 0 || reply === -2) return undefined
+    if (reply === 0) return undefined
+    if (reply === -2) return 'unreadable'
     const lines = linesOf(reply)
     const record = decodeRecord(id, lines, 3)
-    if (!record) return undefined
+    if (!record) return 'unreadable'
     const { privileges: _privileges, roles: _roles, storage: _storage, ...summary } = record
     const activeAt = Math.max(Number(lines[1]), record.createdAt)
     return { ...summary, now: Number(lines[0]), activeAt, isPostponed: lines[2] === '1' }
@@ -245,6 +279,11 @@ export class SessionHashes {
   #keys(id: string): { readonly session: string } {
     return { session: sessionKey(this.#prefix, id) }
   }
+}
+
+/** A caller that is trusted needs none. */
+function secretField({ secretHash }: SessionCredential): readonly string[] {
+  return secretHash === '' ? [] : [`secret:${secretHash}`, '0']
 }
 
 /** What the commit script takes for a sign-in. */

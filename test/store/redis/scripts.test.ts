@@ -5,6 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 
 import { defineScript, runScript } from '../../../src/store/redis/script.ts'
 import type { ScriptCall } from '../../../src/store/redis/script.ts'
+import { addOTP } from '../../../src/store/redis/scripts/add-otp.ts'
 import { addUserSession } from '../../../src/store/redis/scripts/add-user-session.ts'
 import { commitSession } from '../../../src/store/redis/scripts/commit-session.ts'
 import { createSession } from '../../../src/store/redis/scripts/create-session.ts'
@@ -17,6 +18,7 @@ import { loadSession } from '../../../src/store/redis/scripts/load-session.ts'
 import { lockSession } from '../../../src/store/redis/scripts/lock-session.ts'
 import { readSession } from '../../../src/store/redis/scripts/read-session.ts'
 import { readUserSessions } from '../../../src/store/redis/scripts/read-user-sessions.ts'
+import { redeemOTP } from '../../../src/store/redis/scripts/redeem-otp.ts'
 import { removeUserSessions } from '../../../src/store/redis/scripts/remove-user-sessions.ts'
 import { touchSession } from '../../../src/store/redis/scripts/touch-session.ts'
 import { commandName, countCommands } from '../../support/command-count.ts'
@@ -24,6 +26,7 @@ import { connectRedis, uniquePrefix } from '../../support/redis-client.ts'
 import { startRedisServer } from '../../support/redis-server.ts'
 
 const scripts = [
+  ['add-otp', addOTP],
   ['add-user-session', addUserSession],
   ['commit-session', commitSession],
   ['create-session', createSession],
@@ -36,6 +39,7 @@ const scripts = [
   ['lock-session', lockSession],
   ['read-session', readSession],
   ['read-user-sessions', readUserSessions],
+  ['redeem-otp', redeemOTP],
   ['remove-user-sessions', removeUserSessions],
   ['touch-session', touchSession],
 ] as const
@@ -381,6 +385,59 @@ describe('scripts', () => {
   })
 })
 
+describe('scripts of one-time tokens', () => {
+  it('X5: add-otp stores until when the token works, and answers 0 for what is not live', async () => {
+    const session = newKey()
+    const text = newKey()
+    const before = Date.now()
+    await redis.hset(session, { ...stored, 'secret:renewed': before })
+    await redis.set(text, 'something else')
+
+    expect(await addTo(newKey())).toBe(0)
+    expect(await addTo(newKey(), { secretHash: '' })).toBe(0)
+    expect(await addTo(text)).toBe(0)
+    expect(await addTo(session, { secretHash: 'wrong' })).toBe(0)
+    expect(await addTo(session, { secretHash: 'renewed' })).toBe(0)
+    expect(await redis.hkeys(session)).not.toContain('otp:otp')
+    expect(await addTo(session)).toBe(1)
+    expect(Number(await redis.hget(session, 'otp:otp'))).toBeGreaterThanOrEqual(before + 1000)
+  })
+
+  it('X5: add-otp removes those that are over, and of too many the first to expire', async () => {
+    const session = newKey()
+    const now = Date.now()
+    const otps = { 'otp:over': now - 1, 'otp:last': now + 60_000, 'otp:first': now + 30_000 }
+    await redis.hset(session, { ...stored, ...otps, 'otp:bad': 'some day' })
+
+    await addTo(session)
+
+    const fields = await redis.hkeys(session)
+    expect(fields.filter((field) => field.startsWith('otp:'))).toEqual(['otp:last', 'otp:otp'])
+  })
+
+  it('X5: redeem-otp answers as load-session, once, and 0 for what opens nothing', async () => {
+    const session = newKey()
+    const text = newKey()
+    const now = Date.now()
+    await redis.hset(session, { ...stored, 'otp:good': now + 60_000, 'otp:over': now })
+    await redis.set(text, 'something else')
+
+    const lines = String(await redeemOf(session, 'good')).split('\n')
+
+    const fields = { ...stored, 'otp:over': String(now), 'secret:new': '0' }
+    expect(lines[0]).toMatch(/^\d{13}$/)
+    expect(lines[1]).toBe('1')
+    expect(lines.slice(2)).toEqual(Object.entries(fields).flat())
+    expect(await redis.hgetall(session)).toEqual(fields)
+    expect(await redis.pttl(session)).toBeGreaterThan(3_600_000)
+    expect(await redeemOf(session, 'good')).toBe(0)
+    expect(await redeemOf(session, 'over')).toBe(0)
+    expect(await redeemOf(session, 'never')).toBe(0)
+    expect(await redeemOf(newKey(), 'good')).toBe(0)
+    expect(await redeemOf(text, 'good')).toBe(0)
+  })
+})
+
 describe('runScript', () => {
   const echo = defineScript({
     keys: ['first', 'second'],
@@ -461,6 +518,18 @@ const allArgs = {
   pendingScore: '',
   perUser: '',
   score: 1,
+  otpHash: 'otp',
+  lifespanMs: 1000,
+  maxOTPs: 2,
+}
+
+function addTo(session: string, args: Partial<typeof allArgs> = {}): Promise<unknown> {
+  return runScript(redis, addOTP, { keys: { session }, args: { ...allArgs, ...args } })
+}
+
+function redeemOf(session: string, otpHash: string): Promise<unknown> {
+  const args = { ...allArgs, otpHash, newSecretHash: 'new' }
+  return runScript(redis, redeemOTP, { keys: { session }, args })
 }
 
 function loadArgs(

@@ -322,6 +322,17 @@ describe("the index of a user's sessions", () => {
     expect((await users.entries('ann'))[0]!.score).toBe(score)
   })
 
+  it('M2: leaves the entry of a session that only a later version can read', async () => {
+    const { store, keyOf, indexOf } = setUp()
+    const [later, gone, last] = await inTurn(3, () => signedIn(store, 'ann'))
+    await redis.hset(keyOf(later!.id), 'v', '2')
+    await redis.del(keyOf(gone!.id))
+
+    expect(await idsOf(store, 'ann')).toEqual([last!.id])
+
+    await expect.poll(() => indexOf('ann')).toEqual([later!.id, last!.id])
+  })
+
   it('M2: has a stale entry at most after a confirmation that comes behind the end', async () => {
     const { store, users, keyOf, indexOf } = setUp()
     const credential = await signedIn(store, '')
@@ -645,6 +656,17 @@ describe('maxSessions on Redis', () => {
 
     expect(refused).toEqual({ status: 'refused' })
     expect(created).toMatchObject({ status: 'created' })
+  })
+
+  it('M6: lets a live session sign in again, whoever is on the way', async () => {
+    const { store, users } = setUp()
+    const limited = { ...policy, maxSessions: { perUser: 1, onExceed: 'refuse' } } as const
+    const credential = await signedIn(store, 'ann')
+    await users.add('ann', newSessionId(), minute)
+
+    const outcome = await store.commit(credential, signInCommit('ann'), limited)
+
+    expect(outcome).toMatchObject({ status: 'committed' })
   })
 
   it('M6: ends no session for one that has ended by itself', async () => {

@@ -4,13 +4,14 @@ import type { Script } from '../script.ts'
 /**
  * Applies changes to a session that is there, all or none.
  *
- * KEYS: `session` (hash). ARGV: `secretHash`, the request's; `newSecretHash`, empty for none;
- * `asksFor`, `rights` or `secret` or empty; `clears`, 1 when all grants go first; `userName`,
- * escaped, whose the request takes the session for; `absoluteTimeoutMs`, empty when this is no
- * sign-in, `none` for a sign-in without limit; `timeToLiveMs`, empty to leave it; `maxKeys` and
- * `maxBytes` of storage; `renewedMemoryMs`; `lockToken`, empty when the changes were made without
- * lock; `leaseMs`, 0 to give the lock back; `setCount`, how many of the rest are field, value,
- * field, value … to set; what follows are fields to delete.
+ * KEYS: `session` (hash). ARGV: `secretHash`, the request's, empty for a caller that is trusted;
+ * `newSecretHash`, empty for none; `asksFor`, `rights` or `secret` or empty; `clears`, 1 when all
+ * grants go first; `userName`, escaped, whose the request takes the session for;
+ * `absoluteTimeoutMs`, empty when this is no sign-in, `none` for a sign-in without limit;
+ * `timeToLiveMs`, empty to leave it; `maxKeys` and `maxBytes` of storage; `renewedMemoryMs`;
+ * `lockToken`, empty when the changes were made without lock; `leaseMs`, 0 to give the lock back;
+ * `setCount`, how many of the rest are field, value, field, value … to set; what follows are fields
+ * to delete.
  *
  * Reply: the time in epoch ms, negative when the new secret was not taken; with a lock that is
  * extended the session as one bulk string, lines of: the time; field, value … Otherwise 0: the
@@ -58,12 +59,13 @@ local maxKeys, maxBytes, renewedMemoryMs = tonumber(ARGV[8]), tonumber(ARGV[9]),
 local lockToken, leaseMs = ARGV[11], tonumber(ARGV[12])
 local firstSet, lastSet = 14, 13 + ARGV[13]
 
-local names = { 'secret:' .. secretHash, 'endsAt', 'userName', 'keys', 'bytes', 'lock' }
+local names = { 'secret:' .. secretHash, 'endsAt', 'userName', 'keys', 'bytes', 'lock', 'type' }
 local head = redis.pcall('HMGET', session, unpack(names))
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and 0 or head
 end
-local renewedAt, endsAt, owner = tonumber(head[1]), tonumber(head[2]), head[3]
+local renewedAt = secretHash == '' and head[7] and 0 or tonumber(head[1])
+local endsAt, owner = tonumber(head[2]), head[3]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if not renewedAt or (endsAt and now >= endsAt) then
@@ -144,6 +146,8 @@ if takesSecret or clears == '1' then
       elseif since ~= 0 and now - since > renewedMemoryMs then
         dropped[#dropped + 1] = field
       end
+    elseif kind == 'otp' and takesSecret and not joins then
+      dropped[#dropped + 1] = field
     elseif (kind == 'userName' or kind == 'privilege' or kind == 'role') and clears == '1' and not isSet[field] then
       dropped[#dropped + 1] = field
     end

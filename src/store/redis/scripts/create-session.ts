@@ -4,8 +4,8 @@ import type { Script } from '../script.ts'
 /**
  * Stores a session under an id that is free.
  *
- * KEYS: `session` (hash). ARGV: `timeToLiveMs`; `absoluteTimeoutMs`, empty for none; `signsIn`, 1
- * or 0; `maxKeys` and `maxBytes` of storage; then field, value, field, value …
+ * KEYS: `session` (hash). ARGV: `timeToLiveMs`, empty for no end; `absoluteTimeoutMs`, empty for
+ * none; `signsIn`, 1 or 0; `maxKeys` and `maxBytes` of storage; then field, value, field, value …
  *
  * Reply: the time in epoch ms; 0 when there is such a key; -1 when storage is over a limit.
  */
@@ -59,7 +59,9 @@ end
 for first = 1, #fields, 4000 do
   redis.call('HSET', session, unpack(fields, first, math.min(first + 3999, #fields)))
 end
-redis.call('PEXPIRE', session, timeToLiveMs)
+if timeToLiveMs ~= '' then
+  redis.call('PEXPIRE', session, timeToLiveMs)
+end
 return now
 `,
 })

@@ -20,7 +20,7 @@ local refreshMs = tonumber(ARGV[1])
 local names = {
   'v', 'type', 'ip', 'createdAt', 'signedInAt', 'endsAt', 'idleTimeoutMs', 'userName',
   'applicationId', 'appName', 'appVersion', 'isOfficialApp', 'deviceModel', 'platform',
-  'systemVersion', 'machineName', 'systemUserName', 'country', 'region', 'postponed'
+  'systemVersion', 'machineName', 'systemUserName', 'persistentID', 'country', 'region', 'postponed'
 }
 local values = redis.pcall('HMGET', session, unpack(names))
 if values.err then
@@ -29,12 +29,12 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local endsAt, idleTimeoutMs = tonumber(values[6]), tonumber(values[7])
-if not idleTimeoutMs or (endsAt and now >= endsAt) then
+if not values[7] or (endsAt and now >= endsAt) then
   return 0
 end
 -- The time to live is written at an activity.
 local remainingMs = redis.call('PTTL', session)
-local activeAt = remainingMs < 0 and now or math.min(now, now + remainingMs - idleTimeoutMs - refreshMs)
+local activeAt = (remainingMs < 0 or not idleTimeoutMs) and now or math.min(now, now + remainingMs - idleTimeoutMs - refreshMs)
 local isPostponed = values[#names] and '1' or '0'
 local lines = { string.format('%.0f', now), string.format('%.0f', activeAt), isPostponed }
 for index = 1, #names - 1 do

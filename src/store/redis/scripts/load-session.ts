@@ -4,7 +4,8 @@ import type { Script } from '../script.ts'
 /**
  * Verifies a secret, reads the session and refreshes its time to live when that is due.
  *
- * KEYS: `session` (hash). ARGV: `secretHash`; `refreshMs`; `isActivity`, 1 or 0; `renewedMemoryMs`.
+ * KEYS: `session` (hash). ARGV: `secretHash`, empty for a caller that is trusted; `refreshMs`;
+ * `isActivity`, 1 or 0; `renewedMemoryMs`.
  *
  * Reply: the session as one bulk string, lines of: the time in epoch ms; 1 or 0, whether it was
  * refreshed; field, value, field, value … Otherwise 0: no such session or secret; -1: the secret
@@ -23,12 +24,14 @@ local session = KEYS[1]
 local secretHash, refreshMs, isActivity = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local renewedMemoryMs = tonumber(ARGV[4])
 
-local names = { 'secret:' .. secretHash, 'endsAt', 'idleTimeoutMs', 'postponed' }
+local names = { 'secret:' .. secretHash, 'endsAt', 'idleTimeoutMs', 'postponed', 'type' }
 local head = redis.pcall('HMGET', session, unpack(names))
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and -2 or head
 end
-local renewedAt, endsAt, idleTimeoutMs = tonumber(head[1]), tonumber(head[2]), tonumber(head[3])
+local isTrusted = secretHash == ''
+local renewedAt = isTrusted and head[5] and 0 or tonumber(head[1])
+local endsAt, idleTimeoutMs = tonumber(head[2]), tonumber(head[3])
 if not renewedAt then
   return head[1] and -2 or 0
 end

@@ -4,8 +4,8 @@ import type { Script } from '../script.ts'
 /**
  * Takes the session's lock, or extends it for whoever has it, and reads the session.
  *
- * KEYS: `session` (hash). ARGV: `secretHash`; `token`, the holder; `leaseMs`; `turnMs`, for how
- * long a free lock is kept for whoever was refused first.
+ * KEYS: `session` (hash). ARGV: `secretHash`, empty for a caller that is trusted; `token`, the
+ * holder; `leaseMs`; `turnMs`, for how long a free lock is kept for whoever was refused first.
  *
  * Reply: the session as one bulk string, lines of: the time in epoch ms; field, value, field, value
  * … Otherwise 0: no such session or secret; -1: somebody else has the lock or the next turn.
@@ -18,13 +18,14 @@ export const lockSession: Script<'session', 'secretHash' | 'token' | 'leaseMs' |
 local session = KEYS[1]
 local secretHash, token, leaseMs, turnMs = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
-local head = redis.pcall('HMGET', session, 'secret:' .. secretHash, 'endsAt', 'lock', 'lockNext')
+local head = redis.pcall('HMGET', session, 'secret:' .. secretHash, 'endsAt', 'lock', 'lockNext', 'type')
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and 0 or head
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if head[1] ~= '0' or (head[2] and now >= tonumber(head[2])) then
+local isOpen = head[1] == '0' or (secretHash == '' and head[5])
+if not isOpen or (head[2] and now >= tonumber(head[2])) then
   return 0
 end
 

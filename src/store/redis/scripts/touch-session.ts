@@ -4,7 +4,7 @@ import type { Script } from '../script.ts'
 /**
  * Counts as activity, as loading does, without reading.
  *
- * KEYS: `session` (hash). ARGV: `secretHash`; `refreshMs`.
+ * KEYS: `session` (hash). ARGV: `secretHash`, empty for a caller that is trusted; `refreshMs`.
  *
  * Reply: lines of: the time in epoch ms; 1 or 0, whether it was refreshed; the idle timeout in ms;
  * the last sign-in in epoch ms, 0 for none; the user, escaped. Otherwise 0: the session has ended
@@ -17,13 +17,14 @@ export const touchSession: Script<'session', 'secretHash' | 'refreshMs'> = defin
 local session = KEYS[1]
 local secretHash, refreshMs = ARGV[1], tonumber(ARGV[2])
 
-local names = { 'secret:' .. secretHash, 'endsAt', 'idleTimeoutMs', 'postponed', 'signedInAt', 'userName' }
+local names = { 'secret:' .. secretHash, 'endsAt', 'idleTimeoutMs', 'postponed', 'signedInAt', 'userName', 'type' }
 local head = redis.pcall('HMGET', session, unpack(names))
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and 0 or head
 end
 local endsAt, idleTimeoutMs = tonumber(head[2]), tonumber(head[3])
-if head[1] ~= '0' or not idleTimeoutMs then
+local isOpen = head[1] == '0' or (secretHash == '' and head[7])
+if not isOpen or not head[3] then
   return 0
 end
 
@@ -36,7 +37,7 @@ local refreshed = '0'
 if head[4] then
   redis.call('HDEL', session, 'postponed')
 end
-if head[4] or redis.call('PTTL', session) < idleTimeoutMs then
+if idleTimeoutMs and (head[4] or redis.call('PTTL', session) < idleTimeoutMs) then
   redis.call('PEXPIRE', session, string.format('%.0f', idleTimeoutMs + refreshMs))
   refreshed = '1'
 end

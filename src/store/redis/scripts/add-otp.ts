@@ -1,0 +1,54 @@
+import { defineScript } from '../script.ts'
+import type { Script } from '../script.ts'
+
+/**
+ * Gives a session a one-time token, and forgets those that have expired.
+ *
+ * KEYS: `session` (hash). ARGV: `secretHash`, the request's, empty for a caller that is trusted;
+ * `otpHash`; `lifespanMs`; `maxOTPs`, from how many live ones on the first to expire goes.
+ *
+ * Reply: 1; 0 when the session has ended or the secret is not good.
+ */
+export const addOTP: Script<'session', 'secretHash' | 'otpHash' | 'lifespanMs' | 'maxOTPs'> =
+  defineScript({
+    keys: ['session'],
+    args: ['secretHash', 'otpHash', 'lifespanMs', 'maxOTPs'],
+    lua: /* lua */ `
+local session = KEYS[1]
+local secretHash, otpHash, lifespanMs, maxOTPs = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+
+local head = redis.pcall('HMGET', session, 'secret:' .. secretHash, 'endsAt', 'type')
+if head.err then
+  return string.find(head.err, '^WRONGTYPE') and 0 or head
+end
+local isOpen = head[1] == '0' or (secretHash == '' and head[3])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if not isOpen or (head[2] and now >= tonumber(head[2])) then
+  return 0
+end
+
+local dropped, live, first, firstUntil = {}, 0, nil, math.huge
+for _, field in ipairs(redis.call('HKEYS', session)) do
+  if string.sub(field, 1, 4) == 'otp:' then
+    local untilMs = tonumber(redis.call('HGET', session, field)) or 0
+    if untilMs <= now then
+      dropped[#dropped + 1] = field
+    else
+      live = live + 1
+      if untilMs < firstUntil then
+        first, firstUntil = field, untilMs
+      end
+    end
+  end
+end
+if live >= maxOTPs then
+  dropped[#dropped + 1] = first
+end
+redis.call('HSET', session, 'otp:' .. otpHash, string.format('%.0f', now + lifespanMs))
+if #dropped > 0 then
+  redis.call('HDEL', session, unpack(dropped))
+end
+return 1
+`,
+  })

@@ -1,0 +1,40 @@
+import { defineScript } from '../script.ts'
+import type { Script } from '../script.ts'
+
+/**
+ * Takes a one-time token from its session, gives the session one more secret for it, and reads and
+ * refreshes the session, as one step.
+ *
+ * KEYS: `session` (hash). ARGV: `otpHash`; `newSecretHash`; `refreshMs`.
+ *
+ * Reply: as `load-session`, lines of: the time in epoch ms; 1; field, value, field, value …
+ * Otherwise 0: no such token, or its time is over, or its session has ended.
+ */
+export const redeemOTP: Script<'session', 'otpHash' | 'newSecretHash' | 'refreshMs'> = defineScript(
+  {
+    keys: ['session'],
+    args: ['otpHash', 'newSecretHash', 'refreshMs'],
+    lua: /* lua */ `
+local session = KEYS[1]
+local otpHash, newSecretHash, refreshMs = ARGV[1], ARGV[2], tonumber(ARGV[3])
+
+local head = redis.pcall('HMGET', session, 'otp:' .. otpHash, 'endsAt', 'idleTimeoutMs')
+if head.err then
+  return string.find(head.err, '^WRONGTYPE') and 0 or head
+end
+local untilMs, endsAt, idleTimeoutMs = tonumber(head[1]), tonumber(head[2]), tonumber(head[3])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if not untilMs or now >= untilMs or not head[3] or (endsAt and now >= endsAt) then
+  return 0
+end
+redis.call('HSET', session, 'secret:' .. newSecretHash, '0')
+redis.call('HDEL', session, 'otp:' .. otpHash, 'postponed')
+if idleTimeoutMs then
+  redis.call('PEXPIRE', session, string.format('%.0f', idleTimeoutMs + refreshMs))
+end
+local fields = redis.call('HGETALL', session)
+return string.format('%.0f', now) .. '\\n1\\n' .. table.concat(fields, '\\n')
+`,
+  },
+)

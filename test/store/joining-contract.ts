@@ -1,0 +1,649 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+
+import { maxOTPs, unknownClient } from 'koa-user-sessions'
+import type {
+  GrantChanges,
+  RecordDraft,
+  SessionCommit,
+  SessionCredential,
+  SessionRecord,
+  SessionStore,
+  SessionType,
+  StorePolicy,
+} from 'koa-user-sessions'
+import { describe, expect, it } from 'vitest'
+
+import type { StoreHarness } from './session-store-contract.ts'
+
+const second = 1000
+const minute = 60 * second
+const lock = { token: 'a', leaseMs: minute }
+const types: readonly SessionType[] = ['web', 'rest', 'remote', 'storedProcedure']
+
+const policy: StorePolicy = {
+  expiry: { refreshMs: minute, absoluteTimeoutMs: 24 * 60 * minute },
+  limits: { storageBytes: 1000, storageKeys: 4 },
+  maxSessions: undefined,
+}
+
+const emptyCommit: SessionCommit = {
+  storage: undefined,
+  idleTimeoutMs: undefined,
+  grants: undefined,
+  userName: '',
+  presentIdleTimeoutMs: 60 * minute,
+  newSecretHash: undefined,
+  asksFor: undefined,
+}
+
+/**
+ * What every store must do for those who come without a cookie: trusted callers, and browsers with
+ * a one-time token.
+ *
+ * @param name What the store is called in the report.
+ * @param makeStore Makes an empty store for one test.
+ */
+export function describeJoining(name: string, makeStore: () => StoreHarness): void {
+  describe(`${name}: trusted callers`, () => {
+    it.each(types)('X1: open a live %s session by its id alone', async (type) => {
+      const { store } = makeStore()
+      const { id } = await created(store, { type })
+      const trusted = { id, secretHash: '' }
+
+      const locked = await store.lock(trusted, lock)
+      const committed = await store.commit(trusted, writing({ a: '1' }), policy)
+      const loaded = await store.load(trusted, policy, true)
+
+      expect(locked).toMatchObject({ status: 'locked', record: { id, type } })
+      expect(committed).toMatchObject({ status: 'committed' })
+      expect(loaded).toMatchObject({ status: 'live', record: { id, type } })
+      expect(storageIn(loaded)).toEqual({ a: '1' })
+      expect(await store.touch(trusted, policy)).toEqual(expect.any(Number))
+      expect(await store.addOTP(trusted, newHash(), minute)).toBe(true)
+    })
+
+    it('X1: open no session that never was', async () => {
+      const { store } = makeStore()
+      const id = randomUUID()
+
+      expect(await trustedCalls(store, id)).toEqual(nothing)
+      expect(await store.read(id)).toBeUndefined()
+    })
+
+    it('X1: open no session that has ended', async () => {
+      const { store } = makeStore()
+      const { id } = await created(store)
+      await store.destroy(id)
+
+      expect(await trustedCalls(store, id)).toEqual(nothing)
+      expect(await store.read(id)).toBeUndefined()
+    })
+
+    it('X1: open no session past its absolute end', async () => {
+      const { store, passTime } = makeStore()
+      const expiry = { ...policy.expiry, absoluteTimeoutMs: 20 * minute }
+      const { id } = await created(store, {}, { ...policy, expiry })
+
+      await passTime(21 * minute)
+
+      expect(await trustedCalls(store, id)).toEqual(nothing)
+    })
+
+    it('X1: open no session that has expired', async () => {
+      const { store, passTime } = makeStore()
+      const { id } = await created(store)
+
+      await passTime(62 * minute)
+
+      expect(await trustedCalls(store, id)).toEqual(nothing)
+    })
+
+    it('X1: keep a session alive as others do', async () => {
+      const { store, passTime } = makeStore()
+      const { id } = await created(store)
+      const trusted = { id, secretHash: '' }
+
+      for (let times = 0; times < 3; times += 1) {
+        await passTime(50 * minute)
+        expect(await store.load(trusted, policy, true)).toMatchObject({ refreshed: true })
+        await passTime(50 * minute)
+        expect(await store.touch(trusted, policy)).toEqual(expect.any(Number))
+      }
+    })
+
+    it('X1: are as good after the cookie was renewed', async () => {
+      const { store } = makeStore()
+      const credential = await created(store)
+      await renewed(store, credential)
+
+      const outcome = await store.load({ ...credential, secretHash: '' }, policy, false)
+
+      expect(outcome).toMatchObject({ status: 'live' })
+      expect(await store.load(credential, policy, false)).toEqual({ status: 'renewed' })
+    })
+
+    it('X1: leave the secrets as they are', async () => {
+      const { store } = makeStore()
+      const credential = await created(store)
+      const trusted = { ...credential, secretHash: '' }
+
+      const outcome = await store.commit(trusted, granting({ privileges: ['browse'] }), policy)
+
+      expect(outcome).toMatchObject({ status: 'committed' })
+      expect(await store.load(credential, policy, false)).toMatchObject({
+        status: 'live',
+        record: { privileges: ['browse'] },
+      })
+    })
+
+    it('X1: make sessions that no secret opens', async () => {
+      const { store } = makeStore()
+      const id = randomUUID()
+      await created(store, { type: 'remote' }, policy, { id, secretHash: '' })
+
+      for (const secretHash of [newHash(), '0', 'undefined', 'null', ' ']) {
+        const credential = { id, secretHash }
+        expect(await store.load(credential, policy, true)).toBeUndefined()
+        expect(await store.touch(credential, policy)).toBeUndefined()
+        expect(await store.lock(credential, lock)).toBeUndefined()
+        expect(await store.addOTP(credential, newHash(), minute)).toBe(false)
+        const outcome = await store.commit(credential, writing({ a: '1' }), policy)
+        expect(outcome).toEqual({ status: 'ended' })
+      }
+    })
+  })
+
+  describe(`${name}: kinds of session`, () => {
+    it.each(['remote', 'storedProcedure'] as const)(
+      'K6: gives back exactly the %s session that was created',
+      async (type) => {
+        const { store } = makeStore()
+        const draft = draftOf({
+          type,
+          userName: type === 'remote' ? 'ann' : '',
+          client: {
+            ...unknownClient,
+            applicationId: 'cli',
+            machineName: 'žábo\n"1"',
+            persistentID: 'installation\\7',
+          },
+        })
+        const credential = { id: randomUUID(), secretHash: '' }
+        const { id } = await created(store, draft, policy, credential)
+
+        const loaded = await store.load(credential, policy, false)
+
+        expect(recordIn(loaded)).toMatchObject(draft)
+        expect(await store.read(id)).toEqual(recordIn(loaded))
+        const { client } = draft
+        expect(await store.describe(id, policy)).toMatchObject({ id, type, client })
+      },
+    )
+
+    it('M8: keeps a session without idle timeout for ever', async () => {
+      const { store, passTime } = makeStore()
+      const expiry = { ...policy.expiry, absoluteTimeoutMs: Infinity }
+      const credential = await created(
+        store,
+        { type: 'storedProcedure', idleTimeoutMs: Infinity },
+        { ...policy, expiry },
+      )
+
+      await passTime(10 * 365 * 24 * 60 * minute)
+
+      expect(await store.load(credential, policy, true)).toMatchObject({
+        status: 'live',
+        refreshed: false,
+        record: { idleTimeoutMs: Infinity, endsAt: Infinity },
+      })
+      expect(await store.touch(credential, policy)).toEqual(expect.any(Number))
+      expect(await store.read(credential.id)).toMatchObject({ idleTimeoutMs: Infinity })
+      expect(await store.describe(credential.id, policy)).toMatchObject({
+        idleTimeoutMs: Infinity,
+        endsAt: Infinity,
+        isPostponed: false,
+      })
+    })
+
+    it('M8: changes, locks, opens and ends a session without idle timeout as others', async () => {
+      const { store, passTime } = makeStore()
+      const credential = await created(store, { idleTimeoutMs: Infinity })
+      const otp = newCredential(credential.id)
+      const newSecretHash = newHash()
+
+      const locked = await store.lock(credential, lock)
+      const commit = { ...writing({ a: '1' }), lock: { ...lock, leaseMs: 0 }, postpones: true }
+      const committed = await store.commit(credential, commit, policy)
+      await store.addOTP(credential, otp.secretHash, minute)
+      const redeemed = await store.redeemOTP(otp, newSecretHash, policy)
+      await passTime(20 * 60 * minute)
+
+      expect(locked).toMatchObject({ status: 'locked', record: { idleTimeoutMs: Infinity } })
+      expect(committed).toMatchObject({ status: 'committed' })
+      expect(redeemed).toMatchObject({ record: { idleTimeoutMs: Infinity } })
+      expect(await statusOf(store, { ...credential, secretHash: newSecretHash })).toBe('live')
+      expect(await store.destroy(credential.id)).toBe(true)
+      expect(await statusOf(store, credential)).toBeUndefined()
+    })
+
+    it('L5: ends a session without idle timeout at its absolute end', async () => {
+      const { store, passTime } = makeStore()
+      const credential = await created(store, { idleTimeoutMs: Infinity })
+
+      await passTime(25 * 60 * minute)
+
+      expect(await store.load(credential, policy, true)).toBeUndefined()
+      expect(await store.describe(credential.id, policy)).toBeUndefined()
+    })
+  })
+
+  describe(`${name}: one-time tokens`, () => {
+    it('X5: open their session once, by a secret of their own', async () => {
+      const { store } = makeStore()
+      const { credential, otp } = await withOTP(store)
+      const newSecretHash = newHash()
+
+      const redeemed = await store.redeemOTP(otp, newSecretHash, policy)
+      const again = await store.redeemOTP(otp, newHash(), policy)
+
+      expect(redeemed).toMatchObject({ status: 'live', refreshed: true, now: expect.any(Number) })
+      expect(redeemed?.record).toEqual(recordIn(await store.load(credential, policy, false)))
+      expect(again).toBeUndefined()
+      const joined = { ...credential, secretHash: newSecretHash }
+      expect([await statusOf(store, credential), await statusOf(store, joined)]).toEqual([
+        'live',
+        'live',
+      ])
+    })
+
+    it('X5: give 100 who come at once one winner, whose secret alone is good', async () => {
+      const { store } = makeStore()
+      const { credential, otp } = await withOTP(store)
+      const hashes = Array.from({ length: 100 }, newHash)
+
+      const outcomes = await Promise.all(hashes.map((hash) => store.redeemOTP(otp, hash, policy)))
+
+      const winners = outcomes.map((outcome) => outcome !== undefined)
+      const opened = await Promise.all(
+        hashes.map((secretHash) => statusOf(store, { ...credential, secretHash })),
+      )
+      expect(winners.filter(Boolean)).toHaveLength(1)
+      expect(opened.map((status) => status === 'live')).toEqual(winners)
+    })
+
+    it('X5: open nothing once their time is over, and no other session', async () => {
+      const { store, passTime } = makeStore()
+      const { credential, otp } = await withOTP(store, minute)
+      const other = await created(store)
+      const secretHash = newHash()
+
+      const elsewhere = await store.redeemOTP({ ...otp, id: other.id }, secretHash, policy)
+      const unknown = await store.redeemOTP({ ...otp, secretHash: newHash() }, secretHash, policy)
+      const nowhere = await store.redeemOTP({ ...otp, id: randomUUID() }, secretHash, policy)
+      await passTime(minute)
+      const late = await store.redeemOTP(otp, secretHash, policy)
+
+      expect([elsewhere, unknown, nowhere, late]).toEqual(Array(4).fill(undefined))
+      expect(await statusOf(store, { ...other, secretHash })).toBeUndefined()
+      expect(await statusOf(store, { ...credential, secretHash })).toBeUndefined()
+    })
+
+    it('X5: work until their time is over', async () => {
+      const { store, passTime } = makeStore()
+      const { otp } = await withOTP(store, minute)
+
+      await passTime(50 * second)
+
+      expect(await store.redeemOTP(otp, newHash(), policy)).toMatchObject({ status: 'live' })
+    })
+
+    it('X5: end with their session, which they do not bring back', async () => {
+      const { store } = makeStore()
+      const { credential, otp } = await withOTP(store)
+      await store.destroy(credential.id)
+
+      expect(await store.redeemOTP(otp, newHash(), policy)).toBeUndefined()
+      expect(await store.addOTP(credential, newHash(), minute)).toBe(false)
+      expect(await store.read(credential.id)).toBeUndefined()
+      // Nor do they open the next one under that id.
+      await created(store, {}, policy, credential)
+      expect(await store.redeemOTP(otp, newHash(), policy)).toBeUndefined()
+    })
+
+    it('X5: open nothing past the absolute end, nor past the idle timeout', async () => {
+      const { store, passTime } = makeStore()
+      const expiry = { ...policy.expiry, absoluteTimeoutMs: 20 * minute }
+      const short = await withOTP(store, 120 * minute, { ...policy, expiry })
+      const idle = await withOTP(store, 120 * minute)
+
+      await passTime(21 * minute)
+      const ended = await store.redeemOTP(short.otp, newHash(), policy)
+      const added = await store.addOTP(short.credential, newHash(), minute)
+      await passTime(41 * minute)
+
+      expect(ended).toBeUndefined()
+      expect(added).toBe(false)
+      expect(await store.redeemOTP(idle.otp, newHash(), policy)).toBeUndefined()
+    })
+
+    it('X5: are made only with a secret that is good', async () => {
+      const { store } = makeStore()
+      const credential = await created(store)
+      const good = await renewed(store, credential)
+      const [first, next, last] = [newCredential(good.id), newCredential(good.id), newHash()]
+
+      expect(await store.addOTP(credential, first.secretHash, minute)).toBe(false)
+      const wrong = { ...credential, secretHash: newHash() }
+      expect(await store.addOTP(wrong, next.secretHash, minute)).toBe(false)
+      expect(await store.addOTP(good, last, minute)).toBe(true)
+      expect(await store.redeemOTP(first, newHash(), policy)).toBeUndefined()
+      expect(await store.redeemOTP(next, newHash(), policy)).toBeUndefined()
+    })
+
+    it('C5: are gone once the secret is renewed', async () => {
+      const { store } = makeStore()
+      const { credential, otp } = await withOTP(store)
+
+      const good = await renewed(store, credential)
+
+      expect(await store.redeemOTP(otp, newHash(), policy)).toBeUndefined()
+      // And can be made anew.
+      await store.addOTP(good, otp.secretHash, minute)
+      expect(await store.redeemOTP(otp, newHash(), policy)).toMatchObject({ status: 'live' })
+    })
+
+    it('C5: open a session that a later renewal shuts', async () => {
+      const { store } = makeStore()
+      const { credential, otp } = await withOTP(store)
+      const joined = { ...credential, secretHash: newHash() }
+      await store.redeemOTP(otp, joined.secretHash, policy)
+
+      const good = await renewed(store, joined)
+
+      expect(await statusOf(store, credential)).toBe('renewed')
+      expect(await statusOf(store, joined)).toBe('renewed')
+      expect(await statusOf(store, good)).toBe('live')
+    })
+
+    it('C8: stay when a sign-in joins the session by a secret that was renewed away', async () => {
+      const { store } = makeStore()
+      const before = await created(store, { userName: '' })
+      const after = await renewed(store, before, signIn())
+      const otp = newCredential(before.id)
+      await store.addOTP(after, otp.secretHash, minute)
+
+      const joins = await store.commit(before, signIn(), policy)
+      const merges = await store.commit(before, writing({ a: '1' }), policy)
+
+      expect(joins).toMatchObject({ status: 'committed' })
+      expect(merges).toMatchObject({ status: 'merged' })
+      expect(await store.redeemOTP(otp, newHash(), policy)).toMatchObject({ status: 'live' })
+    })
+
+    it('X5: stay for changes that renew no secret', async () => {
+      const { store } = makeStore()
+      const { credential, otp } = await withOTP(store)
+      const grants = grantsOf({ privileges: ['browse'] })
+
+      await store.commit(credential, { ...writing({ a: '1' }), idleTimeoutMs: 2 * minute }, policy)
+      await store.lock(credential, lock)
+      await store.unlock(credential.id, lock.token)
+      await store.grant(credential.id, 'ann', grants)
+      await store.touch(credential, policy)
+
+      expect(await store.redeemOTP(otp, newHash(), policy)).toMatchObject({
+        status: 'live',
+        record: { idleTimeoutMs: 2 * minute, privileges: ['browse'] },
+      })
+    })
+
+    it('X5: are 32 at most, and of more the first to expire goes', async () => {
+      const { store } = makeStore()
+      const credential = await created(store)
+      const otps = Array.from({ length: maxOTPs + 1 }, () => newCredential(credential.id))
+
+      // Neither the first nor the last that is made.
+      const shortest = 7
+      for (const [index, otp] of otps.entries()) {
+        const lifespanMs = index === shortest ? minute : (2 + index) * minute
+        expect(await store.addOTP(credential, otp.secretHash, lifespanMs)).toBe(true)
+      }
+      const redeemed: boolean[] = []
+      for (const otp of otps) {
+        redeemed.push((await store.redeemOTP(otp, newHash(), policy)) !== undefined)
+      }
+
+      expect(maxOTPs).toBe(32)
+      expect(redeemed).toEqual(otps.map((_, index) => index !== shortest))
+    })
+
+    it('X5: count no more once their time is over', async () => {
+      const { store, passTime } = makeStore()
+      const credential = await created(store)
+      const lasting = newCredential(credential.id)
+      await store.addOTP(credential, lasting.secretHash, 20 * minute)
+      for (let index = 1; index < maxOTPs; index += 1) {
+        await store.addOTP(credential, newHash(), 30 * minute + index)
+      }
+      await passTime(10 * minute)
+      const { credential: other, otp: first } = await withOTP(store, 5 * minute)
+      for (let index = 1; index < maxOTPs; index += 1) {
+        await store.addOTP(other, newHash(), second)
+      }
+      await passTime(2 * second)
+
+      await store.addOTP(credential, newHash(), minute)
+      await store.addOTP(other, newHash(), minute)
+
+      // All are live in one session, all but one are over in the other.
+      expect(await store.redeemOTP(lasting, newHash(), policy)).toBeUndefined()
+      expect(await store.redeemOTP(first, newHash(), policy)).toMatchObject({ status: 'live' })
+    })
+
+    it('X5: count as activity when they are redeemed', async () => {
+      const { store, passTime } = makeStore()
+      const { credential, otp } = await withOTP(store, 120 * minute)
+      await passTime(50 * minute)
+
+      await store.redeemOTP(otp, newHash(), policy)
+      const summary = await store.describe(credential.id, policy)
+      await passTime(50 * minute)
+
+      expect(summary!.now - summary!.activeAt).toBeLessThan(minute)
+      expect(await statusOf(store, credential)).toBe('live')
+    })
+
+    it('K6: end a suspension when they are redeemed, not when they are made', async () => {
+      const { store } = makeStore()
+      const credential = await created(store)
+      const otp = newCredential(credential.id)
+      await store.commit(credential, { ...emptyCommit, postpones: true }, policy)
+
+      await store.addOTP(credential, otp.secretHash, minute)
+      const before = await store.describe(credential.id, policy)
+      await store.redeemOTP(otp, newHash(), policy)
+      const after = await store.describe(credential.id, policy)
+
+      expect([before?.isPostponed, after?.isPostponed]).toEqual([true, false])
+    })
+
+    it('X5: are no activity when they are made', async () => {
+      const { store, passTime } = makeStore()
+      const credential = await created(store)
+      await passTime(30 * minute)
+
+      await store.addOTP(credential, newHash(), 120 * minute)
+      await passTime(35 * minute)
+
+      expect(await statusOf(store, credential)).toBeUndefined()
+    })
+
+    it('X5: are no secrets, and secrets are none of them', async () => {
+      const { store } = makeStore()
+      const { credential, otp } = await withOTP(store)
+
+      expect(await statusOf(store, otp)).toBeUndefined()
+      expect(await store.touch(otp, policy)).toBeUndefined()
+      expect(await store.lock(otp, lock)).toBeUndefined()
+      const outcome = await store.commit(otp, writing({ a: '1' }), policy)
+      expect(outcome).toEqual({ status: 'ended' })
+      expect(await store.redeemOTP(credential, newHash(), policy)).toBeUndefined()
+      const none = { ...credential, secretHash: '' }
+      expect(await store.redeemOTP(none, newHash(), policy)).toBeUndefined()
+    })
+
+    it('X5: are read by nobody', async () => {
+      const { store } = makeStore()
+      const { credential, otp } = await withOTP(store)
+
+      const read = [
+        await store.load(credential, policy, false),
+        await store.read(credential.id),
+        await store.describe(credential.id, policy),
+        await store.list('ann', policy),
+        await store.lock(credential, lock),
+        await store.redeemOTP(otp, newHash(), policy),
+      ]
+
+      const texts = read.map((outcome) => JSON.stringify(outcome))
+      expect(texts.filter((text) => text.includes(credential.id))).toHaveLength(read.length)
+      expect(texts.filter((text) => text.includes(otp.secretHash))).toEqual([])
+      expect(texts.filter((text) => /otp/i.test(text))).toEqual([])
+    })
+
+    it('T2: hand out a copy of the session', async () => {
+      const { store } = makeStore()
+      const { credential, otp } = await withOTP(store)
+
+      const redeemed = await store.redeemOTP(otp, newHash(), policy)
+      if (redeemed?.record.storage instanceof Map) redeemed.record.storage.set('late', '1')
+      if (Array.isArray(redeemed?.record.privileges)) redeemed.record.privileges.push('late')
+
+      const record = recordIn(await store.load(credential, policy, false))
+      expect(record.privileges).toEqual([])
+      expect(record.storage.has('late')).toBe(false)
+    })
+  })
+}
+
+/** What {@link trustedCalls} comes to where there is nothing. */
+const nothing = [undefined, { status: 'ended' }, undefined, undefined, false]
+
+/** All that a trusted caller can ask for. */
+async function trustedCalls(store: SessionStore, id: string): Promise<readonly unknown[]> {
+  const trusted = { id, secretHash: '' }
+  return [
+    await store.load(trusted, policy, true),
+    await store.commit(trusted, writing({ a: '1' }), policy),
+    await store.touch(trusted, policy),
+    await store.lock(trusted, lock),
+    await store.addOTP(trusted, newHash(), minute),
+  ]
+}
+
+/** As the SHA-256 of a secret looks. */
+function newHash(): string {
+  return randomBytes(32).toString('base64url')
+}
+
+function newCredential(id: string = randomUUID()): SessionCredential {
+  return { id, secretHash: newHash() }
+}
+
+/** Ann's session. */
+function draftOf(parts: Partial<RecordDraft>): RecordDraft {
+  return {
+    type: 'web',
+    ip: '192.0.2.1',
+    client: unknownClient,
+    idleTimeoutMs: 60 * minute,
+    // The index of a user's sessions has an end.
+    userName: parts.idleTimeoutMs === Infinity || parts.type === 'storedProcedure' ? '' : 'ann',
+    privileges: [],
+    roles: [],
+    storage: new Map(),
+    ...parts,
+  }
+}
+
+async function created(
+  store: SessionStore,
+  parts: Partial<RecordDraft> = {},
+  storePolicy: StorePolicy = policy,
+  credential: SessionCredential = newCredential(),
+): Promise<SessionCredential> {
+  const draft = draftOf(parts)
+  const signsIn = draft.userName !== ''
+  const outcome = await store.create({ credential, draft, signsIn }, storePolicy)
+  expect(outcome.status).toBe('created')
+  return credential
+}
+
+/** A session and a one-time token of it. */
+async function withOTP(
+  store: SessionStore,
+  lifespanMs = 10 * minute,
+  storePolicy: StorePolicy = policy,
+): Promise<{ readonly credential: SessionCredential; readonly otp: SessionCredential }> {
+  const credential = await created(store, {}, storePolicy)
+  const otp = newCredential(credential.id)
+  expect(await store.addOTP(credential, otp.secretHash, lifespanMs)).toBe(true)
+  return { credential, otp }
+}
+
+function grantsOf(grants: Partial<GrantChanges>): GrantChanges {
+  return {
+    clears: false,
+    userName: undefined,
+    privileges: [],
+    roles: [],
+    signsIn: false,
+    ...grants,
+  }
+}
+
+function granting(grants: Partial<GrantChanges>): SessionCommit {
+  return { ...emptyCommit, grants: grantsOf(grants) }
+}
+
+function writing(values: Readonly<Record<string, string>>): SessionCommit {
+  return { ...emptyCommit, storage: { set: new Map(Object.entries(values)), removed: [] } }
+}
+
+/** Of Ann. */
+function signIn(): SessionCommit {
+  return {
+    ...granting({ userName: 'ann', signsIn: true }),
+    userName: 'ann',
+    newSecretHash: newHash(),
+    asksFor: 'rights',
+  }
+}
+
+/** Renews the secret. Answers what opens the session now. */
+async function renewed(
+  store: SessionStore,
+  credential: SessionCredential,
+  commit: SessionCommit = { ...emptyCommit, newSecretHash: newHash(), asksFor: 'secret' },
+): Promise<SessionCredential> {
+  expect(await store.commit(credential, commit, policy)).toMatchObject({ status: 'committed' })
+  return { id: credential.id, secretHash: commit.newSecretHash ?? '' }
+}
+
+type Loaded = Awaited<ReturnType<SessionStore['load']>>
+
+function recordIn(outcome: Loaded): SessionRecord {
+  if (outcome?.status !== 'live') throw new Error(`no live session: ${outcome?.status}`)
+  return outcome.record
+}
+
+function storageIn(outcome: Loaded): Readonly<Record<string, string>> {
+  return Object.fromEntries(recordIn(outcome).storage)
+}
+
+async function statusOf(
+  store: SessionStore,
+  credential: SessionCredential,
+): Promise<string | undefined> {
+  return (await store.load(credential, policy, false))?.status
+}
