@@ -167,7 +167,9 @@ export class Committer {
 
     const { storage, grants, idleTimeoutMs } = changes ?? {}
     const asksFor = gainsRights(grants) ? 'rights' : renews ? 'secret' : undefined
-    const takesSecret = asksFor !== undefined || grants?.userName !== undefined
+    // A token stays as it is.
+    const isTrusted = credential.secretHash === ''
+    const takesSecret = !isTrusted && (asksFor !== undefined || grants?.userName !== undefined)
     if (takesSecret && !this.#carrier.canSet) {
       // Told, and forgotten: storage can go on being saved.
       state.grants.discard()

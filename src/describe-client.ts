@@ -23,28 +23,45 @@ export async function describeClient(
   services: Services,
   { header, ip, ctx }: ClientRequest,
 ): Promise<ClientDescription> {
-  const { settings, warnOnce } = services
-  const known = async (
-    name: 'locate' | 'describeClient',
-    base: ClientDescription,
-    callback: () => KnownOfClient | ClientAddition | Promise<KnownOfClient | ClientAddition>,
-  ): Promise<ClientDescription> => {
-    try {
-      return completeClient((await callback()) ?? undefined, base)
-    } catch {
-      warnOnce(name, `the option "${name}" has thrown: what it could tell of a client is missing`)
-      return base
-    }
-  }
-  const browser = completeClient(describeBrowser(header))
-  const located = await known('locate', browser, async () => {
-    const place = ip === '' ? undefined : await settings.locate?.(ip)
-    return { country: place?.country, region: place?.region }
-  })
-  const client = await known('describeClient', located, () =>
+  const { settings } = services
+  const located = await locateClient(services, ip, completeClient(describeBrowser(header)))
+  const client = await known(services, 'describeClient', located, () =>
     settings.describeClient?.(ctx, located),
   )
   const application = settings.applications.get(client.applicationId)
   if (!application) return client
   return { ...client, appName: application.name, isOfficialApp: application.official }
+}
+
+/**
+ * Adds where a client is.
+ *
+ * @param services Of the `Sessions`.
+ * @param ip Its address; `''` when not known.
+ * @param client What is known of it.
+ */
+export async function locateClient(
+  services: Services,
+  ip: string,
+  client: ClientDescription,
+): Promise<ClientDescription> {
+  return known(services, 'locate', client, async () => {
+    const place = ip === '' ? undefined : await services.settings.locate?.(ip)
+    return { country: place?.country, region: place?.region }
+  })
+}
+
+/** Adds what a callback of the app knows. */
+async function known(
+  { warnOnce }: Services,
+  name: 'locate' | 'describeClient',
+  base: ClientDescription,
+  callback: () => KnownOfClient | ClientAddition | Promise<KnownOfClient | ClientAddition>,
+): Promise<ClientDescription> {
+  try {
+    return completeClient((await callback()) ?? undefined, base)
+  } catch {
+    warnOnce(name, `the option "${name}" has thrown: what it could tell of a client is missing`)
+    return base
+  }
 }

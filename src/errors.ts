@@ -25,13 +25,14 @@ export type SessionErrorCode =
   | 'ERR_SESSION_STORAGE_SIZE'
   | 'ERR_SESSION_HEADERS_SENT'
   | 'ERR_SESSION_LIMIT'
+  | 'ERR_SESSION_TOKEN'
 
 /** Response headers by name, as Koa's error handler takes them from an error. */
 export type ErrorHeaders = Record<string, string | string[]>
 
 // RFC 9110 section 15.5.2: a 401 names at least one challenge. `Cookie` is no registered scheme and
 // is never `Basic`, so that no browser opens a password box for it.
-const cookieChallenge = 'Cookie realm="session"'
+export const cookieChallenge = 'Cookie realm="session"'
 
 /** What all errors of this package share, but for the `TypeError`s of misuse. */
 export abstract class SessionError extends Error {
@@ -211,4 +212,35 @@ export class SessionLimitError extends SessionError {
   constructor() {
     super('signed in on too many devices: sign out on another one first')
   }
+}
+
+/**
+ * A bearer token was refused: bad (401 `invalid_token`), or not of the form (400
+ * `invalid_request`).
+ */
+export class SessionTokenError extends SessionError {
+  readonly code = 'ERR_SESSION_TOKEN'
+  readonly status: 400 | 401
+  override readonly expose = true
+  override headers: ErrorHeaders
+
+  constructor(problem: 'invalid_token' | 'invalid_request') {
+    const isMalformed = problem === 'invalid_request'
+    super(isMalformed ? 'the bearer token is malformed' : 'the bearer token is not good')
+    this.status = isMalformed ? 400 : 401
+    this.headers = { 'WWW-Authenticate': bearerChallenge(problem) }
+  }
+}
+
+/**
+ * The challenge of a bearer caller. RFC 6750 section 3: without an error where no token was sent.
+ *
+ * @param problem What is wrong with the request.
+ */
+export function bearerChallenge(
+  problem?: 'invalid_token' | 'invalid_request' | 'insufficient_scope',
+): string {
+  return problem === undefined
+    ? 'Bearer realm="session"'
+    : `Bearer realm="session", error="${problem}"`
 }

@@ -17,10 +17,19 @@ export type {
   RequestContext,
   SessionsOptions,
 } from './options.ts'
+export type { OpenedSession, OpenInput, RemoteClient } from './open-session.ts'
+export type {
+  JsonWebTokenKey,
+  SecretTokenKey,
+  TokenAlgorithm,
+  TokenKey,
+  TokensOptions,
+} from './token/keys.ts'
+export type { Actor, TokenClaims } from './core/token-claims.ts'
 export type { CookieOptions } from './carrier/cookie.ts'
 export type { SessionEndReason, SessionEventName, SessionEvents } from './events.ts'
 
-export type { Session, SessionCallback } from './core/session.ts'
+export type { NestedTokenInput, Session, SessionCallback } from './core/session.ts'
 export type {
   ActiveSession,
   ClientKind,
@@ -39,7 +48,7 @@ export type { MemoryStoreOptions } from './store/memory-store.ts'
 export { RedisStore } from './store/redis-store.ts'
 export type { RedisStoreOptions } from './store/redis-store.ts'
 export type { RedisClient } from './store/redis/client.ts'
-export { lockTurnMs, renewedMemoryMs } from './store/session-store.ts'
+export { lockTurnMs, maxOTPs, renewedMemoryMs } from './store/session-store.ts'
 export type {
   CommitOutcome,
   CreateOutcome,
@@ -72,6 +81,7 @@ export {
   SessionPrivilegeUnknownError,
   SessionRolesError,
   SessionStoreError,
+  SessionTokenError,
   StorageKeyError,
   StorageSizeError,
   StorageValueError,

@@ -1,30 +1,12 @@
-import { readFileSync } from 'node:fs'
-
-import { resolveCookie } from './carrier/cookie.ts'
 import type { CookieOptions, CookieSettings } from './carrier/cookie.ts'
-import { cleanText } from './core/client.ts'
 import type { ClientDescription, KnownOfClient } from './core/client.ts'
-import { maxIdleTimeout, minutesToMs } from './core/expiry.ts'
 import type { SessionType } from './core/record.ts'
-import { parseRoles, parseRolesText, Roles } from './core/roles.ts'
-import type { RolesFile } from './core/roles.ts'
+import type { Roles, RolesFile } from './core/roles.ts'
 import type { ClientKind } from './core/session-info.ts'
 import type { StorageLimits } from './core/storage-value.ts'
-import { SessionOptionError, SessionRolesError } from './errors.ts'
-import {
-  checkBoolean,
-  checkFunction,
-  checkInteger,
-  checkMethods,
-  checkNames,
-  checkNumber,
-  checkObject,
-  checkOneOf,
-} from './option-checks.ts'
-import { MemoryStore } from './store/memory-store.ts'
-import { RedisStore } from './store/redis-store.ts'
 import type { RedisClient } from './store/redis/client.ts'
 import type { SessionLimit, SessionStore } from './store/session-store.ts'
+import type { TokensOptions, TokenSettings } from './token/keys.ts'
 
 /** What callbacks among the options get of a request: Koa's context has all of it. */
 export interface RequestContext {
@@ -54,7 +36,7 @@ export interface SessionsOptions {
    *
    * @default 'web'
    */
-  readonly type?: SessionType
+  readonly type?: 'web' | 'rest'
   /**
    * The roles file: a path, read once at start-up, or its content. Without one every privilege name
    * counts as declared and there are no roles.
@@ -124,9 +106,7 @@ export interface SessionsOptions {
   readonly limits?: Partial<StorageLimits>
   /**
    * How many live sessions one user may have. Kept at each sign-in, however many run side by side
-   * on however many processes.
-   *
-   * @default none
+   * on however many processes. Without it, as many as they like.
    */
   readonly maxSessions?: SessionLimit
   /**
@@ -151,6 +131,29 @@ export interface SessionsOptions {
     ctx: RequestContext,
     client: ClientDescription,
   ) => ClientAddition | Promise<ClientAddition>
+  /**
+   * Lets clients that are no browsers in, by `Authorization: Bearer` with a signed token. Without
+   * it that header is ignored.
+   */
+  readonly tokens?: TokensOptions
+  /**
+   * What this server is called: `session.instanceName` of every session. By default the host's
+   * name.
+   */
+  readonly instanceName?: string
+  /**
+   * A code of the server: `session.serverCode` of every session.
+   *
+   * @default ''
+   */
+  readonly serverCode?: string
+  /**
+   * Whether `sessions.current` is the running request's session everywhere in its code. It takes an
+   * `AsyncLocalStorage` around every request.
+   *
+   * @default false
+   */
+  readonly asyncContext?: boolean
   /**
    * Whether a request keeps its session alive, such as not for polling. Called once for each
    * request with a session cookie.
@@ -190,7 +193,7 @@ export interface SessionsSettings {
   readonly store: SessionStore
   /** Whether the store is the embedded default, which nobody asked for. */
   readonly isDefaultStore: boolean
-  readonly type: SessionType
+  readonly type: 'web' | 'rest'
   readonly roles: Roles
   readonly idleTimeoutMs: number
   readonly minIdleTimeoutMs: number
@@ -206,224 +209,9 @@ export interface SessionsSettings {
   readonly applications: ReadonlyMap<string, Required<Application>>
   readonly locate: SessionsOptions['locate']
   readonly describeClient: SessionsOptions['describeClient']
+  readonly tokens: TokenSettings | undefined
+  readonly instanceName: string
+  readonly serverCode: string
+  readonly asyncContext: boolean
   readonly countsAsActivity: ((ctx: RequestContext) => boolean) | undefined
-}
-
-const defaults = {
-  prefix: 'sess:',
-  type: 'web',
-  ignorePermissions: false,
-  idleTimeout: 60,
-  minIdleTimeout: 60,
-  absoluteTimeout: 43_200,
-  refreshSeconds: 60,
-  privilegedTypes: ['web', 'rest'],
-  storeTimeoutMs: 1000,
-  lockTimeoutMs: 5000,
-  onStoreError: 'fail',
-} as const satisfies SessionsOptions
-
-const defaultLimits: StorageLimits = { storageBytes: 262_144, storageKeys: 256 }
-
-const optionNames: readonly (keyof SessionsOptions)[] = [
-  'redis',
-  'store',
-  'prefix',
-  'type',
-  'roles',
-  'ignorePermissions',
-  'idleTimeout',
-  'minIdleTimeout',
-  'absoluteTimeout',
-  'refreshSeconds',
-  'cookie',
-  'privilegedTypes',
-  'storeTimeoutMs',
-  'lockTimeoutMs',
-  'onStoreError',
-  'limits',
-  'maxSessions',
-  'applications',
-  'locate',
-  'describeClient',
-  'countsAsActivity',
-]
-
-const storeMethods: readonly (keyof SessionStore)[] = [
-  'create',
-  'load',
-  'commit',
-  'touch',
-  'lock',
-  'extendLock',
-  'unlock',
-  'read',
-  'describe',
-  'list',
-  'grant',
-  'destroy',
-  'destroyAll',
-  'close',
-]
-
-const sessionTypes: readonly SessionType[] = ['web', 'rest']
-
-/**
- * Checks options and fills in the defaults. The caller's object is neither kept nor changed.
- *
- * @param options What the app gave.
- * @throws {SessionOptionError} When an option is unknown, wrong or contradicts another.
- * @throws {SessionRolesError} When the roles file cannot be used.
- */
-export function resolveOptions(options: SessionsOptions = {}): SessionsSettings {
-  checkObject('options', options)
-  checkNames('session()', options, optionNames)
-  const given = Object.fromEntries(
-    Object.entries(options).filter(([, value]) => value !== undefined),
-  ) as SessionsOptions
-  const all = { ...defaults, ...given }
-
-  checkOneOf('type', all.type, sessionTypes)
-  checkOneOf('onStoreError', all.onStoreError, ['fail', 'guest'])
-  checkInteger('storeTimeoutMs', all.storeTimeoutMs, { min: 10, max: 60_000, unit: 'milliseconds' })
-  checkInteger('lockTimeoutMs', all.lockTimeoutMs, { min: 1, max: 600_000, unit: 'milliseconds' })
-  if (!Array.isArray(all.privilegedTypes)) {
-    throw new SessionOptionError('"privilegedTypes" option must be an array')
-  }
-  for (const type of all.privilegedTypes) checkOneOf('privilegedTypes', type, sessionTypes)
-  for (const name of ['countsAsActivity', 'locate', 'describeClient'] as const) {
-    if (all[name] !== undefined) checkFunction(name, all[name])
-  }
-
-  return Object.freeze({
-    ...resolveTimes(all),
-    store: resolveStore(given),
-    isDefaultStore: given.redis === undefined && given.store === undefined,
-    type: all.type,
-    roles: resolveRoles(all.roles, all.ignorePermissions),
-    cookie: resolveCookie(all.cookie),
-    privilegedTypes: new Set(all.privilegedTypes),
-    storeTimeoutMs: all.storeTimeoutMs,
-    lockTimeoutMs: all.lockTimeoutMs,
-    onStoreError: all.onStoreError,
-    limits: resolveLimits(all.limits),
-    maxSessions: resolveMaxSessions(all.maxSessions),
-    applications: resolveApplications(all.applications),
-    locate: all.locate,
-    describeClient: all.describeClient,
-    countsAsActivity: all.countsAsActivity,
-  })
-}
-
-type Times = Required<
-  Pick<SessionsOptions, 'idleTimeout' | 'minIdleTimeout' | 'absoluteTimeout' | 'refreshSeconds'>
->
-
-function resolveTimes({
-  idleTimeout,
-  minIdleTimeout,
-  absoluteTimeout,
-  refreshSeconds,
-}: Times): Pick<
-  SessionsSettings,
-  'idleTimeoutMs' | 'minIdleTimeoutMs' | 'absoluteTimeoutMs' | 'refreshMs'
-> {
-  const minutes = { min: 0.001, max: maxIdleTimeout, unit: 'minutes' }
-  checkNumber('idleTimeout', idleTimeout, minutes)
-  checkNumber('minIdleTimeout', minIdleTimeout, minutes)
-  checkNumber('absoluteTimeout', absoluteTimeout, { ...minutes, max: Infinity })
-  checkNumber('refreshSeconds', refreshSeconds, { min: 0, max: 3600, unit: 'seconds' })
-  if (idleTimeout < minIdleTimeout) {
-    throw new SessionOptionError(
-      `"idleTimeout" option must not be below "minIdleTimeout", ${minIdleTimeout} minutes: ` +
-        'lower "minIdleTimeout" too',
-    )
-  }
-  if (idleTimeout > absoluteTimeout) {
-    throw new SessionOptionError('"idleTimeout" option must not exceed "absoluteTimeout"')
-  }
-  return {
-    idleTimeoutMs: minutesToMs(idleTimeout),
-    minIdleTimeoutMs: minutesToMs(minIdleTimeout),
-    absoluteTimeoutMs: minutesToMs(absoluteTimeout),
-    refreshMs: Math.ceil(refreshSeconds * 1000),
-  }
-}
-
-function resolveStore({ redis, store, prefix }: SessionsOptions): SessionStore {
-  if (redis !== undefined && store !== undefined) {
-    throw new SessionOptionError('"redis" and "store" options exclude each other')
-  }
-  if (prefix !== undefined) {
-    if (redis === undefined) throw new SessionOptionError('"prefix" option needs "redis"')
-    if (typeof prefix !== 'string' || prefix === '' || /[{}]/.test(prefix)) {
-      throw new SessionOptionError('"prefix" option must be text without braces, not empty')
-    }
-  }
-  if (redis !== undefined) {
-    checkMethods('redis', redis, ['eval', 'evalsha'])
-    return new RedisStore(redis, { prefix: prefix ?? defaults.prefix })
-  }
-  if (store === undefined) return new MemoryStore()
-  checkMethods('store', store, storeMethods)
-  return store
-}
-
-function resolveRoles(roles: SessionsOptions['roles'], ignorePermissions: boolean): Roles {
-  checkBoolean('ignorePermissions', ignorePermissions)
-  if (roles === undefined) return Roles.open
-  if (typeof roles !== 'string') {
-    return parseRoles(roles, { name: 'the roles object', ignorePermissions })
-  }
-  let text: string
-  try {
-    text = readFileSync(roles, 'utf8')
-  } catch (error) {
-    const reason = error instanceof Error && 'code' in error ? String(error.code) : 'unknown reason'
-    throw new SessionRolesError(roles, [{ path: '$', problem: `cannot be read: ${reason}` }])
-  }
-  return parseRolesText(text, { name: roles, ignorePermissions })
-}
-
-function resolveLimits(limits: Partial<StorageLimits> = {}): StorageLimits {
-  checkObject('limits', limits)
-  checkNames('"limits" option', limits, Object.keys(defaultLimits))
-  const { storageBytes = defaultLimits.storageBytes, storageKeys = defaultLimits.storageKeys } =
-    limits
-  checkInteger('limits.storageBytes', storageBytes, { min: 1, max: 2 ** 28, unit: 'bytes' })
-  checkInteger('limits.storageKeys', storageKeys, { min: 1, max: 65_536, unit: 'keys' })
-  return { storageBytes, storageKeys }
-}
-
-function resolveMaxSessions(limit: SessionLimit | undefined): SessionLimit | undefined {
-  if (limit === undefined) return undefined
-  checkObject('maxSessions', limit)
-  checkNames('"maxSessions" option', limit, ['perUser', 'onExceed'])
-  const { perUser, onExceed } = limit
-  checkInteger('maxSessions.perUser', perUser, { min: 1, max: 10_000, unit: 'sessions' })
-  checkOneOf('maxSessions.onExceed', onExceed, ['terminateOldest', 'refuse'])
-  return { perUser, onExceed }
-}
-
-function resolveApplications(
-  applications: SessionsOptions['applications'] = {},
-): SessionsSettings['applications'] {
-  checkObject('applications', applications)
-  const resolved = new Map<string, Required<Application>>()
-  for (const [id, application] of Object.entries(applications)) {
-    const label = `applications.${id}`
-    if (id === '' || cleanText(id) !== id) {
-      throw new SessionOptionError('"applications" option must have ids of 1 to 64 plain bytes')
-    }
-    checkObject(label, application)
-    checkNames(`"${label}" option`, application, ['name', 'client', 'official'])
-    const { name, client, official = false } = application
-    if (typeof name !== 'string' || name === '' || cleanText(name) !== name) {
-      throw new SessionOptionError(`"${label}.name" option must be text of 1 to 64 plain bytes`)
-    }
-    checkOneOf(`${label}.client`, client, ['web', 'desktop', 'other'])
-    checkBoolean(`${label}.official`, official)
-    resolved.set(id, { name, client, official })
-  }
-  return resolved
 }

@@ -1,13 +1,24 @@
 import { isIP } from 'node:net'
 
+import type { BearerCredentials } from './carrier/bearer.ts'
+import { noCarrier } from './carrier/carrier.ts'
 import type { Carrier } from './carrier/carrier.ts'
 import type { ClientDescription, HeaderReader } from './core/client.ts'
-import { parseCookieValue } from './core/secret.ts'
+import { parseCookieValue, trustedCredential } from './core/secret.ts'
 import type { SessionCredential } from './core/secret.ts'
 import { SessionState } from './core/session-state.ts'
-import type { SessionOrigin } from './core/session-state.ts'
+import type { SessionOrigin, SessionToken } from './core/session-state.ts'
 import { Session } from './core/session.ts'
-import { SessionEndedError, SessionStoreError } from './errors.ts'
+import {
+  bearerChallenge,
+  cookieChallenge,
+  SessionEndedError,
+  SessionGuestError,
+  SessionPrivilegeError,
+  SessionStoreError,
+  SessionTokenError,
+} from './errors.ts'
+import type { ErrorHeaders } from './errors.ts'
 import { debug } from './services.ts'
 import type { Services } from './services.ts'
 import type { LoadOutcome } from './store/session-store.ts'
@@ -17,6 +28,8 @@ import { UnitOfWork } from './unit-of-work.ts'
 export interface SessionRequest {
   /** What it has for the session cookie, well-formed or not. */
   readonly cookies: readonly string[]
+  /** Its bearer token, where tokens are on; it wins over the cookie. */
+  readonly bearer?: BearerCredentials
   readonly carrier: Carrier
   /** The client's IP address; `''` when not known. */
   readonly ip: string
@@ -28,7 +41,16 @@ export interface SessionRequest {
   readonly isActivity: () => boolean
 }
 
+interface Loaded {
+  readonly live: Live
+  readonly credential: SessionCredential
+  readonly token?: SessionToken
+}
+
 type Live = Extract<LoadOutcome, { status: 'live' }>
+
+const cookieHeader: readonly string[] = ['Cookie']
+const bothHeaders: readonly string[] = ['Cookie', 'Authorization']
 
 // A browser has one, or two while somebody tries to slip it another.
 const maxTried = 4
@@ -40,8 +62,8 @@ export class RequestSession<S> {
   /** Why nothing can be changed; `undefined` when it can. */
   #refusal: Error | undefined
   /** Why there is no session to show; `undefined` when there is one. */
-  #failure: SessionStoreError | undefined
-  #loaded: { readonly live: Live; readonly credential: SessionCredential } | undefined
+  #failure: SessionStoreError | SessionTokenError | undefined
+  #loaded: Loaded | undefined
   /** All that the request had, ended ones too. */
   readonly #units: UnitOfWork[] = []
   #current: { readonly unit: UnitOfWork; readonly session: Session<S> } | undefined
@@ -51,27 +73,56 @@ export class RequestSession<S> {
     this.#request = request
   }
 
-  /** Looks up the cookie. Never rejects: a fault shows when somebody asks for the session. */
+  /** Looks up the session. Never rejects: a fault shows when somebody asks for the session. */
   async load(): Promise<void> {
+    try {
+      if (this.isBearer) await this.#loadToken()
+      else await this.#loadCookie()
+    } catch (error) {
+      if (!(error instanceof SessionStoreError)) throw error
+      const isGuest = this.#services.settings.onStoreError === 'guest'
+      this.#failure = isGuest ? undefined : error
+      if (isGuest) this.#refusal = error
+    }
+  }
+
+  /** Whether the request is that of a bearer token, so that no cookie matters. */
+  get isBearer(): boolean {
+    return (this.#request.bearer?.status ?? 'none') !== 'none'
+  }
+
+  async #loadToken(): Promise<void> {
+    const { store, policy, tokens } = this.#services
+    const { bearer } = this.#request
+    if (bearer?.status !== 'token') {
+      this.#failure = new SessionTokenError('invalid_request')
+      return
+    }
+    this.#failure = new SessionTokenError('invalid_token')
+    const token = await tokens?.verify(bearer.token)
+    if (!token) return
+    const credential = trustedCredential(token.claims.sid)
+    const live = await store.load(credential, policy, this.#request.isActivity())
+    if (live?.status !== 'live') return
+    const { type, userName } = live.record
+    // A token of its own is that of a session that was opened with it.
+    if (!token.isNested && (type !== 'remote' || userName !== token.claims.sub)) return
+    this.#failure = undefined
+    this.#loaded = { live, credential, token }
+  }
+
+  async #loadCookie(): Promise<void> {
     const credentials: SessionCredential[] = []
     for (const value of this.#request.cookies) {
       const credential = parseCookieValue(value)
       if (credential && credentials.length < maxTried) credentials.push(credential)
     }
     if (credentials.length === 0) return
-    const { store, policy, settings } = this.#services
+    const { store, policy } = this.#services
     const isActivity = this.#request.isActivity()
-    let outcomes: (LoadOutcome | undefined)[]
-    try {
-      outcomes = await Promise.all(
-        credentials.map((credential) => store.load(credential, policy, isActivity)),
-      )
-    } catch (reason) {
-      const error = reason instanceof SessionStoreError ? reason : new SessionStoreError('no store')
-      if (settings.onStoreError === 'guest') this.#refusal = error
-      else this.#failure = error
-      return
-    }
+    const outcomes = await Promise.all(
+      credentials.map((credential) => store.load(credential, policy, isActivity)),
+    )
     this.#take(credentials, outcomes)
   }
 
@@ -85,7 +136,15 @@ export class RequestSession<S> {
     return this.#loaded !== undefined || this.#current !== undefined || this.#failure !== undefined
   }
 
-  /** @throws {SessionStoreError} When the session could not be loaded. */
+  /** The headers on which the answer then depends. */
+  get varyBy(): readonly string[] {
+    return this.#services.tokens ? bothHeaders : cookieHeader
+  }
+
+  /**
+   * @throws {SessionStoreError} When the session could not be loaded.
+   * @throws {SessionTokenError} When the bearer token is not good.
+   */
   get session(): Session<S> {
     if (this.#failure) throw this.#failure
     if (this.#current === undefined) this.#start(this.#firstState())
@@ -98,17 +157,43 @@ export class RequestSession<S> {
    *
    * @throws {SessionStoreError} When the session could not be loaded.
    * @throws {SessionEndedError} When the request's cookie value was renewed a moment ago.
+   * @throws {TypeError} When it is the stored-procedure session.
    */
   end(): void {
     if (this.#failure) throw this.#failure
     // There is a session, or may be one, that this request cannot end: a sign-out must not look like one.
     if (this.#refusal) throw this.#refusal
     if (this.#current === undefined) this.#start(this.#firstState())
-    this.#start(this.#guest(this.#started().unit.abandon()))
+    const { unit } = this.#started()
+    // A nested token may have brought it.
+    if (unit.state.type === 'storedProcedure') {
+      throw new TypeError('the stored-procedure session cannot be ended')
+    }
+    this.#start(this.#guest(unit.abandon()))
   }
 
-  /** Why the store could not be asked; `undefined` when it was, or need not be. */
-  get fault(): SessionStoreError | undefined {
+  /**
+   * The challenge that an error has where tokens are on (RFC 6750 section 3): without an error code
+   * for who came with nothing.
+   *
+   * @param error What was thrown.
+   * @returns Headers, none where the error keeps its own.
+   */
+  challengeFor(error: object): ErrorHeaders {
+    if (!this.#services.tokens) return {}
+    const name = 'WWW-Authenticate'
+    if (this.isBearer && error instanceof SessionEndedError) {
+      return { [name]: bearerChallenge('invalid_token') }
+    }
+    if (this.isBearer && error instanceof SessionPrivilegeError) {
+      return { [name]: bearerChallenge('insufficient_scope') }
+    }
+    const isGuest = error instanceof SessionGuestError || error instanceof SessionEndedError
+    return isGuest ? { [name]: [bearerChallenge(), cookieChallenge] } : {}
+  }
+
+  /** Why nobody knows whose request it is; `undefined` when that is clear. */
+  get fault(): SessionStoreError | SessionTokenError | undefined {
     return this.#failure ?? (this.#refusal instanceof SessionStoreError ? this.#refusal : undefined)
   }
 
@@ -147,8 +232,9 @@ export class RequestSession<S> {
 
   #firstState(): SessionState {
     if (this.#loaded === undefined) return this.#guest()
-    const { live, credential } = this.#loaded
-    return new SessionState(this.#services.rules, this.#origin(live.now), {
+    const { live, credential, token } = this.#loaded
+    const origin = { ...this.#origin(live.now), token }
+    return new SessionState(this.#services.rules, origin, {
       record: live.record,
       credential,
     })
@@ -164,7 +250,7 @@ export class RequestSession<S> {
   }
 
   #start(state: SessionState): void {
-    const { carrier } = this.#request
+    const carrier = this.isBearer ? noCarrier : this.#request.carrier
     const unit = new UnitOfWork(this.#services, { state, carrier, refusal: this.#refusal })
     this.#units.push(unit)
     this.#current = { unit, session: new Session<S>(unit) }

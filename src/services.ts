@@ -1,12 +1,15 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { debuglog } from 'node:util'
 
 import type { Roles } from './core/roles.ts'
 import type { SessionRules } from './core/session-state.ts'
+import type { Session } from './core/session.ts'
 import { Events } from './events.ts'
 import { Locks } from './locks.ts'
 import type { SessionsSettings } from './options.ts'
 import { DeadlineStore } from './store/deadline-store.ts'
 import type { SessionStore, StorePolicy } from './store/session-store.ts'
+import { Tokens } from './token/tokens.ts'
 
 /** What the parts of one `Sessions` share. */
 export interface Services {
@@ -17,6 +20,10 @@ export interface Services {
   readonly store: SessionStore
   readonly locks: Locks
   readonly events: Events
+  /** `undefined` without the option `tokens`. */
+  readonly tokens: Tokens | undefined
+  /** The session of the code that runs. */
+  readonly context: AsyncLocalStorage<() => Session<never>>
   /** Warns the process, once a topic. */
   readonly warnOnce: (topic: string, message: string) => void
 }
@@ -48,6 +55,8 @@ export function createServices(settings: SessionsSettings): Services {
     type: settings.type,
     roles: settings.roles,
     applications: settings.applications,
+    instanceName: settings.instanceName,
+    serverCode: settings.serverCode,
     privilegedTypes: settings.privilegedTypes,
     idleTimeoutMs: settings.idleTimeoutMs,
     minIdleTimeoutMs: settings.minIdleTimeoutMs,
@@ -66,7 +75,16 @@ export function createServices(settings: SessionsSettings): Services {
     )
   }
   const locks = new Locks(store, settings.lockTimeoutMs)
-  return { settings, rules, policy, store, locks, events, warnOnce }
+  const tokens = settings.tokens && new Tokens(settings.tokens)
+  if (tokens && !settings.privilegedTypes.has('remote')) {
+    warnOnce(
+      'tokens',
+      'remote sessions have no privileges: if they should, set privilegedTypes: ' +
+        '["web", "rest", "remote"]',
+    )
+  }
+  const context = new AsyncLocalStorage<() => Session<never>>()
+  return { settings, rules, policy, store, locks, events, tokens, context, warnOnce }
 }
 
 function warnUndeclared(

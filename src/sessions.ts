@@ -1,8 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 
-import type { Carrier } from './carrier/carrier.ts'
+import { readBearer } from './carrier/bearer.ts'
 import { readCookies } from './carrier/cookie.ts'
-import { unknownClient } from './core/client.ts'
 import { Grants, nothingGranted } from './core/grants.ts'
 import type { GrantChanges } from './core/grants.ts'
 import { parseGrant } from './core/privileges.ts'
@@ -13,11 +12,13 @@ import type { ActiveSession, SessionInfo } from './core/session-info.ts'
 import type { Session } from './core/session.ts'
 import type { SessionStorage, StorageOf } from './core/storage-type.ts'
 import { createStorageView, Storage } from './core/storage.ts'
-import { SessionHeadersSentError } from './errors.ts'
+import { SessionStoreError } from './errors.ts'
 import type { SessionEventName, SessionEvents } from './events.ts'
-import { resolveOptions } from './options.ts'
+import { openSession, serverRequest, storedProcedure, storedProcedureId } from './open-session.ts'
+import type { OpenedSession, OpenInput } from './open-session.ts'
 import type { SessionsOptions } from './options.ts'
 import { addressOf, RequestSession } from './request-session.ts'
+import { resolveOptions } from './resolve-options.ts'
 import { createServices } from './services.ts'
 import type { Services } from './services.ts'
 
@@ -121,7 +122,7 @@ export class Sessions<S = SessionStorage> {
   ): Promise<boolean> {
     const { userName } = options
     if (userName !== undefined) checkUserName(userName)
-    if (!isSessionId(id) || userName === '') return false
+    if (!isSessionId(id) || userName === '' || id === storedProcedureId) return false
     const { store } = this.#services
     const isEnded = await store.destroy(id, userName)
     if (isEnded) this.#terminated([id])
@@ -139,6 +140,8 @@ export class Sessions<S = SessionStorage> {
     readonly id: string
     readonly userName: string
   }): Promise<number> {
+    // The user of the server's own code may be somebody's name too.
+    if (session.id === storedProcedureId) return 0
     return this.#terminateAll(session.userName, session.id)
   }
 
@@ -200,9 +203,88 @@ export class Sessions<S = SessionStorage> {
   }
 
   /**
+   * Opens a remote session for a client that is no browser, which somebody has signed in to by now.
+   * It ends as all sessions do, and its token with it.
+   *
+   * @example
+   *   const { token } = await sessions.open({ userName: 'ann', applicationId: 'cli' })
+   *   ctx.body = { token }
+   *
+   * @param input Whose it is, and what the client says of itself.
+   * @returns The session, and the token for `Authorization: Bearer`.
+   * @throws {TypeError} Without the option `tokens`, or for wrong input.
+   * @throws {SessionLimitError} When the user has as many sessions as `maxSessions` allows.
+   * @throws {SessionStoreError} When the store fails.
+   */
+  async open(input: OpenInput): Promise<OpenedSession<S>> {
+    return openSession<S>(this.#services, input)
+  }
+
+  /**
+   * The session of the server's own code: one for all processes, which never ends. Its storage and
+   * `use()` are real; its user is `system`, and it has no privileges unless `privilegedTypes` says
+   * so. Call `save()` for changes outside of `use()`.
+   *
+   * @throws {SessionStoreError} When the store fails.
+   */
+  async storedProcedure(): Promise<Session<S>> {
+    return storedProcedure<S>(this.#services)
+  }
+
+  /**
+   * Runs code as a session: inside, {@link current} is that session, also after awaits and in timers
+   * that it starts; afterwards, also after a throw, it is what it was.
+   *
+   * @param tokenOrSession A token of `open()` or `createNestedToken()`, whose session is loaded
+   *   and, unless the code throws, committed afterwards; or a session, which stays with whoever has
+   *   it.
+   * @param fn The code.
+   * @returns What the code returns.
+   * @throws {SessionTokenError} When the token is not good, or its session has ended.
+   * @throws {SessionStoreError} When the store fails.
+   */
+  async run<T>(
+    tokenOrSession: string | Session<S>,
+    fn: (session: Session<S>) => T | Promise<T>,
+  ): Promise<T> {
+    const { context } = this.#services
+    if (typeof tokenOrSession !== 'string') {
+      const session = tokenOrSession
+      return context.run(
+        () => session as Session<never>,
+        async () => fn(session),
+      )
+    }
+    const request = new RequestSession<S>(this.#services, {
+      ...serverRequest,
+      bearer: { status: 'token', token: tokenOrSession },
+    })
+    await request.load()
+    // Code that runs for a user never runs for a guest, whatever `onStoreError` says.
+    if (request.fault) throw request.fault
+    const { session } = request
+    const result = await context.run(
+      () => session as Session<never>,
+      async () => fn(session),
+    )
+    await request.finish()
+    return result
+  }
+
+  /**
+   * The session of the running code: inside of {@link run}, and with the option `asyncContext`
+   * inside of every request; `undefined` elsewhere.
+   *
+   * @throws {SessionStoreError} When the request's session could not be loaded.
+   */
+  get current(): Session<S> | undefined {
+    return this.#services.context.getStore()?.()
+  }
+
+  /**
    * The session of a request that Koa does not see, such as the upgrade to a WebSocket, by its
-   * cookie. It counts as activity. Nothing is committed by itself: call `save()`. What needs a new
-   * cookie throws `ERR_SESSION_HEADERS_SENT`.
+   * cookie or bearer token. It counts as activity. Nothing is committed by itself: call `save()`.
+   * What needs a new cookie throws `ERR_SESSION_HEADERS_SENT`.
    *
    * Pages of other sites can open WebSockets too: check the `Origin` header.
    *
@@ -222,15 +304,16 @@ export class Sessions<S = SessionStorage> {
       ? cookie.secureName
       : cookie.plainName
     const request = new RequestSession<S>(this.#services, {
+      ...serverRequest,
       cookies: readCookies(req.headers.cookie, name),
-      carrier: noCarrier,
+      bearer: this.#services.tokens
+        ? readBearer(req.headersDistinct['authorization'] ?? [])
+        : { status: 'none' },
       ip: addressOf(ip),
       header: (header) => String(req.headers[header.toLowerCase()] ?? ''),
-      describeClient: () => Promise.resolve(unknownClient),
-      isActivity: () => true,
     })
     await request.load()
-    if (request.fault) throw request.fault
+    if (request.fault instanceof SessionStoreError) throw request.fault
     return request.isFound ? request.session : null
   }
 
@@ -273,10 +356,15 @@ export class Sessions<S = SessionStorage> {
   async #grantAll(userName: string, grants: GrantChanges): Promise<number> {
     checkUserName(userName)
     if (userName === '') return 0
-    const { store, policy } = this.#services
+    const { store, policy, rules } = this.#services
     const sessions = await store.list(userName, policy)
     const areGranted = await Promise.all(
-      sessions.map(({ id }) => store.grant(id, userName, grants)),
+      sessions
+        .filter(({ type }) => rules.privilegedTypes.has(type))
+        // A remote session keeps the user that it was opened for.
+        .map(({ id, type }) =>
+          store.grant(id, userName, type === 'remote' ? { ...grants, userName } : grants),
+        ),
     )
     return areGranted.filter(Boolean).length
   }
@@ -284,15 +372,6 @@ export class Sessions<S = SessionStorage> {
   #terminated(ids: readonly string[]): void {
     for (const id of ids) this.#services.events.emit('session:ended', { id, reason: 'terminated' })
   }
-}
-
-/** A request whose response is not ours takes no cookie. */
-const noCarrier: Carrier = {
-  canSet: false,
-  set() {
-    throw new SessionHeadersSentError()
-  },
-  clear() {},
 }
 
 function checkUserName(userName: unknown): asserts userName is string {

@@ -2,9 +2,12 @@ import { isInBlock, runBlock } from './block.ts'
 import type { Carrier } from './carrier/carrier.ts'
 import { Committer } from './committer.ts'
 import type { BlockLock, Caller, CommitOptions } from './committer.ts'
+import { newSecret, parseCookieValue } from './core/secret.ts'
 import { SessionState } from './core/session-state.ts'
-import type { SessionHost } from './core/session.ts'
-import { SessionEndedError } from './errors.ts'
+import type { NestedTokenInput, SessionHost } from './core/session.ts'
+import { SessionEndedError, SessionHeadersSentError } from './errors.ts'
+import { nestedClaims, otpLifespanMs } from './joining.ts'
+import { debug } from './services.ts'
 import type { Services } from './services.ts'
 
 /** How a unit of work starts. */
@@ -106,7 +109,64 @@ export class UnitOfWork implements SessionHost {
     })
   }
 
+  createNestedToken(input: NestedTokenInput): Promise<string> {
+    return this.#inTurn(async () => {
+      const { tokens, rules } = this.#services
+      if (!tokens) throw new TypeError('createNestedToken() needs the option "tokens"')
+      const claims = nestedClaims(input, await this.#storedState(), rules)
+      const exp = tokens.expiry(this.#state.endsAt, input.lifetime)
+      if (exp === Infinity) {
+        throw new TypeError('"lifetime" is needed: this session never ends by itself')
+      }
+      return tokens.issue({ ...claims, exp }, true)
+    })
+  }
+
+  createOTP(lifespan?: number): Promise<string> {
+    return this.#inTurn(async () => {
+      // Nothing is stored for a call that is wrong.
+      const lifespanMs = otpLifespanMs(lifespan, this.#openState())
+      const state = await this.#storedState()
+      const otp = newSecret(state.id)
+      const { credential } = state
+      const { store } = this.#services
+      if (!credential || !(await store.addOTP(credential, otp.secretHash, lifespanMs))) {
+        throw await this.#lost()
+      }
+      return otp.value
+    })
+  }
+
+  restore(otp: string): Promise<boolean> {
+    return this.#inTurn(async () => {
+      if (this.#refusal) throw this.#refusal
+      const presented = typeof otp === 'string' ? parseCookieValue(otp) : undefined
+      if (!presented) return false
+      // Before the token is used up.
+      if (!this.#carrier.canSet) throw new SessionHeadersSentError()
+      const { id, origin, storedIds } = this.#openState()
+      const { store, policy, rules, events } = this.#services
+      const secret = newSecret(presented.id)
+      const live = await store.redeemOTP(presented, secret.secretHash, policy)
+      if (!live) return false
+      const { record, now } = live
+      const credential = { id: record.id, secretHash: secret.secretHash }
+      const joined = new SessionState(rules, { ...origin, now }, { record, credential })
+      this.#state = joined
+      this.#carrier.set(secret.value, joined.endsAt - now)
+      events.emit('session:rotated', { id: record.id })
+      const left = storedIds.filter((stored) => stored !== record.id)
+      // The browser has gone over, whatever becomes of what it has left.
+      await Promise.allSettled(left.map((stored) => this.#committer.end(stored, 'replaced')))
+      debug('the session %s was left for %s', id, record.id)
+      return true
+    })
+  }
+
   destroy(): Promise<void> {
+    if (this.#state.type === 'storedProcedure') {
+      return Promise.reject(new TypeError('the stored-procedure session cannot be ended'))
+    }
     const refusal = this.#refusal
     if (refusal) return this.#inTurn(() => Promise.reject(refusal))
     // At once, so that nothing after this call still sees the session.
@@ -138,6 +198,14 @@ export class UnitOfWork implements SessionHost {
       () => undefined,
     )
     return turn
+  }
+
+  /** The session as the store has it: it must be there for others to join it. */
+  async #storedState(): Promise<SessionState> {
+    const state = this.#openState()
+    // What renews the secret takes away what was made to join the session.
+    if (state.isNew || state.changes()) await this.#commit('save')
+    return this.#openState()
   }
 
   #openState(): SessionState {

@@ -14,6 +14,7 @@ import {
   SessionPrivilegeUnknownError,
   SessionRolesError,
   SessionStoreError,
+  SessionTokenError,
   StorageKeyError,
   StorageSizeError,
   StorageValueError,
@@ -121,6 +122,13 @@ const promised: Record<SessionErrorCode, Promised> = {
     expose: false,
     headers: { 'Retry-After': '1' },
   },
+  ERR_SESSION_TOKEN: {
+    error: new SessionTokenError('invalid_token'),
+    name: 'SessionTokenError',
+    status: 401,
+    expose: true,
+    headers: { 'WWW-Authenticate': 'Bearer realm="session", error="invalid_token"' },
+  },
   ERR_SESSION_LIMIT: {
     error: new SessionLimitError(),
     name: 'SessionLimitError',
@@ -172,8 +180,12 @@ describe('every error', () => {
     const exported = Object.keys(entry).filter((name) => name.endsWith('Error'))
 
     expect(exported.toSorted()).toEqual([...names, 'SessionError'].toSorted())
-    expect(Object.keys(errors).toSorted()).toEqual([...names, 'SessionError'].toSorted())
-    expect(new Set(codes).size).toBe(15)
+    expect(
+      Object.keys(errors)
+        .filter((name) => name.endsWith('Error'))
+        .toSorted(),
+    ).toEqual(exported.toSorted())
+    expect(new Set(codes).size).toBe(16)
   })
 
   it.each(all)('§8: has a message in one clause: %s', (code, { error }) => {

@@ -1,5 +1,7 @@
+import { createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto'
+import type { JsonWebKey } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -14,10 +16,10 @@ import {
   SessionRolesError,
   Sessions,
 } from 'koa-user-sessions'
-import type { RedisClient, SessionsOptions } from 'koa-user-sessions'
+import type { RedisClient, SessionsOptions, TokenKey, TokensOptions } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
-import { resolveOptions } from '../src/options.ts'
+import { resolveOptions } from '../src/resolve-options.ts'
 import { recordWarnings } from './support/apps.ts'
 
 const src = fileURLToPath(new URL('../src', import.meta.url))
@@ -52,6 +54,8 @@ function storeWithout(method: string): object {
     'lock',
     'extendLock',
     'unlock',
+    'addOTP',
+    'redeemOTP',
     'read',
     'describe',
     'list',
@@ -82,6 +86,31 @@ function writeTemporary(text: string): string {
   return path
 }
 
+const secret = randomBytes(32).toString('base64url')
+const hs = { kid: 'hs', alg: 'HS256', secret } as const
+const ed = { ...jwkOf('ed25519'), kid: 'ed', alg: 'EdDSA' } as const
+const es = { ...jwkOf('ec', { namedCurve: 'P-256' }), kid: 'es', alg: 'ES256' } as const
+const rs = { ...jwkOf('rsa', { modulusLength: 2048 }), kid: 'rs', alg: 'RS256' } as const
+
+/** A new private key. */
+function jwkOf(type: string, options: object = {}): JsonWebKey {
+  const { privateKey } = Reflect.apply(generateKeyPairSync, undefined, [type, options])
+  return privateKey.export({ format: 'jwk' })
+}
+
+/** What anybody may know of a key. */
+function publicOf(key: object): TokenKey {
+  const secrets = new Set(['d', 'p', 'q', 'dp', 'dq', 'qi'])
+  return JSON.parse(JSON.stringify(key, (name, value) => (secrets.has(name) ? undefined : value)))
+}
+
+/** Tokens with these keys. */
+function tokensOf(...keys: readonly object[]): TokensOptions {
+  const tokens = { keys, issuer: 'https://shop.example', audience: 'api' }
+  // What an app gives that the compiler has not seen.
+  return Reflect.apply(Object, undefined, [tokens])
+}
+
 /** The properties of an interface in `src` with the defaults that their comments tell: none is none. */
 function documented(file: string, name: string): Map<string, unknown> {
   const text = readFileSync(join(src, file), 'utf8')
@@ -109,6 +138,8 @@ function rolesErrorOf(roles: unknown, others: object = {}): SessionRolesError {
 
 /** The warnings of this package while `make` runs. */
 async function warningsOf(make: () => unknown): Promise<readonly string[]> {
+  // Those of earlier tests may be on their way.
+  await setImmediate()
   const { messages, stop } = recordWarnings()
   onTestFinished(stop)
   make()
@@ -144,7 +175,7 @@ describe('options that are refused', () => {
 
     [
       { store: null },
-      /^"store" option must have the methods create, load, commit, touch, lock, extendLock, unlock, read, describe, list, grant, destroy, destroyAll, close$/,
+      /^"store" option must have the methods create, load, commit, touch, lock, extendLock, unlock, addOTP, redeemOTP, read, describe, list, grant, destroy, destroyAll, close$/,
     ],
     [{ store: 'memory' }, /"store" option must have the methods/],
     [{ store: MemoryStore }, /"store" option must have the methods/],
@@ -252,7 +283,7 @@ describe('options that are refused', () => {
     [{ privilegedTypes: new Set(['web']) }, /"privilegedTypes" option must be an array/],
     [
       { privilegedTypes: ['web', 'wbe'] },
-      /^"privilegedTypes" option must be one of "web", "rest"$/,
+      /^"privilegedTypes" option must be one of "web", "rest", "remote", "storedProcedure"$/,
     ],
     [{ privilegedTypes: [undefined] }, /"privilegedTypes" option must be one of/],
 
@@ -287,6 +318,13 @@ describe('options that are refused', () => {
     [{ limits: { storageKeys: 65_537 } }, /"limits.storageKeys" option must be keys/],
     [{ limits: { storageKeys: 1.5 } }, /"limits.storageKeys" option must be a whole number/],
     [{ limits: { storageKeys: Number.NaN } }, /"limits.storageKeys" option must be keys/],
+
+    [{ instanceName: 7 }, /^"instanceName" option must be text$/],
+    [{ instanceName: ['a'] }, /"instanceName" option must be text/],
+    [{ serverCode: null }, /^"serverCode" option must be text$/],
+    [{ serverCode: 7 }, /"serverCode" option must be text/],
+    [{ asyncContext: 'yes' }, /^"asyncContext" option must be one of true, false$/],
+    [{ asyncContext: null }, /"asyncContext" option must be one of/],
 
     [{ countsAsActivity: true }, /^"countsAsActivity" option must be a function$/],
     [{ countsAsActivity: '/poll' }, /"countsAsActivity" option must be a function/],
@@ -469,6 +507,20 @@ describe('options that are taken', () => {
     ['no applications', { applications: {} }],
     ['an application', { applications: { 'com.shop': { name: 'Shop', client: 'other' } } }],
     ['other functions', { locate: () => null, describeClient: () => undefined }],
+    ['names of the server', { instanceName: '', serverCode: 'a', asyncContext: true }],
+    ['a secret as text', { tokens: tokensOf(hs) }],
+    ['a secret as bytes', { tokens: tokensOf({ ...hs, secret: randomBytes(32) }) }],
+    ['a secret as a JWK', { tokens: tokensOf({ kid: 'k', alg: 'HS256', kty: 'oct', k: secret }) }],
+    ['keys of all algorithms', { tokens: tokensOf(ed, es, rs, hs) }],
+    ['a JWK Set', { tokens: { ...tokensOf(), keys: { keys: [es, rs] } } }],
+    ['public keys after the first', { tokens: tokensOf(hs, publicOf(ed), publicOf(es)) }],
+    ['a key by the longest name', { tokens: tokensOf({ ...hs, kid: 'aZ09._-'.repeat(9) }) }],
+    ['tokens for a minute', { tokens: { ...tokensOf(hs), lifetimeSeconds: 60 } }],
+    ['tokens for a year', { tokens: { ...tokensOf(hs), lifetimeSeconds: 31_536_000 } }],
+    [
+      'tokens that end where sessions do not',
+      { absoluteTimeout: Infinity, tokens: { ...tokensOf(hs), lifetimeSeconds: 3600 } },
+    ],
     ['a function', { countsAsActivity: (ctx) => ctx.path !== '/poll' }],
   ])('§7: takes %s', (_, options) => {
     expect(() => session(options)).not.toThrow()
@@ -599,11 +651,17 @@ describe('defaults', () => {
       applications: undefined,
       locate: expect.any(Function),
       describeClient: undefined,
+      tokens: settings.tokens,
+      instanceName: undefined,
+      serverCode: settings.serverCode,
+      asyncContext: settings.asyncContext,
       countsAsActivity: expect.any(Function),
     })
     expect(settings.applications).toEqual(new Map())
     expect(settings.locate).toBeUndefined()
     expect(settings.countsAsActivity).toBeUndefined()
+    expect(settings.locate).toBeUndefined()
+    expect(settings.instanceName).toBe(hostname())
   })
 
   it('§7: has the defaults that the comments tell of the cookie', () => {
@@ -717,6 +775,232 @@ describe('the roles option', () => {
     expect(rolesErrorOf(roles).problems).toMatchObject([{ path: '$.forceLogin' }])
     expect(rolesErrorOf(roles, { ignorePermissions: false }).code).toBe('ERR_SESSION_ROLES')
     expect(() => session({ roles, ignorePermissions: true })).not.toThrow()
+  })
+})
+
+describe('the tokens option', () => {
+  const pem = createPublicKey({ key: { ...publicOf(rs) }, format: 'jwk' }).export({
+    format: 'pem',
+    type: 'spki',
+  })
+
+  it.each<[string, unknown, RegExp]>([
+    ['null', null, /^"tokens" option must be an object$/],
+    ['true', true, /^"tokens" option must be an object$/],
+    ['an array', [hs], /^"tokens" option must be an object$/],
+    ['an unknown name', { ...tokensOf(hs), secret }, /^"tokens" option has no "secret": it takes /],
+    [
+      'an algorithm',
+      { ...tokensOf(hs), algorithms: ['none'] },
+      /has no "algorithms": it takes keys/,
+    ],
+
+    [
+      'no issuer',
+      { ...tokensOf(hs), issuer: undefined },
+      /^"tokens.issuer" option must be text of 1/,
+    ],
+    [
+      'an empty issuer',
+      { ...tokensOf(hs), issuer: '' },
+      /^"tokens.issuer" option must be text of 1/,
+    ],
+    [
+      'a long issuer',
+      { ...tokensOf(hs), issuer: 'x'.repeat(257) },
+      /"tokens.issuer" option must be/,
+    ],
+    ['no audience', { ...tokensOf(hs), audience: undefined }, /^"tokens.audience" option must be/],
+    [
+      'an empty audience',
+      { ...tokensOf(hs), audience: '' },
+      /^"tokens.audience" option must be text/,
+    ],
+    [
+      'two audiences',
+      { ...tokensOf(hs), audience: ['a', 'b'] },
+      /^"tokens.audience" option must be/,
+    ],
+
+    [
+      'a short life',
+      { ...tokensOf(hs), lifetimeSeconds: 59 },
+      /lifetimeSeconds" option must be sec/,
+    ],
+    [
+      'a long life',
+      { ...tokensOf(hs), lifetimeSeconds: 31_536_001 },
+      /lifetimeSeconds" option must/,
+    ],
+    [
+      'half a second',
+      { ...tokensOf(hs), lifetimeSeconds: 60.5 },
+      /must be a whole number of seconds/,
+    ],
+    [
+      'a life as text',
+      { ...tokensOf(hs), lifetimeSeconds: '60' },
+      /lifetimeSeconds" option must be/,
+    ],
+    [
+      'no end',
+      { ...tokensOf(hs), lifetimeSeconds: Infinity },
+      /lifetimeSeconds" option must be sec/,
+    ],
+
+    ['no keys', tokensOf(), /^"tokens.keys" option must be an array of keys, or a JWK Set$/],
+    [
+      'an empty set',
+      { ...tokensOf(), keys: { keys: [] } },
+      /^"tokens.keys" option must be an array/,
+    ],
+    [
+      'a key for keys',
+      { ...tokensOf(), keys: hs },
+      /^"tokens.keys" option must be an array of keys/,
+    ],
+    ['text for keys', { ...tokensOf(), keys: secret }, /^"tokens.keys" option must be an array/],
+    ['null for keys', { ...tokensOf(), keys: null }, /^"tokens.keys" option must be an array/],
+    [
+      'text for a key',
+      { ...tokensOf(), keys: [secret] },
+      /^"tokens.keys\[0\]" option must be an obj/,
+    ],
+    [
+      'null for a key',
+      { ...tokensOf(), keys: [hs, null] },
+      /^"tokens.keys\[1\]" option must be an/,
+    ],
+
+    [
+      'no kid',
+      tokensOf({ ...hs, kid: undefined }),
+      /^"tokens.keys\[0\].kid" option must be 1 to 64/,
+    ],
+    ['an empty kid', tokensOf({ ...hs, kid: '' }), /\.kid" option must be 1 to 64 of A-Z a-z 0-9/],
+    ['a number as kid', tokensOf({ ...hs, kid: 1 }), /\.kid" option must be 1 to 64/],
+    ['a path as kid', tokensOf({ ...hs, kid: '../../dev/null' }), /\.kid" option must be 1 to 64/],
+    ['a kid with a line break', tokensOf({ ...hs, kid: 'a\n' }), /\.kid" option must be 1 to 64/],
+    ['a long kid', tokensOf({ ...hs, kid: 'a'.repeat(65) }), /\.kid" option must be 1 to 64/],
+    [
+      'a kid twice',
+      tokensOf(hs, { ...ed, kid: 'hs' }),
+      /^"tokens.keys\[1\].kid" option must be no/,
+    ],
+
+    [
+      'no algorithm',
+      tokensOf({ ...hs, alg: undefined }),
+      /^"tokens.keys\[0\].alg" option must be one/,
+    ],
+    ['alg none', tokensOf({ ...hs, alg: 'none' }), /"HS256", "EdDSA", "ES256", "RS256"$/],
+    ['alg hs256', tokensOf({ ...hs, alg: 'hs256' }), /\.alg" option must be one of/],
+    ['alg HS512', tokensOf({ ...hs, alg: 'HS512' }), /\.alg" option must be one of/],
+    ['an array of algorithms', tokensOf({ ...hs, alg: ['HS256'] }), /\.alg" option must be one of/],
+
+    [
+      'no secret',
+      tokensOf({ ...hs, secret: undefined }),
+      /must have a secret of 32 bytes or more$/,
+    ],
+    [
+      'a short secret',
+      tokensOf({ ...hs, secret: 'x'.repeat(31) }),
+      /a secret of 32 bytes or more$/,
+    ],
+    ['few bytes', tokensOf({ ...hs, secret: randomBytes(31) }), /a secret of 32 bytes or more$/],
+    ['a number as secret', tokensOf({ ...hs, secret: 2 ** 40 }), /a secret of 32 bytes or more$/],
+    [
+      'a short JWK',
+      tokensOf({ kid: 'a', alg: 'HS256', kty: 'oct', k: 'QUJD' }),
+      /32 bytes or more$/,
+    ],
+    ['RSA for HS256', tokensOf({ ...rs, alg: 'HS256' }), /a secret of 32 bytes or more$/],
+    ['PEM as secret', tokensOf({ ...hs, secret: pem }), /must not have a PEM key as its secret$/],
+    [
+      'PEM bytes',
+      tokensOf({ ...hs, secret: Buffer.from(pem) }),
+      /must not have a PEM key as its sec/,
+    ],
+
+    [
+      'RSA of 1024',
+      tokensOf({ ...rs, ...jwkOf('rsa', { modulusLength: 1024 }) }),
+      /RSA of 2048 bits/,
+    ],
+    ['P-384', tokensOf({ ...es, ...jwkOf('ec', { namedCurve: 'P-384' }) }), /P-256 for ES256/],
+    [
+      'secp256k1',
+      tokensOf({ ...es, ...jwkOf('ec', { namedCurve: 'secp256k1' }) }),
+      /P-256 for ES256/,
+    ],
+    ['Ed448', tokensOf({ ...ed, ...jwkOf('ed448') }), /must fit its algorithm: Ed25519 for EdDSA/],
+    [
+      'X25519',
+      tokensOf({ ...ed, ...jwkOf('x25519') }),
+      /must fit its algorithm: Ed25519 for EdDSA/,
+    ],
+    ['RSA for ES256', tokensOf({ ...rs, alg: 'ES256' }), /must fit its algorithm/],
+    ['EC for RS256', tokensOf({ ...es, alg: 'RS256' }), /must fit its algorithm/],
+    ['EC for EdDSA', tokensOf({ ...es, alg: 'EdDSA' }), /must fit its algorithm/],
+    [
+      'oct for RS256',
+      tokensOf({ kid: 'a', alg: 'RS256', kty: 'oct', k: secret }),
+      /be a JWK of its al/,
+    ],
+    ['a secret for EdDSA', tokensOf({ ...hs, alg: 'EdDSA' }), /must be a JWK of its algorithm$/],
+    ['a broken key', tokensOf({ ...ed, d: 'x' }), /must be a JWK of its algorithm$/],
+    [
+      'a public key first',
+      tokensOf(publicOf(ed), hs),
+      /^"tokens.keys\[0\]" option must be able to si/,
+    ],
+  ])('X1: refuses tokens with %s', (_, tokens, message) => {
+    const error = errorOf({ tokens })
+
+    expect(error.code).toBe('ERR_SESSION_OPTION')
+    expect(error.message).toMatch(message)
+    expect(error.cause).toBeUndefined()
+    for (const key of [secret, ed.d, es.d, rs.d, rs.n, 'BEGIN']) {
+      expect(`${error.message}${error.stack}`).not.toContain(key)
+    }
+  })
+
+  it('X1: asks for a lifetime of tokens where sessions have no end', () => {
+    expect(errorOf({ absoluteTimeout: Infinity, tokens: tokensOf(hs) }).message).toBe(
+      '"absoluteTimeout" option of Infinity needs "tokens.lifetimeSeconds"',
+    )
+  })
+
+  it('X1: signs with the first key and keeps all of them to verify', () => {
+    const tokens = resolveOptions({ tokens: tokensOf(es, hs, publicOf(ed)) }).tokens
+
+    expect(tokens?.signer.kid).toBe('es')
+    expect([...(tokens?.keys.keys() ?? [])]).toEqual(['es', 'hs', 'ed'])
+    expect(tokens?.keys.get('es')?.verifyingKey.type).toBe('public')
+    expect(tokens?.keys.get('ed')?.signingKey).toBeUndefined()
+  })
+
+  it('X1: does not keep the bytes of a secret, which the app may wipe', () => {
+    const bytes = randomBytes(32)
+    const tokens = resolveOptions({ tokens: tokensOf({ ...hs, secret: bytes }) }).tokens
+    const before = Buffer.from(bytes).toString('base64url')
+    bytes.fill(0)
+
+    expect(tokens?.signer.signingKey.export({ format: 'jwk' }).k).toBe(before)
+  })
+
+  it('P7: warns once of tokens for sessions without privileges', async () => {
+    const tokens = tokensOf(hs)
+
+    expect(await warningsOf(() => session({ tokens }))).toEqual([
+      'remote sessions have no privileges: if they should, set privilegedTypes: ' +
+        '["web", "rest", "remote"]',
+    ])
+    expect(await warningsOf(() => session({ tokens, privilegedTypes: ['web', 'remote'] }))).toEqual(
+      [],
+    )
+    expect(await warningsOf(() => session())).toEqual([])
   })
 })
 

@@ -26,11 +26,13 @@ it('exports these names and no others', () => {
     'SessionPrivilegeUnknownError',
     'SessionRolesError',
     'SessionStoreError',
+    'SessionTokenError',
     'Sessions',
     'StorageKeyError',
     'StorageSizeError',
     'StorageValueError',
     'lockTurnMs',
+    'maxOTPs',
     'renewedMemoryMs',
     'requirePrivilege',
     'requireSameOrigin',
@@ -58,11 +60,11 @@ it('packs the code, its sources and the papers, and nothing else', async () => {
   expect(files.some(({ path }) => path === 'src/index.ts')).toBe(true)
 })
 
-it('depends at run time on three packages only, none of which is a peer', () => {
+it('depends at run time on four packages only, none of which is a peer', () => {
   const manifest: { dependencies: object; peerDependenciesMeta: object } = JSON.parse(
     readFileSync(`${root}/package.json`, 'utf8'),
   )
 
-  expect(Object.keys(manifest.dependencies)).toEqual(['bowser', 'cookie', 'lru-cache'])
+  expect(Object.keys(manifest.dependencies)).toEqual(['bowser', 'cookie', 'jose', 'lru-cache'])
   expect(Object.keys(manifest.peerDependenciesMeta)).toContain('ioredis')
 })

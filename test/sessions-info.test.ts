@@ -10,7 +10,7 @@ import { timedStoreKinds } from './support/time.ts'
 
 const minute = 60_000
 const isoDate = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
-const unknownId = '00000000-0000-4000-8000-000000000000'
+const unknownId = '11111111-1111-4111-8111-111111111111'
 
 const handlers: Readonly<Record<string, Handler>> = {
   '/info': (ctx) => {

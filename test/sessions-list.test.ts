@@ -8,7 +8,7 @@ import { cookieOf, guestView, makeApp, me, storeKinds } from './support/apps.ts'
 import { timedStoreKinds } from './support/time.ts'
 
 const minute = 60_000
-const unknownId = '00000000-0000-4000-8000-000000000000'
+const unknownId = '11111111-1111-4111-8111-111111111111'
 const edge =
   'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) ' +
   'Chrome/131.0.0.0 Safari/537.36 Edg/131.0.0.0'
@@ -379,5 +379,6 @@ describe('wrong arguments', () => {
 
 /** Calls a method as JavaScript may. */
 function callOf(sessions: Sessions, method: keyof Sessions, args: readonly unknown[]): unknown {
-  return Reflect.apply(sessions[method], sessions, args)
+  const called: unknown = Reflect.get(sessions, method)
+  return typeof called === 'function' ? Reflect.apply(called, sessions, args) : undefined
 }

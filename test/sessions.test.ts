@@ -2,8 +2,9 @@ import Koa from 'koa'
 import { MemoryStore, RedisStore, session, Sessions } from 'koa-user-sessions'
 import type { SessionStore } from 'koa-user-sessions'
 import supertest from 'supertest'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 
+import { ObservedStore } from './support/apps.ts'
 import { connectRedis, uniquePrefix } from './support/redis-client.ts'
 
 const storeKinds: readonly (readonly [string, () => SessionStore])[] = [
@@ -69,7 +70,7 @@ describe.each(storeKinds)('sessions.storage() with a %s', (_name, makeStore) => 
     await store.destroy(id)
 
     expect(await sessions.storage(id)).toBeNull()
-    expect(await sessions.storage('00000000-0000-4000-8000-000000000000')).toBeNull()
+    expect(await sessions.storage('11111111-1111-4111-8111-111111111111')).toBeNull()
   })
 
   it.each(['', 'x', '../sess:{a}', '00000000-0000-4000-8000-00000000000', '__proto__', '\u0000'])(
@@ -110,7 +111,7 @@ describe('sessions.storage()', () => {
     const sessions = new Sessions({ store })
     store.read = () => Promise.reject(new Error('the store is broken'))
 
-    await expect(sessions.storage('00000000-0000-4000-8000-000000000000')).rejects.toMatchObject({
+    await expect(sessions.storage('11111111-1111-4111-8111-111111111111')).rejects.toMatchObject({
       code: 'ERR_SESSION_STORE',
       status: 503,
     })
@@ -177,3 +178,37 @@ function appOf(inner: SessionStore): {
     },
   }
 }
+
+const tokens = {
+  keys: [{ kid: 'one', alg: 'HS256', secret: 'a secret of thirty-two bytes or more' }],
+  issuer: 'test',
+  audience: 'test',
+} as const
+
+describe('with tokens', () => {
+  it('X4: run() runs nothing as a guest when the store is away, with onStoreError guest too', async () => {
+    const store = new ObservedStore(new MemoryStore())
+    const sessions = new Sessions({ store, tokens, onStoreError: 'guest' })
+    const { token } = await sessions.open({ userName: 'ann', applicationId: 'cli' })
+    store.faults.set('load', 'rejects')
+    const code = vi.fn<() => void>()
+
+    await expect(sessions.run(token, code)).rejects.toMatchObject({ code: 'ERR_SESSION_STORE' })
+
+    expect(code).not.toHaveBeenCalled()
+  })
+
+  it.each([
+    [undefined, 'Cookie, Authorization'],
+    ['Accept', 'Accept, Cookie, Authorization'],
+    ['authorization', 'authorization, Cookie'],
+    ['*', '*'],
+  ])('X2: an error varies by both headers too (Vary: %s)', async (vary, expected) => {
+    const app = new Koa().use(session({ tokens })).use((ctx) => {
+      ctx.session.storage['seen'] = true
+      ctx.throw(404, { headers: vary === undefined ? {} : { Vary: vary } })
+    })
+
+    await supertest(app.callback()).get('/').expect(404).expect('Vary', expected)
+  })
+})

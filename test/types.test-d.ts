@@ -201,7 +201,7 @@ requireUser({ ondenied: () => {} })
 export function useMembers(current: Session, other: SessionInfo): void {
   expectTypeOf(current.id).toEqualTypeOf<string>()
   expectTypeOf(current.type).toEqualTypeOf<SessionType>()
-  expectTypeOf(current.type).toEqualTypeOf<'web' | 'rest'>()
+  expectTypeOf(current.type).toEqualTypeOf<'web' | 'rest' | 'remote' | 'storedProcedure'>()
   expectTypeOf(current.userName).toEqualTypeOf<string>()
   expectTypeOf(current.isNew).toEqualTypeOf<boolean>()
   expectTypeOf(current.expirationDate).toEqualTypeOf<string>()

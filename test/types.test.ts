@@ -78,7 +78,8 @@ describe('an app that augments the interfaces', { timeout }, () => {
         current.hasPrivilege('typo in a question')
         current.setPrivileges(['typo in a grant'])
         current.userName = 'read-only'
-        current.user = 'unknown'
+        current.user = 'read-only too'
+        current.cart = 'unknown'
       })
     `)
 
@@ -92,7 +93,8 @@ describe('an app that augments the interfaces', { timeout }, () => {
       expect.stringContaining('"typo in a question"'),
       expect.stringContaining('"typo in a grant"'),
       expect.stringContaining("'userName' because it is a read-only property"),
-      expect.stringContaining("'user' does not exist"),
+      expect.stringContaining("'user' because it is a read-only property"),
+      expect.stringContaining("'cart' does not exist"),
     ])
   })
 })

@@ -1,3 +1,5 @@
+import { SessionHeadersSentError } from '../errors.ts'
+
 /** How a session's cookie reaches its client. */
 export interface Carrier {
   /** False once the response headers are sent. */
@@ -11,4 +13,13 @@ export interface Carrier {
   set(value: string, lifetimeMs: number): void
   /** Takes the cookie away. */
   clear(): void
+}
+
+/** Of a client that takes no cookie: one with a bearer token, or one whose response is not ours. */
+export const noCarrier: Carrier = {
+  canSet: false,
+  set() {
+    throw new SessionHeadersSentError()
+  },
+  clear() {},
 }

@@ -121,12 +121,22 @@ export class Grants {
     })
   }
 
-  /** Takes everything back. */
-  clear(): void {
+  /**
+   * Takes everything back.
+   *
+   * @param keepsUser Leaves the user name.
+   */
+  clear(keepsUser = false): void {
     const { userName, privileges, roles } = this.#granted
-    if (userName === '' && privileges.length === 0 && roles.length === 0) return
-    this.#granted = nothingGranted
+    const isNobodys = userName === '' || keepsUser
+    if (isNobodys && privileges.length === 0 && roles.length === 0) return
     this.#held = undefined
+    if (keepsUser) {
+      this.#granted = { ...nothingGranted, userName }
+      this.#changes = { ...noChanges, clears: true, userName }
+      return
+    }
+    this.#granted = nothingGranted
     const renames = userName !== '' || this.#changes.userName !== undefined
     this.#changes = { ...noChanges, clears: true, userName: renames ? '' : undefined }
   }

@@ -1,4 +1,5 @@
 import type { ClientDescription } from './client.ts'
+import { systemUser } from './record.ts'
 import type { SessionSummary, SessionType } from './record.ts'
 
 /** What kind of client a session has; exactly one of them. */
@@ -90,16 +91,31 @@ export function infoOf(session: KnownSession, state: SessionActivity): SessionIn
   const { id, type, userName, ip, client, createdAt } = session
   return {
     type,
-    userName,
+    userName: type === 'storedProcedure' ? systemUser : userName,
     machineName: client.machineName,
     systemUserName: client.systemUserName,
     IPAddress: ip,
-    hostType: 'browser',
+    hostType: hostTypeOf(type, client.platform),
     creationDateTime: new Date(createdAt).toISOString(),
     state,
     ID: id,
-    persistentID: id,
+    persistentID: client.persistentID || id,
   }
+}
+
+const hostTypes: ReadonlyMap<string, SessionInfo['hostType']> = new Map([
+  ['windows', 'windows'],
+  ['macos', 'mac'],
+  ['mac', 'mac'],
+  ['linux', 'linux'],
+  ['ios', 'ios'],
+  ['ipados', 'ios'],
+  ['android', 'android'],
+])
+
+function hostTypeOf(type: SessionType, platform: string): SessionInfo['hostType'] {
+  if (type === 'web' || type === 'rest') return 'browser'
+  return hostTypes.get(platform.toLowerCase()) ?? 'other'
 }
 
 const activeForMs = 60_000
@@ -111,10 +127,12 @@ const activeForMs = 60_000
  * @param refreshMs By how much its last activity may be told too early.
  */
 export function activityOf(
-  { isPostponed, activeAt, now }: SessionSummary,
+  { isPostponed, activeAt, now, idleTimeoutMs }: SessionSummary,
   refreshMs: number,
 ): SessionActivity {
   if (isPostponed) return 'postponed'
+  // Nothing notes the activity of one that never expires.
+  if (idleTimeoutMs === Infinity) return 'active'
   return now - activeAt <= activeForMs + refreshMs ? 'active' : 'sleeping'
 }
 

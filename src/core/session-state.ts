@@ -3,8 +3,9 @@ import type { ClientDescription, HeaderReader } from './client.ts'
 import { expiresAt, maxIdleTimeout, minuteMs, minutesToMs } from './expiry.ts'
 import type { ExpiryPolicy } from './expiry.ts'
 import { Grants, nothingGranted } from './grants.ts'
-import type { GrantChanges, OnUndeclared } from './grants.ts'
+import type { GrantChanges, Granted, OnUndeclared } from './grants.ts'
 import { Loans } from './loans.ts'
+import { systemUser } from './record.ts'
 import type { RecordDraft, SessionRecord, SessionType } from './record.ts'
 import type { Roles } from './roles.ts'
 import { newSessionId } from './secret.ts'
@@ -13,6 +14,7 @@ import type { ClientKind } from './session-info.ts'
 import type { StorageLimits } from './storage-value.ts'
 import { Storage } from './storage.ts'
 import type { StorageChanges } from './storage.ts'
+import type { TokenClaims } from './token-claims.ts'
 
 /** What is the same for all sessions of a deployment. */
 export interface SessionRules {
@@ -29,6 +31,9 @@ export interface SessionRules {
   readonly minIdleTimeoutMs: number
   readonly expiry: ExpiryPolicy
   readonly limits: StorageLimits
+  /** Of this server. */
+  readonly instanceName: string
+  readonly serverCode: string
   readonly onUndeclared: OnUndeclared
   /** Told of a session with a stored value that is not JSON. */
   readonly onCorrupt: (id: string) => void
@@ -44,6 +49,15 @@ export interface SessionOrigin {
   readonly header: HeaderReader
   /** Finds out who the client is. Never rejects. */
   readonly describeClient: () => Promise<ClientDescription>
+  /** The token that has brought it; `undefined` without one. */
+  readonly token?: SessionToken | undefined
+}
+
+/** A token, as far as it matters to its session. */
+export interface SessionToken {
+  readonly claims: TokenClaims
+  /** Whether the session is seen as another user's, with the token's rights. */
+  readonly isNested: boolean
 }
 
 /** What the store does not know yet of a session that it has. */
@@ -117,7 +131,8 @@ export class SessionState {
     this.endsAt = record?.endsAt ?? origin.now + rules.expiry.absoluteTimeoutMs
     this.#idleTimeoutMs = record?.idleTimeoutMs ?? rules.idleTimeoutMs
     this.#storedIdleTimeoutMs = this.#idleTimeoutMs
-    this.grants = new Grants(record ?? nothingGranted, rules.roles, rules.onUndeclared)
+    const granted = (record && nestedGrants(origin.token)) ?? record ?? nothingGranted
+    this.grants = new Grants(granted, rules.roles, rules.onUndeclared)
     this.storage = new Storage(record?.storage ?? new Map(), {
       maxBytes: rules.limits.storageBytes,
       onCorrupt: () => rules.onCorrupt(this.id),
@@ -145,7 +160,25 @@ export class SessionState {
 
   /** What kind of client it has. */
   get clientKind(): ClientKind {
-    return this.rules.applications.get(this.client.applicationId)?.client ?? 'web'
+    const isCookies = this.type === 'web' || this.type === 'rest'
+    const application = this.rules.applications.get(this.client.applicationId)
+    return application?.client ?? (isCookies ? 'web' : 'other')
+  }
+
+  /** The token that the request came with, if it is still about this session. */
+  get token(): SessionToken | undefined {
+    return this.origin.token?.claims.sid === this.#id ? this.origin.token : undefined
+  }
+
+  /** Whether it is seen through a nested token: as another user's. */
+  get isNested(): boolean {
+    return this.token?.isNested ?? false
+  }
+
+  /** Who is signed in; `''` for nobody. */
+  get userName(): string {
+    const isSystem = this.type === 'storedProcedure' && !this.isNested
+    return isSystem ? systemUser : this.grants.granted.userName
   }
 
   /** When it ends if nothing more is requested. */
@@ -164,6 +197,9 @@ export class SessionState {
 
   /** A lower value than the floor becomes the floor. */
   set idleTimeout(minutes: number) {
+    if (this.type === 'storedProcedure') {
+      throw new TypeError('the stored-procedure session has no idle timeout')
+    }
     if (typeof minutes !== 'number' || !Number.isFinite(minutes) || minutes > maxIdleTimeout) {
       throw new TypeError(`idleTimeout must be a number of minutes, at most ${maxIdleTimeout}`)
     }
@@ -172,7 +208,12 @@ export class SessionState {
 
   /** Whether sessions of this type can have privileges. */
   get isPrivileged(): boolean {
-    return this.rules.privilegedTypes.has(this.type)
+    return this.isNested || this.rules.privilegedTypes.has(this.type)
+  }
+
+  /** Whether its privileges can be changed. */
+  get isGrantable(): boolean {
+    return !this.isNested && this.isPrivileged
   }
 
   /** Sessions that the store has and that must end with this one, by id. */
@@ -262,4 +303,11 @@ export class SessionState {
     })
     return next
   }
+}
+
+/** What a nested token says; nothing of what its session has. */
+function nestedGrants(token: SessionToken | undefined): Granted | undefined {
+  if (!token?.isNested) return undefined
+  const { sub, privileges = [], roles = [] } = token.claims
+  return { userName: sub, privileges, roles }
 }

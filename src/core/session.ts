@@ -3,13 +3,14 @@ import { inspect } from 'node:util'
 import { SessionEndedError } from '../errors.ts'
 import { clientCulture, clientUICulture, clientUtcOffset } from './culture.ts'
 import { parseGrant } from './privileges.ts'
-import type { GrantInput, PrivilegeName } from './privileges.ts'
+import type { GrantInput, PrivilegeName, PrivilegeSettings } from './privileges.ts'
 import type { SessionType } from './record.ts'
 import { infoOf } from './session-info.ts'
 import type { SessionInfo } from './session-info.ts'
 import type { SessionState } from './session-state.ts'
 import type { SessionStorage, StorageOf } from './storage-type.ts'
 import { createStorageView } from './storage.ts'
+import type { TokenClaims } from './token-claims.ts'
 
 /** What a session asks of whoever keeps it. */
 export interface SessionHost {
@@ -24,6 +25,21 @@ export interface SessionHost {
   regenerate(): Promise<void>
   touch(): Promise<void>
   postpone(): Promise<void>
+  createNestedToken(input: NestedTokenInput): Promise<string>
+  createOTP(lifespan: number | undefined): Promise<string>
+  restore(otp: string): Promise<boolean>
+}
+
+/** What {@link Session.createNestedToken} takes. */
+export interface NestedTokenInput {
+  /** For whom. Not empty, at most 256 characters. */
+  readonly userName: string
+  /** All that it may do, in the forms of `setPrivileges()`. None by default. */
+  readonly privileges?: PrivilegeSettings['privileges']
+  /** As `privileges`. */
+  readonly roles?: PrivilegeSettings['roles']
+  /** Seconds, a positive integer. By default, and at most, as long as a token of the session. */
+  readonly lifetime?: number
 }
 
 /** Node's convention for callbacks: called once, with an error or without. */
@@ -65,16 +81,47 @@ export class Session<S = SessionStorage> {
 
   /** Who is signed in; `''` for nobody. Given by {@link setPrivileges}. */
   get userName(): string {
-    return this.#host.state.grants.granted.userName
+    return this.#host.state.userName
+  }
+
+  /** The same as an object. */
+  get user(): { readonly name: string } {
+    return { name: this.userName }
+  }
+
+  /** Who acts for the user, in a nested context: a user name. `null` elsewhere. */
+  get actor(): string | null {
+    return this.token?.act?.sub ?? null
+  }
+
+  /** The claims of the token that this request came with, frozen; `null` without one. */
+  get token(): TokenClaims | null {
+    return this.#host.state.token?.claims ?? null
+  }
+
+  /** The application that the request's token was made for; `null` without one. */
+  get applicationId(): string | null {
+    return this.token?.client_id ?? null
+  }
+
+  /** What this server is called, by the option of this name. */
+  get instanceName(): string {
+    return this.#host.state.rules.instanceName
+  }
+
+  /** The code of this server, by the option of this name. */
+  get serverCode(): string {
+    return this.#host.state.rules.serverCode
   }
 
   /**
    * When the session ends if nothing more is requested: ISO 8601 with milliseconds, UTC. Follows
    * {@link idleTimeout} at once and never passes the absolute limit. The store may keep the session
-   * `refreshSeconds` longer.
+   * `refreshSeconds` longer. `''` for the stored-procedure session, which never ends.
    */
   get expirationDate(): string {
-    return new Date(this.#host.state.expiresAt).toISOString()
+    const { expiresAt } = this.#host.state
+    return expiresAt === Infinity ? '' : new Date(expiresAt).toISOString()
   }
 
   /**
@@ -121,15 +168,19 @@ export class Session<S = SessionStorage> {
   /**
    * The culture of this request's client: a BCP 47 tag such as `de-CH`, from the header
    * `X-Client-Culture`, else the best of `Accept-Language`. `null` when there is none or it is no
-   * tag.
+   * tag. In a nested context that of its token.
    */
   get clientCulture(): string | null {
-    return clientCulture(this.#host.state.origin.header)
+    const { state } = this.#host
+    if (state.isNested) return state.token?.claims.culture ?? null
+    return clientCulture(state.origin.header)
   }
 
   /** The same for the texts that the client shows, from `X-Client-UI-Culture`. */
   get clientUICulture(): string | null {
-    return clientUICulture(this.#host.state.origin.header)
+    const { state } = this.#host
+    if (state.isNested) return state.token?.claims.ui_culture ?? null
+    return clientUICulture(state.origin.header)
   }
 
   /**
@@ -137,7 +188,9 @@ export class Session<S = SessionStorage> {
    * from the header `X-Client-UTC-Offset`. `null` when it is missing or no such number.
    */
   get clientUtcOffset(): number | null {
-    return clientUtcOffset(this.#host.state.origin.header)
+    const { state } = this.#host
+    if (state.isNested) return state.token?.claims.utc_offset ?? null
+    return clientUtcOffset(state.origin.header)
   }
 
   /** Whether the client is a browser or an application that the `applications` option calls `web`. */
@@ -182,8 +235,14 @@ export class Session<S = SessionStorage> {
    */
   setPrivileges(input: GrantInput): boolean {
     const grant = parseGrant(input)
-    const { grants, isPrivileged } = this.#changeable()
-    if (!isPrivileged) return false
+    const { grants, isGrantable, type, userName } = this.#changeable()
+    if (!isGrantable) return false
+    if (type === 'remote' && (grant.userName ?? userName) !== userName) {
+      throw new TypeError('a remote session keeps the user that it was opened for')
+    }
+    if (type === 'storedProcedure' && grant.userName !== undefined) {
+      throw new TypeError("the stored-procedure session is no user's")
+    }
     if (grants.isForAnotherUser(grant)) this.#host.switchUser()
     this.#host.state.grants.add(grant)
     return true
@@ -208,8 +267,8 @@ export class Session<S = SessionStorage> {
    */
   clearPrivileges(): boolean {
     const state = this.#changeable()
-    if (!state.isPrivileged) return false
-    state.grants.clear()
+    if (!state.isGrantable) return false
+    state.grants.clear(state.type === 'remote')
     return true
   }
 
@@ -332,12 +391,59 @@ export class Session<S = SessionStorage> {
     return this.#host.postpone()
   }
 
+  /**
+   * Makes a token for another user within this session: `Authorization: Bearer` with it, or
+   * `sessions.run()`, sees this session, its storage too, as that user's, with exactly the
+   * privileges and roles that are named here. It keeps the culture of this request, names who acts
+   * (RFC 8693), and dies with the session. What this request has changed is committed first.
+   *
+   * @param input For whom, and with what.
+   * @throws {TypeError} Without the option `tokens`, for wrong input, or three levels deep.
+   * @throws {SessionEndedError} When the session has ended meanwhile.
+   */
+  createNestedToken(input: NestedTokenInput): Promise<string> {
+    return this.#host.createNestedToken(input)
+  }
+
+  /**
+   * Makes a one-time token, by which another browser joins this session with {@link restore}: for a
+   * link in a mail, or a code on another device. It dies with the session, and when the cookie gets
+   * a new secret. What this request has changed is committed first.
+   *
+   * Whoever has it first gets in: it belongs in the body of a POST, not in a GET that link scanners
+   * follow.
+   *
+   * @param lifespan Seconds; raised to 10. By default the session's idle timeout.
+   * @returns 64 characters of base64url.
+   * @throws {TypeError} When the lifespan is no number of seconds, and in a context that is not the
+   *   session's own.
+   * @throws {SessionEndedError} When the session has ended meanwhile.
+   */
+  createOTP(lifespan?: number): Promise<string> {
+    return this.#host.createOTP(lifespan)
+  }
+
+  /**
+   * Goes over to the session that has made a one-time token, with a cookie of its own beside the
+   * first. The session that this request came with ends; what the request had changed is dropped.
+   *
+   * @param otp What `createOTP()` answered. Anybody's text.
+   * @returns False, and nothing has changed, when it is used, expired or unknown, or its session
+   *   has ended.
+   * @throws {SessionHeadersSentError} When the client cannot be given a cookie.
+   */
+  restore(otp: string): Promise<boolean> {
+    return this.#host.restore(otp)
+  }
+
   /** What may be shown of the session: no secret, no storage. */
   toJSON(): Record<string, unknown> {
     const { id, type, userName, expirationDate, idleTimeout } = this
     const creationDateTime = new Date(this.#host.state.createdAt).toISOString()
     const privileges = this.getPrivileges()
-    return { id, type, userName, privileges, creationDateTime, expirationDate, idleTimeout }
+    const actor = this.actor === null ? {} : { actor: this.actor }
+    const dates = { creationDateTime, expirationDate, idleTimeout }
+    return { id, type, userName, ...actor, privileges, ...dates }
   }
 
   #changeable(): SessionState {
@@ -367,7 +473,7 @@ function seal(prototype: object): void {
     Object.defineProperty(prototype, name, {
       ...accessor,
       set() {
-        throw new TypeError(`session.${name} is read-only`)
+        throw new TypeError(`session.${name} is read-only: keep data in session.storage`)
       },
     })
   }

@@ -18,8 +18,8 @@ export function withHeaders(
 ): unknown {
   carrier.apply()
   if (typeof error !== 'object' || error === null || !request.isAttached) return error
-  const headers = headersOf(error)
-  const varied = withVary(headers)
+  const headers = { ...headersOf(error), ...request.challengeFor(error) }
+  const varied = withVary(headers, request.varyBy)
   const complete = carrier.headersFor(varied)
   if (complete === varied) {
     if (Object.isExtensible(error)) Reflect.set(error, 'headers', varied)
@@ -45,9 +45,11 @@ function headersOf(error: object): ErrorHeaders {
   return typeof headers === 'object' && headers !== null ? { ...headers } : {}
 }
 
-function withVary(headers: ErrorHeaders): ErrorHeaders {
+function withVary(headers: ErrorHeaders, names: readonly string[]): ErrorHeaders {
   const name = Object.keys(headers).find((key) => key.toLowerCase() === 'vary') ?? 'Vary'
   const present = [headers[name] ?? []].flat().join(', ')
-  if (/(?:^|,)\s*(?:\*|cookie)\s*(?:,|$)/i.test(present)) return headers
-  return { ...headers, [name]: present === '' ? 'Cookie' : `${present}, Cookie` }
+  const listed = new Set(present.split(',').map((one) => one.trim().toLowerCase()))
+  const missing = names.filter((one) => !listed.has(one.toLowerCase()))
+  if (listed.has('*') || missing.length === 0) return headers
+  return { ...headers, [name]: [present, ...missing].filter(Boolean).join(', ') }
 }

@@ -44,6 +44,7 @@ export function createGuard(
     if (request.fault) throw request.fault
     const refusal = check(request.session, services.settings.roles)
     if (!refusal) return next()
+    Object.assign(refusal, { headers: { ...refusal.headers, ...request.challengeFor(refusal) } })
     if (!onDenied) throw refusal
     await onDenied(ctx, refusal)
     return undefined
@@ -52,10 +53,10 @@ export function createGuard(
 }
 
 /**
- * Whether somebody is signed in: there is a user name, or a privilege.
+ * Whether somebody is signed in: there is a user name or a privilege, or the session is remote.
  *
  * @param session Any session.
  */
 export function isSignedIn(session: Session<never>): boolean {
-  return session.userName !== '' || !session.isGuest()
+  return session.userName !== '' || !session.isGuest() || session.type === 'remote'
 }

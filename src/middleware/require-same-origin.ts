@@ -2,6 +2,7 @@ import type { Context, Middleware, Next } from 'koa'
 
 import { SessionCrossSiteError, SessionOptionError } from '../errors.ts'
 import { checkFunction, checkNames, checkObject } from '../option-checks.ts'
+import { attachmentOf } from './attachment.ts'
 
 /** Options of `requireSameOrigin()`. */
 export interface SameOriginOptions {
@@ -26,8 +27,9 @@ const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
  *
  * GET, HEAD and OPTIONS pass: do not change state on them. For other methods `Sec-Fetch-Site`
  * decides, else `Origin`, which must have the host of the request. A request with neither passes:
- * no browser sends it, so nobody else's cookies are on it. An `Authorization` header exempts
- * nobody.
+ * no browser sends it, so nobody else's cookies are on it. Callers with a bearer token are exempt,
+ * where `session()` is mounted before and has the option `tokens`; otherwise an `Authorization`
+ * header exempts nobody.
  *
  * Behind a proxy that changes the `Host` header set `app.proxy = true`.
  *
@@ -46,7 +48,9 @@ export function requireSameOrigin(options: SameOriginOptions = {}): Middleware {
   if (onDenied !== undefined) checkFunction('onDenied', onDenied)
 
   return async function requireSameOrigin(ctx: Context, next: Next): Promise<unknown> {
-    if (safeMethods.has(ctx.method) || isSameOrigin(ctx, trusted)) return next()
+    // No page can make a browser send a bearer token by itself, and beside one no cookie counts.
+    const isBearer = attachmentOf(ctx)?.request.isBearer ?? false
+    if (isBearer || safeMethods.has(ctx.method) || isSameOrigin(ctx, trusted)) return next()
     const error = new SessionCrossSiteError()
     if (!onDenied) throw error
     await onDenied(ctx, error)

@@ -3,12 +3,15 @@ import { types } from 'node:util'
 
 import type { Context, DefaultState, Middleware } from 'koa'
 
+import { readBearer } from '../carrier/bearer.ts'
+import type { BearerCredentials } from '../carrier/bearer.ts'
 import type { Session } from '../core/session.ts'
 import type { SessionStorage } from '../core/storage-type.ts'
 import { describeClient } from '../describe-client.ts'
 import { SessionError, SessionOptionError } from '../errors.ts'
 import type { SessionsOptions } from '../options.ts'
 import { addressOf, RequestSession } from '../request-session.ts'
+import type { Services } from '../services.ts'
 import { Sessions, servicesOf } from '../sessions.ts'
 import { attach, attachmentOf } from './attachment.ts'
 import { CookieCarrier } from './cookie-carrier.ts'
@@ -40,7 +43,7 @@ export function session<S = SessionStorage>(
 ): Middleware<DefaultState, SessionContext<S>> {
   const sessions = options instanceof Sessions ? options : new Sessions<S>(options)
   const services = servicesOf(sessions)
-  const { countsAsActivity } = services.settings
+  const { countsAsActivity, asyncContext } = services.settings
 
   const middleware = async function session(ctx: Context, next: () => Promise<unknown>) {
     const present = attachmentOf(ctx)
@@ -53,6 +56,7 @@ export function session<S = SessionStorage>(
     const ip = addressOf(ctx.ip)
     const request = new RequestSession<never>(services, {
       cookies: carrier.values,
+      bearer: bearerOf(ctx, services),
       carrier,
       ip,
       header,
@@ -63,7 +67,7 @@ export function session<S = SessionStorage>(
     await request.load()
 
     try {
-      await next()
+      await (asyncContext ? services.context.run(() => request.session, next) : next())
     } catch (error) {
       throw closing(ctx, withHeaders(await afterError(request, error), request, carrier))
     }
@@ -73,10 +77,16 @@ export function session<S = SessionStorage>(
       throw closing(ctx, withHeaders(error, request, carrier))
     }
     carrier.apply()
-    if (request.isAttached && !ctx.headerSent) ctx.vary('Cookie')
+    if (request.isAttached && !ctx.headerSent) ctx.vary([...request.varyBy])
     return undefined
   }
   return middleware as Middleware<DefaultState, SessionContext<S>>
+}
+
+/** The bearer token of a request, where tokens are on. */
+function bearerOf({ req }: Context, { tokens }: Services): BearerCredentials {
+  if (!tokens || req.headers.authorization === undefined) return { status: 'none' }
+  return readBearer(req.headersDistinct['authorization'] ?? [])
 }
 
 /**

@@ -17,6 +17,7 @@ const client = {
   systemVersion: '14',
   machineName: "Ann's phone",
   systemUserName: 'ann.b',
+  persistentID: '',
   country: 'CH',
   region: 'Zürich',
 }

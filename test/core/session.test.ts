@@ -9,7 +9,7 @@ import { newSecret, newSessionId, parseCookieValue } from '../../src/core/secret
 import { SessionState } from '../../src/core/session-state.ts'
 import { Session } from '../../src/core/session.ts'
 import type { SessionHost } from '../../src/core/session.ts'
-import { resolveOptions } from '../../src/options.ts'
+import { resolveOptions } from '../../src/resolve-options.ts'
 import { createServices } from '../../src/services.ts'
 import { cookieOf, guestView, makeApp, me, setCookies } from '../support/apps.ts'
 
@@ -40,6 +40,9 @@ function hostOf(options: SessionsOptions): SessionHost {
     regenerate: vi.fn(async () => {}),
     touch: vi.fn(async () => {}),
     postpone: vi.fn(async () => {}),
+    createNestedToken: vi.fn(async () => ''),
+    createOTP: vi.fn(async () => ''),
+    restore: vi.fn(async () => false),
   }
 }
 
@@ -692,7 +695,7 @@ describe('a sealed object', () => {
     const session = newSession()
 
     expect(() => Reflect.set(session, Symbol('user'), 1)).toThrow(/session\.storage/)
-    expect(() => Object.assign(session, { user: 'ann' })).toThrow(/"user".*session\.storage/)
+    expect(() => Object.assign(session, { account: 'ann' })).toThrow(/"account".*session\.storage/)
     expect(() => Object.setPrototypeOf(session, {})).toThrow(TypeError)
   })
 
@@ -700,8 +703,8 @@ describe('a sealed object', () => {
     const session = newSession()
 
     expect('id' in session).toBe(true)
-    expect('user' in session).toBe(false)
-    expect(Reflect.get(session, 'user')).toBeUndefined()
+    expect('account' in session).toBe(false)
+    expect(Reflect.get(session, 'account')).toBeUndefined()
     expect(Reflect.get(session, 'isPrototypeOf')).toBeTypeOf('function')
     expect(Object.hasOwn(session, 'id')).toBe(false)
   })

@@ -1,0 +1,846 @@
+import { once } from 'node:events'
+import { request as httpRequest } from 'node:http'
+import type { IncomingMessage } from 'node:http'
+import { text } from 'node:stream/consumers'
+import { inspect } from 'node:util'
+import type * as util from 'node:util'
+
+import type { Context } from 'koa'
+import {
+  MemoryStore,
+  requirePrivilege,
+  requireSameOrigin,
+  requireUser,
+  SessionError,
+} from 'koa-user-sessions'
+import type { OpenInput, SessionsOptions } from 'koa-user-sessions'
+import supertest from 'supertest'
+import type { Response } from 'supertest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+
+import { cookieOf, makeApp, setCookies, storeKinds } from '../support/apps.ts'
+import type { Handler, TestApp } from '../support/apps.ts'
+import { commandName, countCommands } from '../support/command-count.ts'
+import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
+import { startRedisServer } from '../support/redis-server.ts'
+import { decode, makeKey, signed, tokensWith } from '../support/tokens.ts'
+
+const debugLines: string[] = vi.hoisted(() => [])
+
+// As with NODE_DEBUG, which Node reads when it starts.
+vi.mock('node:util', async (load) => {
+  const original = await load<typeof util>()
+  const debuglog =
+    () =>
+    (...values: unknown[]): void =>
+      void debugLines.push(original.format(...values))
+  return { ...original, debuglog }
+})
+
+const key = makeKey('HS256')
+const tokens = tokensWith(key)
+const privilegedTypes = ['web', 'rest', 'remote'] as const
+const invalid = 'Bearer realm="session", error="invalid_token"'
+const malformed = 'Bearer realm="session", error="invalid_request"'
+const insufficient = 'Bearer realm="session", error="insufficient_scope"'
+const both = 'Bearer realm="session", Cookie realm="session"'
+
+const auditors = requirePrivilege('audit')
+const users = requireUser()
+const handlers: Readonly<Record<string, Handler>> = {
+  '/audit': (ctx) => auditors(ctx, async () => void (ctx.body = 'inside')),
+  '/user': (ctx) => users(ctx, async () => void (ctx.body = 'inside')),
+  '/grant': ({ session, query }) => session.setPrivileges(String(query['privileges'])),
+  '/destroy': ({ session }) => session.destroy(),
+  '/404': (ctx) => ctx.throw(404),
+}
+
+interface BearerApp extends TestApp {
+  readonly open: (input?: Partial<OpenInput>) => Promise<{ id: string; token: string }>
+  /** One GET request with an `Authorization` header. */
+  readonly call: (path: string, token: string, cookie?: string) => Promise<Response>
+}
+
+function makeBearerApp(
+  options: SessionsOptions = {},
+  more: Readonly<Record<string, Handler>> = {},
+): BearerApp {
+  const testApp = makeApp({ ...handlers, ...more }, { tokens, privilegedTypes, ...options })
+  return {
+    ...testApp,
+    async open(input) {
+      const given = { userName: 'ann', applicationId: 'cli', privileges: 'browse', ...input }
+      const { session, token } = await testApp.sessions.open(given)
+      return { id: session.id, token }
+    },
+    async call(path, token, cookie) {
+      const asked = supertest(testApp.app.callback()).get(path)
+      asked.set('Authorization', `Bearer ${token}`)
+      if (cookie !== undefined) asked.set('Cookie', cookie)
+      return asked
+    },
+  }
+}
+
+/** The status, the challenge and the code that a test app answered. */
+function refusalOf({ errors }: TestApp, { status, headers }: Response): unknown[] {
+  const error = errors.at(-1)
+  const code = error instanceof SessionError ? error.code : undefined
+  return [status, headers['www-authenticate'], code]
+}
+
+/** For a duration that was rounded, and counted from another second. */
+function isJustBelow(limit: number): (found: number) => boolean {
+  return (found) => found <= limit && found >= limit - 5
+}
+
+/** One request as it is written, with repeated headers. */
+async function ask(
+  { app }: TestApp,
+  path: string,
+  headers: readonly string[],
+): Promise<{ status: number | undefined; challenge: string | undefined; body: string }> {
+  const server = app.listen(0, '127.0.0.1')
+  onTestFinished(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  await once(server, 'listening')
+  const address = server.address()
+  const port = typeof address === 'object' ? address?.port : undefined
+  const all = ['Host', 'localhost', ...headers]
+  const outgoing = httpRequest({ host: '127.0.0.1', port, path, headers: all, setHost: false })
+  outgoing.end()
+  const [response]: IncomingMessage[] = await once(outgoing, 'response')
+  const { statusCode: status, headers: answered } = response!
+  return { status, challenge: answered['www-authenticate'], body: await text(response!) }
+}
+
+describe.each(storeKinds)('a bearer token, with a %s', (_, makeStore) => {
+  it('X2: opens the session that it was made for, without any cookie', async () => {
+    const testApp = makeBearerApp({ store: makeStore() })
+    const { id, token } = await testApp.open()
+
+    const response = await testApp.call('/me', token)
+
+    expect(response.status).toBe(200)
+    expect(response.body).toMatchObject({
+      id,
+      isNew: false,
+      isGuest: false,
+      userName: 'ann',
+      privileges: ['browse'],
+    })
+    expect(setCookies(response)).toEqual([])
+    expect(response.headers['vary']).toBe('Cookie, Authorization')
+    expect(response.headers).not.toHaveProperty('www-authenticate')
+  })
+
+  it('X2: shares its storage with all requests that have it', async () => {
+    const testApp = makeBearerApp({ store: makeStore() })
+    const { token } = await testApp.open()
+
+    const written = await testApp.call('/write?item=tea', token)
+
+    expect(written.status).toBe(200)
+    expect(setCookies(written)).toEqual([])
+    expect((await testApp.call('/me', token)).body.storage).toEqual({ item: 'tea' })
+  })
+
+  it.each(['', 'x', 'a.b.c', '..', 'eyJhbGciOiJub25lIn0.e30.'])(
+    'X2: is bad when it is %j, also where there is a good cookie',
+    async (bad) => {
+      const testApp = makeBearerApp({ store: makeStore() })
+      const cookie = cookieOf(await testApp.visit('/login'))
+
+      const response = await testApp.call('/me', bad, cookie)
+
+      const isMalformed = bad === ''
+      expect(refusalOf(testApp, response)).toEqual([
+        isMalformed ? 400 : 401,
+        isMalformed ? malformed : invalid,
+        'ERR_SESSION_TOKEN',
+      ])
+      expect(response.headers['vary']).toBe('Cookie, Authorization')
+      expect(setCookies(response)).toEqual([])
+    },
+  )
+
+  it('X2: is bad when its session has ended, here and on another process', async () => {
+    const store = makeStore()
+    const [here, there] = [makeBearerApp({ store }), makeBearerApp({ store })]
+    const [one, other] = [await here.open(), await here.open()]
+    expect((await here.call('/me', one.token)).status).toBe(200)
+    expect((await here.call('/me', other.token)).status).toBe(200)
+
+    expect(await here.sessions.terminate(one.id)).toBe(true)
+    expect(await there.sessions.terminate(other.id)).toBe(true)
+
+    for (const { token } of [one, other]) {
+      const response = await here.call('/me', token)
+      expect(refusalOf(here, response)).toEqual([401, invalid, 'ERR_SESSION_TOKEN'])
+    }
+  })
+
+  it('X2: is bad for a session of which there never was one', async () => {
+    const testApp = makeBearerApp({ store: makeStore() })
+    const { token } = await testApp.open()
+    const header = decode(token, 0)
+    const sid = '3b241101-e2bb-4255-8caf-4136c566a962'
+
+    const response = await testApp.call('/me', signed(key, header, { ...decode(token, 1), sid }))
+
+    expect(refusalOf(testApp, response)).toEqual([401, invalid, 'ERR_SESSION_TOKEN'])
+  })
+
+  it("X2: is bad for a browser's session, whoever signs it", async () => {
+    const testApp = makeBearerApp({ store: makeStore() })
+    const browser = testApp.browser()
+    await browser.get('/login?user=ann')
+    const { id } = (await browser.get('/me')).body
+    const { token } = await testApp.open()
+    const forged = signed(key, decode(token, 0), { ...decode(token, 1), sid: id })
+
+    const response = await testApp.call('/me', forged)
+
+    expect(refusalOf(testApp, response)).toEqual([401, invalid, 'ERR_SESSION_TOKEN'])
+  })
+
+  it('X2: is bad when its session has another user by now', async () => {
+    const store = makeStore()
+    const testApp = makeBearerApp({ store })
+    const { id, token } = await testApp.open()
+    const cleared = { clears: true, userName: '', privileges: [], roles: [], signsIn: false }
+
+    expect(await testApp.sessions.clearPrivileges('ann')).toBe(1)
+    expect((await testApp.call('/me', token)).body).toMatchObject({
+      userName: 'ann',
+      isGuest: true,
+    })
+    expect(await store.grant(id, 'ann', cleared)).toBe(true)
+
+    const response = await testApp.call('/me', token)
+    expect(refusalOf(testApp, response)).toEqual([401, invalid, 'ERR_SESSION_TOKEN'])
+  })
+
+  it('X2: leaves a cookie beside it alone, which stands for another session', async () => {
+    const testApp = makeBearerApp({ store: makeStore() })
+    const cookie = cookieOf(await testApp.visit('/login?user=bob'))
+    const { token } = await testApp.open()
+
+    for (const path of ['/me', '/write?a=1', '/grant?privileges=audit', '/logout', '/me']) {
+      expect(setCookies(await testApp.call(path, token, cookie))).toEqual([])
+    }
+
+    expect((await testApp.visit('/me', cookie)).body.userName).toBe('bob')
+    expect((await testApp.visit('/me', cookie)).body.storage).toEqual({})
+  })
+
+  it('X2: C5: goes on as it is when its session gains rights', async () => {
+    const testApp = makeBearerApp({ store: makeStore() })
+    const { id, token } = await testApp.open()
+
+    expect((await testApp.call('/audit', token)).status).toBe(403)
+    expect((await testApp.call('/grant?privileges=audit', token)).status).toBe(200)
+
+    expect((await testApp.call('/audit', token)).status).toBe(200)
+    expect((await testApp.call('/me', token)).body).toMatchObject({ id, userName: 'ann' })
+    expect(testApp.events.map(({ name }) => name)).not.toContain('session:rotated')
+  })
+
+  it.each(['/logout', '/destroy'])(
+    'S10: ends its session by %s, and sets no cookie',
+    async (path) => {
+      const testApp = makeBearerApp({ store: makeStore() })
+      const { id, token } = await testApp.open()
+
+      const response = await testApp.call(path, token)
+
+      expect(response.status).toBe(200)
+      expect(setCookies(response)).toEqual([])
+      expect(await testApp.sessions.info(id)).toBeNull()
+      expect((await testApp.call('/me', token)).status).toBe(401)
+      expect(testApp.events.at(-1)).toEqual({
+        name: 'session:ended',
+        event: { id, reason: 'destroyed' },
+      })
+    },
+  )
+
+  it('S9: takes regenerate(), which changes nothing for it', async () => {
+    const testApp = makeBearerApp(
+      { store: makeStore() },
+      {
+        '/regenerate': async ({ session }) => {
+          session.storage['a'] = 1
+          await session.regenerate()
+        },
+      },
+    )
+    const { id, token } = await testApp.open()
+
+    const response = await testApp.call('/regenerate', token)
+
+    expect(response.status).toBe(200)
+    expect(setCookies(response)).toEqual([])
+    expect((await testApp.call('/me', token)).body).toMatchObject({ id, storage: { a: 1 } })
+  })
+
+  it('S6: keeps its user, whatever the app says', async () => {
+    const thrown: unknown[] = []
+    const testApp = makeBearerApp(
+      { store: makeStore() },
+      {
+        '/rename': ({ session }) => {
+          for (const userName of ['bob', '']) {
+            try {
+              session.setPrivileges({ userName, privileges: 'audit' })
+            } catch (error) {
+              thrown.push(error)
+            }
+          }
+          session.setPrivileges({ userName: 'ann' })
+        },
+        '/clear': ({ session }) => void (session.storage['cleared'] = session.clearPrivileges()),
+      },
+    )
+    const { token } = await testApp.open()
+
+    await testApp.call('/rename', token)
+    expect(thrown).toEqual([expect.any(TypeError), expect.any(TypeError)])
+    expect((await testApp.call('/me', token)).body.privileges).toEqual(['browse'])
+
+    await testApp.call('/clear', token)
+    expect((await testApp.call('/me', token)).body).toMatchObject({
+      userName: 'ann',
+      privileges: [],
+      storage: { cleared: true },
+    })
+    expect(await testApp.sessions.list('ann')).toHaveLength(1)
+  })
+
+  it('F1: is answered 503 while the store fails, and nobody gets past a guard', async () => {
+    for (const onStoreError of ['fail', 'guest'] as const) {
+      const testApp = makeBearerApp({ store: makeStore(), onStoreError })
+      const { token } = await testApp.open()
+      testApp.store.faults.set('load', 'rejects')
+
+      const response = await testApp.call('/user', token)
+
+      expect(refusalOf(testApp, response)).toEqual([503, undefined, 'ERR_SESSION_STORE'])
+      expect(response.headers['retry-after']).toBe('1')
+      expect((await testApp.call('/page', token)).status).toBe(200)
+    }
+  })
+})
+
+describe('the challenges', () => {
+  it('X2: are both without an error code for a guest', async () => {
+    const testApp = makeBearerApp()
+
+    for (const path of ['/user', '/audit']) {
+      const response = await testApp.visit(path)
+      expect(refusalOf(testApp, response)).toEqual([401, both, 'ERR_SESSION_GUEST'])
+      expect(response.headers['vary']).toBe('Cookie, Authorization')
+    }
+  })
+
+  it('X2: tell a bearer caller of a missing privilege, and nobody else', async () => {
+    const testApp = makeBearerApp()
+    const { token } = await testApp.open()
+    const cookie = cookieOf(await testApp.visit('/login'))
+
+    expect(refusalOf(testApp, await testApp.call('/audit', token))).toEqual([
+      403,
+      insufficient,
+      'ERR_SESSION_PRIVILEGE',
+    ])
+    expect(refusalOf(testApp, await testApp.visit('/audit', cookie))).toEqual([
+      403,
+      undefined,
+      'ERR_SESSION_PRIVILEGE',
+    ])
+  })
+
+  it('X2: name a bad token without repeating it, and without a reason', async () => {
+    const testApp = makeBearerApp()
+
+    const response = await testApp.call('/me', 'not.a.token')
+
+    expect(response.text).toBe('the bearer token is not good')
+    expect(inspect(testApp.errors, { depth: Infinity })).not.toContain('not.a.token')
+  })
+
+  it('G3: are on the error that onDenied gets', async () => {
+    const headers: unknown[] = []
+    const guard = requirePrivilege('audit', {
+      onDenied: (ctx, error) => {
+        headers.push(error.headers)
+        ctx.status = 418
+      },
+    })
+    const testApp = makeBearerApp({}, { '/denied': (ctx) => guard(ctx, async () => {}) })
+    const { token } = await testApp.open()
+
+    expect((await testApp.call('/denied', token)).status).toBe(418)
+    expect((await testApp.visit('/denied')).status).toBe(418)
+
+    expect(headers).toEqual([
+      { 'WWW-Authenticate': insufficient },
+      { 'WWW-Authenticate': ['Bearer realm="session"', 'Cookie realm="session"'] },
+    ])
+  })
+
+  it('X2: say that a session has ended which ends while it is used', async () => {
+    const testApp = makeBearerApp(
+      {},
+      {
+        '/late': async ({ session }, { sessions }) => {
+          session.storage['a'] = 1
+          await sessions.terminate(session.id)
+          await session.save()
+        },
+      },
+    )
+    const { token } = await testApp.open()
+    const cookie = cookieOf(await testApp.visit('/login'))
+
+    expect(refusalOf(testApp, await testApp.call('/late', token))).toEqual([
+      401,
+      invalid,
+      'ERR_SESSION_ENDED',
+    ])
+    expect(refusalOf(testApp, await testApp.visit('/late', cookie))).toEqual([
+      401,
+      both,
+      'ERR_SESSION_ENDED',
+    ])
+  })
+
+  it('X2: are Cookie alone without tokens, and the header is ignored', async () => {
+    const testApp = makeApp(handlers)
+    const cookie = cookieOf(await testApp.visit('/login?privileges=audit'))
+    const { open } = makeBearerApp()
+    const { token } = await open()
+
+    for (const header of [`Bearer ${token}`, 'Bearer', 'Bearer x', 'Basic x']) {
+      const asked = supertest(testApp.app.callback())
+      const guest = await asked.get('/user').set('Authorization', header)
+      expect(refusalOf(testApp, guest)).toEqual([
+        401,
+        'Cookie realm="session"',
+        'ERR_SESSION_GUEST',
+      ])
+      const user = await asked.get('/audit').set('Authorization', header).set('Cookie', cookie)
+      expect(user.status).toBe(200)
+      expect(user.headers['vary']).toBe('Cookie')
+    }
+    await expect(testApp.sessions.open({ userName: 'a', applicationId: 'b' })).rejects.toThrow(
+      /needs the option "tokens"/,
+    )
+  })
+})
+
+describe('the Authorization header', () => {
+  it.each<[string, readonly string[], number, string | undefined]>([
+    ['none', [], 401, both],
+    ['another scheme', ['Basic YTpi'], 401, both],
+    ['two other schemes', ['Basic YTpi', 'Digest x'], 401, both],
+    ['Bearer alone', ['Bearer'], 400, malformed],
+    ['two tokens in one', ['Bearer a b'], 400, malformed],
+    ['two tokens with a comma', ['Bearer a, Bearer b'], 400, malformed],
+    ['two of them', ['Bearer a', 'Bearer b'], 400, malformed],
+    ['the same twice', ['Bearer TOKEN', 'Bearer TOKEN'], 400, malformed],
+    ['Basic beside Bearer', ['Basic YTpi', 'Bearer TOKEN'], 400, malformed],
+    ['a bad one', ['Bearer a'], 401, invalid],
+    ['a good one', ['Bearer TOKEN'], 200, undefined],
+    ['a good one in small letters', ['bearer TOKEN'], 200, undefined],
+  ])('X2: is read when there is %s', async (_, given, status, challenge) => {
+    const testApp = makeBearerApp()
+    const { token } = await testApp.open()
+    const headers = given.flatMap((one) => ['Authorization', one.replace('TOKEN', token)])
+
+    expect(await ask(testApp, '/user', headers)).toMatchObject({ status, challenge })
+    // Who does not ask for a session is told nothing.
+    expect(await ask(testApp, '/page', headers)).toMatchObject({ status: 200, body: 'page' })
+  })
+
+  it('X2: is the only place for a token', async () => {
+    const testApp = makeBearerApp()
+    const { token } = await testApp.open()
+    const agent = supertest(testApp.app.callback())
+
+    expect((await agent.get(`/user?access_token=${token}`)).status).toBe(401)
+    const form = agent.post('/user').type('form').send({ access_token: token })
+    expect((await form).status).toBe(401)
+    expect((await agent.get('/user').set('X-Access-Token', token)).status).toBe(401)
+    expect((await agent.get('/user').set('Cookie', `session=${token}`)).status).toBe(401)
+    expect((await agent.get('/user').set('Proxy-Authorization', `Bearer ${token}`)).status).toBe(
+      401,
+    )
+  })
+
+  it('X2: makes other answers vary, too, in the error of a 404', async () => {
+    const testApp = makeBearerApp()
+    const { token } = await testApp.open()
+
+    expect((await testApp.call('/404', token)).headers['vary']).toBe('Cookie, Authorization')
+    expect((await testApp.visit('/page')).headers).not.toHaveProperty('vary')
+    expect((await testApp.visit('/404')).headers).not.toHaveProperty('vary')
+  })
+})
+
+describe('what a bearer request costs', () => {
+  it('L3: is what a request with a cookie costs: one round trip, and a second to change', async () => {
+    const client = connectRedis()
+    const testApp = makeBearerApp({ redis: client, prefix: uniquePrefix() })
+    const { token } = await testApp.open()
+    const cookie = cookieOf(await testApp.visit('/login'))
+    await testApp.call('/write?a=0', token)
+    await testApp.call('/me', token)
+    const count = async (work: () => Promise<unknown>): Promise<string[]> =>
+      (await countCommands({ client }, async () => void (await work()))).map(commandName)
+
+    expect(await count(() => testApp.call('/me', token))).toEqual(['EVALSHA'])
+    expect(await count(() => testApp.visit('/me', cookie))).toEqual(['EVALSHA'])
+    expect(await count(() => testApp.call('/page', token))).toEqual(['EVALSHA'])
+    expect(await count(() => testApp.call('/write?a=1', token))).toEqual(['EVALSHA', 'EVALSHA'])
+    expect(await count(() => testApp.visit('/write?a=1', cookie))).toEqual(['EVALSHA', 'EVALSHA'])
+  })
+
+  it('X2: is nothing for Redis when the token is bad', async () => {
+    const client = connectRedis()
+    const testApp = makeBearerApp({ redis: client, prefix: uniquePrefix() })
+    const { token } = await testApp.open()
+
+    const commands = await countCommands({ client }, async () => {
+      for (const bad of ['x', `${token}x`, token.slice(0, -2), `a${token}`]) {
+        expect((await testApp.call('/me', bad)).status).toBe(401)
+      }
+    })
+
+    expect(commands).toEqual([])
+  })
+
+  it('L4: is a refresh when one is due, and none before', async () => {
+    const client = connectRedis()
+    const prefix = uniquePrefix()
+    const testApp = makeBearerApp({ redis: client, prefix })
+    const { id, token } = await testApp.open()
+    const sessionKey = `${prefix}{${id}}`
+    await client.pexpire(sessionKey, 3_630_000)
+
+    await testApp.call('/page', token)
+    expect(await client.pttl(sessionKey)).toBeLessThanOrEqual(3_630_000)
+    await client.pexpire(sessionKey, 3_500_000)
+    await testApp.call('/page', token)
+    expect(await client.pttl(sessionKey)).toBeGreaterThan(3_640_000)
+  })
+})
+
+describe('what is seen of a token', () => {
+  it('H2: is nothing in Redis, in events, in errors and in debug output, all its life', async () => {
+    const server = await startRedisServer()
+    onTestFinished(() => server.stop())
+    const client = connectRedis(server.url)
+    const monitor = await connectRedis(server.url).monitor()
+    monitor.on('error', () => {})
+    onTestFinished(() => monitor.disconnect())
+    const seen: unknown[] = []
+    monitor.on('monitor', (...line) => seen.push(line))
+    const testApp = makeBearerApp(
+      { redis: client },
+      { '/nest': async ({ session }) => session.createNestedToken({ userName: 'bob' }) },
+    )
+    const { id, token } = await testApp.open()
+
+    for (const path of [
+      '/me',
+      '/write?a=1',
+      '/audit',
+      '/grant?privileges=audit',
+      '/nest',
+      '/404',
+      '/logout',
+      '/me',
+    ]) {
+      await testApp.call(path, token)
+    }
+    await testApp.call('/me', `${token}x`)
+    const later = await testApp.open()
+    // The last line that the monitor shows.
+    await client.echo('the end')
+    await vi.waitFor(() => expect(inspect(seen, { depth: 9 })).toContain('the end'))
+    client.disconnect()
+    expect((await testApp.call('/me', later.token)).status).toBe(503)
+    expect(debugLines.at(-1)).toContain('load failed')
+
+    const all = inspect([seen, debugLines, testApp.events, testApp.errors], {
+      depth: Infinity,
+      maxArrayLength: Infinity,
+      maxStringLength: Infinity,
+      showHidden: true,
+    })
+    expect(all).toContain(id)
+    expect(testApp.errors.length).toBeGreaterThan(3)
+    for (const one of [token, later.token]) {
+      const jti = String(decode(one, 1)['jti'])
+      for (const secret of [one, ...one.split('.').slice(1), jti]) expect(all).not.toContain(secret)
+    }
+  })
+})
+
+const change = async (testApp: TestApp, authorization?: string): Promise<number> => {
+  const asked = supertest(testApp.app.callback()).post('/change')
+  asked.set('Origin', 'https://evil.example').set('Sec-Fetch-Site', 'cross-site')
+  if (authorization !== undefined) asked.set('Authorization', authorization)
+  return (await asked).status
+}
+
+describe('requireSameOrigin', () => {
+  it('M12: exempts bearer callers where tokens are on, and nowhere else', async () => {
+    const guard = requireSameOrigin()
+    const guarded: Handler = (ctx: Context) => guard(ctx, async () => void (ctx.body = 'inside'))
+    const withTokens = makeBearerApp({}, { '/change': guarded })
+    const { token } = await withTokens.open()
+    const without = makeApp({ '/change': guarded })
+    expect(await change(withTokens, `Bearer ${token}`)).toBe(200)
+    expect(await change(withTokens)).toBe(403)
+    expect(await change(withTokens, 'Basic YTpi')).toBe(403)
+    expect(await change(without, `Bearer ${token}`)).toBe(403)
+  })
+})
+
+const inSeconds = async (options: SessionsOptions): Promise<number> => {
+  const { token } = await makeBearerApp(options).open()
+  const { exp, iat } = decode(token, 1)
+  return Number(exp) - Number(iat)
+}
+
+describe('open()', () => {
+  it('M7: answers the session and its token', async () => {
+    const { sessions, events } = makeBearerApp()
+
+    const { session, token } = await sessions.open({ userName: 'ann', applicationId: 'cli' })
+
+    const { id } = session
+    expect(session).toMatchObject({
+      type: 'remote',
+      userName: 'ann',
+      isNew: false,
+      idleTimeout: 60,
+    })
+    expect(decode(token, 1)).toMatchObject({ sub: 'ann', sid: id, client_id: 'cli' })
+    expect(events).toEqual([
+      { name: 'session:created', event: { id, userName: 'ann' } },
+      { name: 'session:signedIn', event: { id, userName: 'ann' } },
+    ])
+    session.storage['cart'] = ['tea']
+    await session.save()
+    expect(await sessions.storage(id)).toEqual({ cart: ['tea'] })
+  })
+
+  it.each<[string, unknown]>([
+    ['nothing', undefined],
+    ['null', null],
+    ['text', 'ann'],
+    ['no user', { userName: undefined }],
+    ['an empty user', { userName: '' }],
+    ['a long user', { userName: 'x'.repeat(257) }],
+    ['a user that is no text', { userName: ['ann'] }],
+    ['no application', { applicationId: undefined }],
+    ['an empty application', { applicationId: '' }],
+    ['a long application', { applicationId: 'x'.repeat(65) }],
+    ['an application with a line break', { applicationId: 'a\nb' }],
+    ['an application that is no text', { applicationId: 7 }],
+    ['an unknown name', { password: 'x' }],
+    ['privileges that are none', { privileges: 7 }],
+    ['privileges with a comma in an array', { privileges: ['a,b'] }],
+    ['roles that are none', { roles: {} }],
+    ['an idle timeout as text', { idleTimeout: '60' }],
+    ['an idle timeout of NaN', { idleTimeout: Number.NaN }],
+    ['an endless idle timeout', { idleTimeout: Infinity }],
+    ['an idle timeout above a year', { idleTimeout: 525_601 }],
+    ['a client of null', { client: null }],
+  ])('M7: refuses %s, and stores nothing', async (_, input) => {
+    const { sessions, store } = makeBearerApp()
+    const isObject = typeof input === 'object' && input !== null
+    const given = isObject ? { userName: 'ann', applicationId: 'cli', ...input } : input
+
+    // @ts-expect-error the compiler has not seen it
+    const opening: Promise<unknown> = sessions.open(given)
+
+    await expect(opening).rejects.toThrow(TypeError)
+    expect(store.calls).toEqual([])
+  })
+
+  it('M7: keeps what the client says of itself clean, short, and to what it may say', async () => {
+    const { sessions, app } = makeBearerApp({
+      applications: { cli: { name: 'Shop CLI', client: 'desktop', official: true } },
+    })
+    app.silent = true
+    const client = {
+      machineName: ' a\u202Eb\u0000c\r\nd ',
+      systemUserName: 'x'.repeat(1000),
+      appVersion: '2.4',
+      deviceModel: 'MacBook Air',
+      platform: 'macOS',
+      systemVersion: '15',
+      persistentID: 'device-7',
+      ip: '::ffff:203.0.113.7',
+      appName: 'Evil',
+      isOfficialApp: true,
+      country: 'XX',
+    }
+
+    const { session } = await sessions.open({ userName: 'ann', applicationId: 'cli', client })
+    const [listed] = await sessions.list('ann')
+
+    expect(await sessions.info(session.id)).toEqual(session.info)
+    expect(session.info).toMatchObject({
+      type: 'remote',
+      userName: 'ann',
+      machineName: 'abc d',
+      systemUserName: 'x'.repeat(64),
+      IPAddress: '203.0.113.7',
+      hostType: 'mac',
+      state: 'active',
+      ID: session.id,
+      persistentID: 'device-7',
+    })
+    expect(listed).toMatchObject({
+      appId: 'cli',
+      appName: 'Shop CLI',
+      isOfficialApp: true,
+      appVersion: '2.4',
+      deviceModel: 'MacBook Air',
+      platform: 'macOS',
+      systemVersion: '15',
+      country: '',
+    })
+  })
+
+  it('M7: knows no name of an application that the options lack', async () => {
+    const { sessions } = makeBearerApp()
+    const client: object = { appName: 'Shop', isOfficialApp: true }
+
+    await sessions.open({ userName: 'ann', applicationId: 'cli', client })
+
+    expect(await sessions.list('ann')).toEqual([
+      expect.objectContaining({ appId: 'cli', appName: '', isOfficialApp: false }),
+    ])
+  })
+
+  it.each([
+    ['Windows', 'windows'],
+    ['windows', 'windows'],
+    ['macOS', 'mac'],
+    ['Linux', 'linux'],
+    ['iOS', 'ios'],
+    ['iPadOS', 'ios'],
+    ['Android', 'android'],
+    ['Haiku', 'other'],
+    ['constructor', 'other'],
+    ['', 'other'],
+    [undefined, 'other'],
+  ] as const)('S7: takes the platform %j for a host of type %s', async (platform, hostType) => {
+    const { sessions } = makeBearerApp()
+    const client = platform === undefined ? {} : { platform, ip: 'nowhere' }
+
+    const { session } = await sessions.open({ userName: 'ann', applicationId: 'cli', client })
+
+    expect(session.info).toMatchObject({ hostType, IPAddress: '', persistentID: session.id })
+  })
+
+  it('S4: raises an idle timeout to the floor, and keeps a longer one', async () => {
+    const testApp = makeBearerApp()
+    const short = await testApp.open({ idleTimeout: 1 })
+    const long = await testApp.open({ idleTimeout: 600 })
+
+    expect((await testApp.call('/me', short.token)).body.idleTimeout).toBe(60)
+    expect((await testApp.call('/me', long.token)).body.idleTimeout).toBe(600)
+  })
+
+  it('X1: makes a token that ends with the session, or with its lifetime', async () => {
+    const short = { ...tokens, lifetimeSeconds: 90 }
+
+    expect(await inSeconds({})).toSatisfy(isJustBelow(43_200 * 60))
+    expect(await inSeconds({ tokens: short })).toSatisfy(isJustBelow(90))
+    expect(await inSeconds({ tokens: short, absoluteTimeout: Infinity })).toSatisfy(isJustBelow(90))
+    expect(await inSeconds({ absoluteTimeout: 60 })).toSatisfy(isJustBelow(3600))
+  })
+
+  it('P2: grants what is declared, where remote sessions have privileges', async () => {
+    const roles = {
+      privileges: [{ privilege: 'browse' }, { privilege: 'audit' }],
+      roles: [{ role: 'Clerk', privileges: ['browse'] }],
+    }
+    const input = { privileges: ['AUDIT', 'typo'], roles: 'clerk' }
+    const privileged = makeBearerApp({ roles })
+    const plain = makeBearerApp({ roles, privilegedTypes: ['web'] })
+
+    const one = await privileged.open(input)
+    const other = await plain.open(input)
+
+    const { privileges } = (await privileged.call('/me', one.token)).body
+    expect(privileges.toSorted()).toEqual(['audit', 'browse'])
+    expect((await plain.call('/me', other.token)).body.privileges).toEqual([])
+    expect((await plain.call('/audit', other.token)).status).toBe(403)
+    expect((await plain.call('/user', other.token)).status).toBe(200)
+  })
+
+  it.each(storeKinds)('M6: counts with the sessions of browsers, in a %s', async (_, makeStore) => {
+    const maxSessions = { perUser: 2, onExceed: 'terminateOldest' } as const
+    const testApp = makeBearerApp({ store: makeStore(), maxSessions })
+    const cookie = cookieOf(await testApp.visit('/login?user=ann'))
+    const first = await testApp.open()
+    const second = await testApp.open()
+
+    expect((await testApp.visit('/user', cookie)).status).toBe(401)
+    expect((await testApp.call('/user', first.token)).status).toBe(200)
+    await testApp.visit('/login?user=ann')
+    expect((await testApp.call('/user', first.token)).status).toBe(401)
+    expect((await testApp.call('/user', second.token)).status).toBe(200)
+    expect(testApp.events.filter(({ name }) => name === 'session:ended')).toHaveLength(2)
+  })
+
+  it.each(storeKinds)('M6: is refused when there are enough, in a %s', async (_, makeStore) => {
+    const maxSessions = { perUser: 1, onExceed: 'refuse' } as const
+    const testApp = makeBearerApp({ store: makeStore(), maxSessions })
+    await testApp.visit('/login?user=ann')
+    const { token } = await testApp.open({ userName: 'bob' })
+
+    await expect(testApp.open()).rejects.toMatchObject({ code: 'ERR_SESSION_LIMIT', status: 403 })
+    expect((await testApp.visit('/login?user=bob')).status).toBe(403)
+    expect((await testApp.call('/user', token)).status).toBe(200)
+    expect(await testApp.sessions.list('ann')).toHaveLength(1)
+  })
+
+  it('F1: rejects when the store fails', async () => {
+    const testApp = makeBearerApp()
+    testApp.store.faults.set('create', 'rejects')
+
+    await expect(testApp.open()).rejects.toMatchObject({ code: 'ERR_SESSION_STORE', status: 503 })
+    expect(testApp.events.map(({ name }) => name)).toEqual(['session:storeError'])
+  })
+})
+
+describe('fromRequest()', () => {
+  it('M9: finds the session of a bearer token, and none for a bad one', async () => {
+    const testApp = makeBearerApp({ store: new MemoryStore() })
+    const { id, token } = await testApp.open()
+    const cookie = cookieOf(await testApp.visit('/login'))
+    const found: (string | undefined)[] = []
+    testApp.app.middleware.unshift(async (ctx) => {
+      found.push((await testApp.sessions.fromRequest(ctx.req))?.id)
+      ctx.body = ''
+    })
+
+    await testApp.call('/', token)
+    await testApp.call('/', 'x', cookie)
+    await testApp.call('/', '', cookie)
+    await testApp.visit('/')
+
+    expect(found).toEqual([id, undefined, undefined, undefined])
+  })
+})
