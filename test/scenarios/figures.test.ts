@@ -8,6 +8,7 @@ import {
   measureLimits,
   measureLists,
   measurePairs,
+  measureRestores,
   measureSignIns,
   perUser,
 } from './figures.ts'
@@ -88,6 +89,25 @@ describe('several processes', { timeout }, () => {
     const figures = await measureLists(stage, 200)
 
     expect(figures).toMatchObject({ races: 200, checks: 400, missing: 0, back: 0, errors: 0 })
+  })
+
+  it('let one of 100 parallel restores win, each time (X5)', async () => {
+    const figures = await measureRestores(stage, 10)
+
+    expect(figures).toEqual({
+      tokens: 10,
+      winners: 10,
+      wrongTokens: 0,
+      wrongCookies: 0,
+      errors: 0,
+    })
+  })
+
+  it("count every use() of the server's own session once (M8, T4)", async () => {
+    const figures = await measureIncrements(stage, 500, 'server')
+
+    expect(figures).toMatchObject({ total: 500, lost: 0, doubled: 0, errors: 0 })
+    expect(figures.commandsPerUse).toBeLessThan(3.1)
   })
 
   it('give a sign-in that finds the session gone all that it has named (L8)', async () => {

@@ -8,12 +8,15 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 import { newSecret } from '../../src/core/secret.ts'
+import { storedProcedureId } from '../../src/open-session.ts'
 import type { Outcome, Step } from './worker.ts'
 import { inLanes, openStage, Random } from './workers.ts'
 import type { Sent, Stage, StageSettings } from './workers.ts'
 
 const inFlight = 50
 const lanes = 24
+/** Browsers that bring the same one-time token. */
+const restoresPerToken = 100
 
 /** What increments of one key by `use()` came to. */
 export interface IncrementFigures {
@@ -34,15 +37,24 @@ export interface IncrementFigures {
  *
  * @param stage Where.
  * @param uses How many.
+ * @param whose A browser's session, or that of the server's own code.
  */
-export async function measureIncrements(stage: Stage, uses: number): Promise<IncrementFigures> {
-  const { cookie, id } = await openSession(stage, [{ do: 'write', key: 'count', value: 0 }])
+export async function measureIncrements(
+  stage: Stage,
+  uses: number,
+  whose: 'browser' | 'server' = 'browser',
+): Promise<IncrementFigures> {
+  const { cookie, id } =
+    whose === 'browser'
+      ? await openSession(stage, [{ do: 'write', key: 'count', value: 0 }])
+      : { cookie: undefined, id: storedProcedureId }
+  const step = whose === 'browser' ? 'increment' : 'incrementOwn'
   const before = await scriptCalls(stage)
   const share = Math.ceil(uses / stage.workerCount)
   const outcomes = await Promise.all(
     range(stage.workerCount).map((worker) =>
       stage.repeat(worker, {
-        request: { cookie, steps: [{ do: 'increment', key: 'count' }] },
+        request: { cookie, steps: [{ do: step, key: 'count' }] },
         times: Math.min(share, uses - worker * share),
         inFlight,
       }),
@@ -618,6 +630,54 @@ export async function measureLimits(
   return { rounds, ...sums }
 }
 
+/** What parallel restores of one-time tokens came to. */
+export interface RestoreFigures {
+  readonly tokens: number
+  readonly winners: number
+  /** Tokens that let not exactly one browser in. */
+  readonly wrongTokens: number
+  /** Browsers that got a cookie though they were told no, or none that opens the session. */
+  readonly wrongCookies: number
+  readonly errors: number
+}
+
+/**
+ * Browsers without a session that all bring the same one-time token at once.
+ *
+ * @param stage Where.
+ * @param tokens How many, of a session each.
+ */
+export async function measureRestores(stage: Stage, tokens: number): Promise<RestoreFigures> {
+  const sums = { winners: 0, wrongTokens: 0, wrongCookies: 0, errors: 0 }
+  await inLanes(tokens, 2, async (index) => {
+    const { cookie, id } = await openSession(stage, [loginStep('ann')])
+    const made = await expectOk(stage.ask(index, { cookie, steps: [{ do: 'createOTP' }] }))
+    const otp = String(made.values[0])
+    const sent = range(restoresPerToken).map((worker) =>
+      stage.send(worker, { steps: [{ do: 'pause' }, { do: 'restore', otp }] }),
+    )
+    await Promise.all(sent.map(({ paused }) => paused))
+    for (const { resume } of sent) resume()
+    const outcomes = await Promise.all(sent.map(({ outcome }) => outcome))
+
+    const winners = outcomes.filter(({ values }) => values[0] === true)
+    sums.winners += winners.length
+    if (winners.length !== 1) sums.wrongTokens++
+    sums.errors += outcomes.filter(({ error }) => error !== undefined).length
+    sums.wrongCookies += outcomes.filter(
+      (outcome) => outcome.values[0] !== true && outcome.cookie !== undefined,
+    ).length
+    const cookies = [cookie, ...winners.map((winner) => winner.cookie ?? undefined)]
+    const visits = await Promise.all(
+      cookies.map((value, worker) => stage.ask(worker, { cookie: value, steps: [] })),
+    )
+    sums.wrongCookies += visits.filter(
+      ({ view }) => view?.id !== id || view.userName !== 'ann',
+    ).length
+  })
+  return { tokens, ...sums }
+}
+
 /** A session that a first request has made. */
 async function openSession(
   stage: Stage,
@@ -739,6 +799,24 @@ function limitRow(onExceed: string, figures: LimitFigures): Row {
   }
 }
 
+function restoreRow({ tokens, winners, wrongTokens, wrongCookies, errors }: RestoreFigures): Row {
+  return {
+    figure: `${tokens} one-time tokens x ${restoresPerToken} parallel restores: exactly ${tokens} winners`,
+    reached:
+      `${winners} winners, ${wrongTokens} tokens with none or several, ` +
+      `${wrongCookies} wrong cookies, ${errors} errors`,
+    isMet: winners === tokens && wrongTokens + wrongCookies + errors === 0,
+  }
+}
+
+function ownIncrementRow(uses: number, { total, lost, doubled, errors }: IncrementFigures): Row {
+  return {
+    figure: `${uses} increments in the stored-procedure session: none lost, none twice`,
+    reached: `total ${total}, ${lost} lost, ${doubled} twice, ${errors} errors`,
+    isMet: total === uses && lost === 0 && doubled === 0 && errors === 0,
+  }
+}
+
 async function main(scale: number): Promise<void> {
   const scaled = (count: number): number => Math.max(2, Math.round(count * scale))
   const stage = await openStage(2)
@@ -761,6 +839,11 @@ async function main(scale: number): Promise<void> {
     ])
     await timed(async () => [
       signInRow('50 users', await measureSignIns(stage, scaled(300), 'many')),
+    ])
+    await timed(async () => [restoreRow(await measureRestores(stage, scaled(200)))])
+    const ownUses = scaled(10_000)
+    await timed(async () => [
+      ownIncrementRow(ownUses, await measureIncrements(stage, ownUses, 'server')),
     ])
     await timed(async () => [listRow('', await measureLists(stage, scaled(10_000)))])
   } finally {

@@ -4,11 +4,12 @@
 
 import { Redis } from 'ioredis'
 import { Sessions, unknownClient } from 'koa-user-sessions'
-import type { RedisClient, SessionsOptions } from 'koa-user-sessions'
+import type { RedisClient, Session, SessionsOptions } from 'koa-user-sessions'
 
 import type { Carrier } from '../../src/carrier/carrier.ts'
 import { newSecret, parseCookieValue } from '../../src/core/secret.ts'
 import { SessionError } from '../../src/errors.ts'
+import { storedProcedure } from '../../src/open-session.ts'
 import { RequestSession } from '../../src/request-session.ts'
 import { servicesOf } from '../../src/sessions.ts'
 
@@ -29,6 +30,8 @@ export type Step =
   | { readonly do: 'write'; readonly key: string; readonly value: unknown }
   /** Adds 1 in a `use()` block. */
   | { readonly do: 'increment'; readonly key: string }
+  /** The same in the session of the server's own code. */
+  | { readonly do: 'incrementOwn'; readonly key: string }
   | { readonly do: 'login'; readonly userName: string; readonly privileges: readonly string[] }
   | { readonly do: 'regenerate' | 'touch' | 'save' | 'destroy' }
   /** Takes all privileges and the user name away. */
@@ -44,6 +47,8 @@ export type Step =
   | { readonly do: 'list'; readonly userName: string }
   /** Asks the store for a new session under an id of the caller's choice. */
   | { readonly do: 'create'; readonly id: string }
+  | { readonly do: 'createOTP' }
+  | { readonly do: 'restore'; readonly otp: string }
   /** Waits until the driver lets it go on. */
   | { readonly do: 'pause' }
 
@@ -264,13 +269,10 @@ async function take(
       session.storage[step.key] = step.value
       break
     case 'increment':
-      values.push(
-        await session.use((storage) => {
-          const count = Number(storage[step.key] ?? 0) + 1
-          storage[step.key] = count
-          return count
-        }),
-      )
+      values.push(await increment(session, step.key))
+      break
+    case 'incrementOwn':
+      values.push(await increment(await storedProcedure(services), step.key))
       break
     case 'login':
       session.setPrivileges({ userName: step.userName, privileges: step.privileges })
@@ -302,10 +304,24 @@ async function take(
     case 'create':
       values.push(await create(step.id))
       break
+    case 'createOTP':
+      values.push(await session.createOTP())
+      break
+    case 'restore':
+      values.push(await session.restore(step.otp))
+      break
     case 'pause':
       await pause()
       break
   }
+}
+
+function increment(session: Session<Record<string, unknown>>, key: string): Promise<number> {
+  return session.use((storage) => {
+    const count = Number(storage[key] ?? 0) + 1
+    storage[key] = count
+    return count
+  })
 }
 
 /** Answers the cookie's value; `undefined` when there is a session with that id. */
