@@ -29,6 +29,9 @@ export class TimedStore implements SessionStore {
   extendLock: SessionStore['extendLock'] = (...args) =>
     this.#time('extendLock', this.#store.extendLock(...args))
   unlock: SessionStore['unlock'] = (...args) => this.#time('unlock', this.#store.unlock(...args))
+  addOTP: SessionStore['addOTP'] = (...args) => this.#time('addOTP', this.#store.addOTP(...args))
+  redeemOTP: SessionStore['redeemOTP'] = (...args) =>
+    this.#time('redeemOTP', this.#store.redeemOTP(...args))
   read: SessionStore['read'] = (...args) => this.#time('read', this.#store.read(...args))
   describe: SessionStore['describe'] = (...args) =>
     this.#time('describe', this.#store.describe(...args))

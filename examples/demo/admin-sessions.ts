@@ -2,11 +2,13 @@ import type { ActiveSession, SessionInfo } from 'koa-user-sessions'
 
 import { deviceList } from './device-list.ts'
 import { devicesOf } from './device-words.ts'
+import type { Device } from './device-words.ts'
 import { facts, nothing } from './facts.ts'
 import { quoted, readForm } from './form.ts'
 import { html } from './html.ts'
 import type { Html } from './html.ts'
 import { seeOther, show } from './layout.ts'
+import { listDevices } from './list-devices.ts'
 import type { ShopContext } from './shop.ts'
 
 /** `GET /admin/sessions?user=…`, behind `requirePrivilege('WebAdmin')`. */
@@ -21,7 +23,7 @@ export async function endUserSessions(ctx: ShopContext): Promise<void> {
   const end = form.get('end')
   const { session } = ctx
   const { sessions } = ctx.state
-  const list = await sessions.list(user, { current: session })
+  const list = await listDevices(sessions, user, session)
   const ending = end === 'all' ? list : list.filter(({ id }) => id === end)
   if (end === 'all') {
     const count = await sessions.terminateAll(user)
@@ -60,7 +62,7 @@ export function findForm(user = ''): Html {
 
 async function showPage(ctx: ShopContext, user: string, problem?: string): Promise<void> {
   const { sessions } = ctx.state
-  const list = await sessions.list(user, { current: ctx.session })
+  const list = await listDevices(sessions, user, ctx.session)
   const infos = await Promise.all(list.map(({ id }) => sessions.info(id)))
   const infoById = new Map(list.map(({ id }, index) => [id, infos[index]]))
   show(ctx, {
@@ -75,7 +77,7 @@ async function showPage(ctx: ShopContext, user: string, problem?: string): Promi
 
 function found(
   user: string,
-  list: readonly ActiveSession[],
+  list: readonly Device[],
   more: (session: ActiveSession, device: string) => Html,
 ): Html {
   if (list.length === 0) return html`<p>${quoted(user)} has no session.</p>`

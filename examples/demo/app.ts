@@ -16,6 +16,8 @@ import type { SessionContext } from 'koa-user-sessions'
 import { locate } from '../locate.ts'
 import { endUserSessions, showUserSessions } from './admin-sessions.ts'
 import { fail, showAdmin } from './admin.ts'
+import { apiErrors } from './api-errors.ts'
+import { apiOptions, endSession, listStock, openSession, showMe } from './api.ts'
 import { serveAssets } from './assets.ts'
 import { changeCart, showCart } from './cart.ts'
 import { denied } from './denied.ts'
@@ -44,6 +46,7 @@ export function createApp({ redis, prefix = 'demo:' }: ShopOptions = {}): ShopAp
     roles: fileURLToPath(new URL('../roles.json', import.meta.url)),
     minIdleTimeout: floorMinutes,
     locate,
+    ...apiOptions(),
   })
   const shop = openShop(placeOf(redis))
   countSessions(sessions, shop)
@@ -56,9 +59,11 @@ export function createApp({ redis, prefix = 'demo:' }: ShopOptions = {}): ShopAp
   })
   app.use(securityHeaders)
   app.use(errorPages)
+  app.use(apiErrors)
   app.use(serveAssets)
-  app.use(requireSameOrigin())
   app.use(session(sessions))
+  // After it, because callers with a bearer token are exempt: no cookie counts beside one.
+  app.use(requireSameOrigin())
   app.use(emptyPages)
   const router = routes(shop)
   app.use(router.routes())
@@ -94,6 +99,10 @@ function routes({ visits }: Shop): ShopRouter {
   router.get('/admin/sessions', requirePrivilege('WebAdmin', denied), showUserSessions)
   router.post('/admin/sessions', requirePrivilege('WebAdmin', denied), endUserSessions)
   router.get('/admin/fault', requirePrivilege('WebAdmin', denied), fail)
+  router.post('/api/sessions', openSession)
+  router.delete('/api/sessions/current', requireUser(), endSession)
+  router.get('/api/me', requireUser(), showMe)
+  router.get('/api/stock', requirePrivilege('editStock'), listStock)
   return router
 }
 

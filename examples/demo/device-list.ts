@@ -1,6 +1,7 @@
 import type { ActiveSession } from 'koa-user-sessions'
 
 import { devicesOf, kindOf, placeOfClient } from './device-words.ts'
+import type { Device } from './device-words.ts'
 import { html } from './html.ts'
 import type { Html } from './html.ts'
 import { ago, at } from './moment.ts'
@@ -11,7 +12,7 @@ import { ago, at } from './moment.ts'
  * @param more What a card has besides.
  */
 export function deviceList(
-  sessions: readonly ActiveSession[],
+  sessions: readonly Device[],
   more?: (session: ActiveSession, device: string) => Html,
 ): Html {
   const devices = devicesOf(sessions)

@@ -2,18 +2,27 @@ import { BlockList, isIPv6 } from 'node:net'
 
 import type { ActiveSession } from 'koa-user-sessions'
 
+/** A session of a list. */
+export interface Device extends ActiveSession {
+  /** Known of clients that are no browsers. */
+  readonly machineName?: string
+}
+
 /** A session's app and device, for people: `Safari 17 on iPhone`. */
-export function deviceOf(session: ActiveSession): string {
-  const app = [session.appName, firstNumber(session.appVersion)].filter(Boolean).join(' ')
+export function deviceOf(session: Device): string {
+  // Of our own apps the whole version is worth knowing, and people tell them apart by the machine.
+  const { appVersion, isOfficialApp, machineName = '' } = session
+  const version = isOfficialApp ? appVersion : firstNumber(appVersion)
+  const app = [session.appName, version].filter(Boolean).join(' ')
   const system = [session.platform, firstNumber(session.systemVersion)].filter(Boolean).join(' ')
-  const device = session.deviceModel || system
+  const device = [session.deviceModel || system, machineName].filter(Boolean).join(', ')
   if (app === '' && device === '') return 'An unknown device'
   if (device === '') return app
   return `${app || 'An unknown app'} on ${device}`
 }
 
 /** Each session's words, by its id. Where two are the same, the later sign-in gets a number. */
-export function devicesOf(sessions: readonly ActiveSession[]): ReadonlyMap<string, string> {
+export function devicesOf(sessions: readonly Device[]): ReadonlyMap<string, string> {
   const seen = new Map<string, number>()
   // By id within one second, so that a number stays with its session.
   const oldestFirst = sessions.toSorted(

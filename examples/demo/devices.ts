@@ -3,6 +3,7 @@ import { devicesOf } from './device-words.ts'
 import { readForm } from './form.ts'
 import { html } from './html.ts'
 import { seeOther, show } from './layout.ts'
+import { listDevices } from './list-devices.ts'
 import type { ShopContext } from './shop.ts'
 
 /** `GET /devices`, behind `requireUser()`. */
@@ -27,7 +28,7 @@ export async function endDevice(ctx: ShopContext): Promise<void> {
     return
   }
   // Only one's own: the id of a stranger's session is not in the list.
-  const mine = await sessions.list(session.userName, { current: session })
+  const mine = await listDevices(sessions, session.userName, session)
   const found = mine.find(({ id }) => id === end)
   if (!found) {
     await showPage(ctx, 'That session is none of yours, or it has ended already.')
@@ -40,7 +41,7 @@ export async function endDevice(ctx: ShopContext): Promise<void> {
 
 async function showPage(ctx: ShopContext, problem?: string): Promise<void> {
   const { session } = ctx
-  const list = await ctx.state.sessions.list(session.userName, { current: session })
+  const list = await listDevices(ctx.state.sessions, session.userName, session)
   const others = list.filter(({ isCurrent }) => !isCurrent).length
   show(ctx, {
     title: 'Your devices',

@@ -1,7 +1,7 @@
-import { STATUS_CODES } from 'node:http'
-
 import type { Next } from 'koa'
 
+import { isApi } from './api-errors.ts'
+import { facts } from './error-facts.ts'
 import { html } from './html.ts'
 import { show, showPlain } from './layout.ts'
 import type { Page } from './layout.ts'
@@ -46,13 +46,14 @@ export async function errorPages(ctx: ShopContext, next: Next): Promise<void> {
     if (status >= 500) ctx.app.emit('error', error, ctx)
     ctx.remove('Location')
     ctx.set(headers)
-    showPlain(ctx, errorPage(status, message))
+    showPlain(ctx, errorPage(status, explanations[status] ?? message))
   }
 }
 
 /** Shows a page where nobody has answered: inside `session()`, so that it says who is signed in. */
 export async function emptyPages(ctx: ShopContext, next: Next): Promise<void> {
   await next()
+  if (isApi(ctx)) return
   if (ctx.status >= 400 && ctx.body == null) show(ctx, errorPage(ctx.status))
 }
 
@@ -63,24 +64,6 @@ export function errorPage(status: number, message = explanations[status] ?? ''):
     title: titles[status] ?? 'That did not work',
     main: html`<p class="problem">${sentence(message)}</p>
       <p>Error ${status}. <a href="/">Back to the shop</a></p>`,
-  }
-}
-
-interface Facts {
-  readonly status: number
-  readonly message: string | undefined
-  readonly headers: Record<string, string | string[]>
-}
-
-function facts(error: unknown): Facts {
-  const { status, expose, message, headers } = Object(error)
-  // Koa refuses to answer a status that HTTP does not know.
-  const isHttp = typeof status === 'number' && status >= 400 && status in STATUS_CODES
-  return {
-    status: isHttp ? status : 500,
-    // Only what was written for people: anything else may tell of the inside.
-    message: expose === true && explanations[status] === undefined ? String(message) : undefined,
-    headers: isHttp ? { ...headers } : {},
   }
 }
 

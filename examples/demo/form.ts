@@ -10,6 +10,35 @@ export async function readForm(
   ctx: Pick<Context, 'req' | 'is' | 'throw'>,
 ): Promise<URLSearchParams> {
   if (!ctx.is('urlencoded')) ctx.throw(415, 'this page takes forms only')
+  return new URLSearchParams(await readText(ctx))
+}
+
+/** Reads the fields of a form or of a JSON object with texts. Throws as {@link readForm} does. */
+export async function readFields(
+  ctx: Pick<Context, 'req' | 'is' | 'throw'>,
+): Promise<URLSearchParams> {
+  if (!ctx.is('json', 'urlencoded')) ctx.throw(415, 'send JSON or a form')
+  const text = await readText(ctx)
+  if (ctx.is('urlencoded')) return new URLSearchParams(text)
+  const fields = Object.entries(objectOf(text) ?? ctx.throw(400, 'the body is no JSON object'))
+  return new URLSearchParams(
+    fields.map(([name, value]) => [
+      name,
+      typeof value === 'string' ? value : ctx.throw(400, 'each field is to be text'),
+    ]),
+  )
+}
+
+function objectOf(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+async function readText(ctx: Pick<Context, 'req' | 'throw'>): Promise<string> {
   const chunks: Buffer[] = []
   let bytes = 0
   try {
@@ -24,7 +53,7 @@ export async function readForm(
     ctx.throw(400, 'the form did not arrive as a whole')
   }
   if (bytes > maxBytes) ctx.throw(413, 'the form is larger than 64 KB')
-  return new URLSearchParams(Buffer.concat(chunks).toString('utf8'))
+  return Buffer.concat(chunks).toString('utf8')
 }
 
 /** A whole number from 0 up, of at most four digits; `undefined` for anything else. */

@@ -1,6 +1,7 @@
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 
+import { users } from '../../examples/demo/users.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 import { linux, phone, windows } from './agents.ts'
 import { launchChromium } from './chromium.ts'
@@ -55,6 +56,18 @@ async function signedIn(url: string, options: BrowserContextOptions = {}): Promi
   const page = await openPage(options)
   await signIn(page, url, 'clerk', '/devices')
   return page
+}
+
+/** Signs in as a client that is no browser does, and answers its token. */
+async function openRemote(url: string, name: string, machineName: string): Promise<string> {
+  const password = users.find((user) => user.name === name)?.shownPassword
+  const response = await fetch(`${url}/api/sessions`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ name, password, machineName, appVersion: '1.0', platform: 'Linux' }),
+  })
+  const { token }: { token: string } = await response.json()
+  return token
 }
 
 function devicesOn(page: Page): Promise<string[]> {
@@ -281,6 +294,26 @@ describe('the script', () => {
   })
 })
 
+describe('a client on the command line', () => {
+  it('is on the page, and is ended by its button', async () => {
+    const url = await openShop()
+    const token = await openRemote(url, 'clerk', 'lighthouse')
+    const me = () => fetch(`${url}/api/me`, { headers: { Authorization: `Bearer ${token}` } })
+    expect((await me()).status).toBe(200)
+    const page = await signedIn(url, linux)
+    const device = 'Lantern & Rope on the command line 1.0 on Linux, lighthouse'
+    await expectDevices(page, [`${onLinux} This device`, device])
+
+    await endButton(page, device).click()
+
+    await status(page, `Ended: ${device}.`).waitFor()
+    await expectDevices(page, [`${onLinux} This device`])
+    const ended = await me()
+    expect(ended.status).toBe(401)
+    expect(ended.headers.get('WWW-Authenticate')).toContain('error="invalid_token"')
+  })
+})
+
 describe('people who', () => {
   it('use the keyboard alone find and end a session', async () => {
     const url = await openShop()
@@ -331,6 +364,9 @@ describe('people who', () => {
       await signedIn(url, phone)
       const page = await openPage({ ...linux, viewport: { width: 320, height: 640 }, colorScheme })
       await signIn(page, url, 'admin', '/devices')
+      // Its name is as long as names can be.
+      await openRemote(url, 'clerk', 'm'.repeat(64))
+      await openRemote(url, 'admin', 'm'.repeat(64))
       for (const path of ['/devices', '/admin', '/admin/sessions?user=clerk', '/session']) {
         await page.goto(url + path)
         for (const summary of await page.locator('summary').all()) await summary.click()
