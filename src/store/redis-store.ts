@@ -108,15 +108,19 @@ export class RedisStore implements SessionStore {
     const { grants, presentIdleTimeoutMs: idleTimeoutMs } = commit
     // Its user's index must live as long as the session may now.
     if (commit.idleTimeoutMs !== undefined) this.#keep({ ...commit, id, idleTimeoutMs }, policy)
-    return this.#signIn<CommitOutcome>(
-      {
-        id,
-        userName: grants?.userName ?? '',
-        timeToLiveMs: timeToLiveMs(idleTimeoutMs, policy.expiry),
-      },
-      policy,
-      (isWhole) => this.#hashes.commit(credential, commit, policy, { isWhole }),
-    )
+    const signIn = {
+      id,
+      userName: grants?.userName ?? '',
+      timeToLiveMs: timeToLiveMs(idleTimeoutMs, policy.expiry),
+    }
+    return this.#signIn<CommitOutcome>(signIn, policy, async (isWhole) => {
+      const committed = await this.#hashes.commit(credential, commit, policy, { isWhole })
+      // Another request may have changed it since this one was loaded.
+      if (committed.idleTimeoutMs) {
+        signIn.timeToLiveMs = timeToLiveMs(committed.idleTimeoutMs, policy.expiry)
+      }
+      return committed.outcome
+    })
   }
 
   async touch(credential: SessionCredential, policy: StorePolicy): Promise<number | undefined> {

@@ -37,6 +37,13 @@ import { readSession } from './scripts/read-session.ts'
 import { redeemOTP } from './scripts/redeem-otp.ts'
 import { touchSession } from './scripts/touch-session.ts'
 
+/** What a commit has come to. */
+export interface Committed {
+  readonly outcome: CommitOutcome
+  /** After a sign-in, the session's idle timeout, whatever the request took it for. */
+  readonly idleTimeoutMs?: number
+}
+
 /** What a touch has met. */
 export interface TouchedSession {
   readonly now: number
@@ -114,7 +121,7 @@ export class SessionHashes {
     commit: SessionCommit,
     policy: StorePolicy,
     options?: RunOptions,
-  ): Promise<CommitOutcome> {
+  ): Promise<Committed> {
     const { grants, storage, idleTimeoutMs } = commit
     const set = encodeChanges({
       ...(idleTimeoutMs !== undefined && { idleTimeoutMs }),
@@ -147,18 +154,23 @@ export class SessionHashes {
       },
       options,
     )
-    if (reply === 0) return { status: 'ended' }
-    if (reply === 1) return { status: 'renewed' }
-    if (reply === 2) return { status: 'tooLarge' }
-    if (reply === 3) return { status: 'unlocked' }
+    if (reply === 0) return { outcome: { status: 'ended' } }
+    if (reply === 1) return { outcome: { status: 'renewed' } }
+    if (reply === 2) return { outcome: { status: 'tooLarge' } }
+    if (reply === 3) return { outcome: { status: 'unlocked' } }
     if (typeof reply === 'string') {
       const lines = reply.split('\n')
       const record = decodeRecord(id, lines, 1)
       if (!record) throw new SessionStoreError('Redis answered something unexpected')
-      return { status: 'committed', now: Number(lines[0]), record }
+      const outcome = { status: 'committed', now: Number(lines[0]), record } as const
+      return { outcome, idleTimeoutMs: record.idleTimeoutMs }
     }
-    const time = timeOf(reply)
-    return time < 0 ? { status: 'merged', now: -time } : { status: 'committed', now: time }
+    if (Array.isArray(reply)) {
+      const [time, timeout]: unknown[] = reply
+      return { outcome: { status: 'committed', now: timeOf(time) }, idleTimeoutMs: Number(timeout) }
+    }
+    const now = timeOf(reply)
+    return { outcome: now < 0 ? { status: 'merged', now: -now } : { status: 'committed', now } }
   }
 
   async touch(

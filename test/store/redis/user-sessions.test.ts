@@ -322,6 +322,17 @@ describe("the index of a user's sessions", () => {
     expect((await users.entries('ann'))[0]!.score).toBe(score)
   })
 
+  it('M2: outlives a session whose idle timeout another request has changed meanwhile', async () => {
+    const { store, indexKeyOf } = setUp()
+    const credential = await signedIn(store, '')
+    await store.commit(credential, { ...emptyCommit, idleTimeoutMs: year }, policy)
+
+    // This request has loaded it before.
+    await signIn(store, credential, 'ann')
+
+    await expect.poll(() => redis.pttl(indexKeyOf('ann'))).toBeGreaterThan(year)
+  })
+
   it('M2: leaves the entry of a session that only a later version can read', async () => {
     const { store, keyOf, indexOf } = setUp()
     const [later, gone, last] = await inTurn(3, () => signedIn(store, 'ann'))

@@ -13,11 +13,11 @@ import type { Script } from '../script.ts'
  * `setCount`, how many of the rest are field, value, field, value … to set; what follows are fields
  * to delete.
  *
- * Reply: the time in epoch ms, negative when the new secret was not taken; with a lock that is
- * extended the session as one bulk string, lines of: the time; field, value … Otherwise 0: the
- * session has ended or never knew the secret; 1: the secret was renewed away, and the changes ask
- * for what it cannot have; 2: storage is over a limit; 3: the lock is not the holder's, or no
- * longer.
+ * Reply: the time in epoch ms, negative when the new secret was not taken; for a sign-in a list of
+ * the time and the idle timeout in ms; with a lock that is extended the session as one bulk string,
+ * lines of: the time; field, value … Otherwise 0: the session has ended or never knew the secret;
+ * 1: the secret was renewed away, and the changes ask for what it cannot have; 2: storage is over a
+ * limit; 3: the lock is not the holder's, or no longer.
  */
 export const commitSession: Script<
   'session',
@@ -178,7 +178,7 @@ if isRenewed and not joins then
   return -now
 end
 if lockToken == '' or leaseMs == 0 then
-  return now
+  return absoluteTimeoutMs ~= '' and { now, redis.call('HGET', session, 'idleTimeoutMs') } or now
 end
 local fields = redis.call('HGETALL', session)
 return string.format('%.0f', now) .. '\\n' .. table.concat(fields, '\\n')
