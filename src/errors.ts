@@ -193,13 +193,15 @@ export class StorageSizeError extends SessionError {
   readonly status = 500
 }
 
-/** Something needs a cookie, but the response headers are gone. The store was not touched. */
+/** Something needs a cookie that the client cannot be given. The store was not touched. */
 export class SessionHeadersSentError extends SessionError {
   readonly code = 'ERR_SESSION_HEADERS_SENT'
   readonly status = 500
 
   constructor() {
-    super('the session cookie cannot be set: the response headers were already sent')
+    super(
+      'the session cookie cannot be set: the response headers are gone, or the client takes none',
+    )
   }
 }
 
