@@ -2,6 +2,7 @@ import type { GrantChanges } from '../core/grants.ts'
 import type { SessionRecord, SessionSummary } from '../core/record.ts'
 import type { SessionCredential } from '../core/secret.ts'
 import { SessionStoreError } from '../errors.ts'
+import { Breaker } from './breaker.ts'
 import type {
   CommitOutcome,
   CreateOutcome,
@@ -17,14 +18,19 @@ import type {
 /** A method of a store that can fail. */
 export type StoreOperation = Exclude<keyof SessionStore, 'close'>
 
+// What is asked for to see whether the store answers: an id that no session has.
+const nobody = 'ffffffff-ffff-4fff-bfff-ffffffffffff'
+
 /**
  * Gives every call of another store a deadline, whatever that store waits for, and turns whatever
- * it rejects with into a `SessionStoreError`. An answer after the deadline is dropped.
+ * it rejects with into a `SessionStoreError`. An answer after the deadline is dropped. A store that
+ * has not answered several times in a row is left alone until it answers again.
  */
 export class DeadlineStore implements SessionStore {
   readonly #store: SessionStore
   readonly #timeoutMs: number
   readonly #onError: (operation: StoreOperation, error: SessionStoreError) => void
+  readonly #breaker: Breaker
 
   constructor(
     store: SessionStore,
@@ -34,6 +40,7 @@ export class DeadlineStore implements SessionStore {
     this.#store = store
     this.#timeoutMs = timeoutMs
     this.#onError = onError
+    this.#breaker = new Breaker(() => store.read(nobody), timeoutMs)
   }
 
   create(session: NewSession, policy: StorePolicy): Promise<CreateOutcome> {
@@ -109,18 +116,27 @@ export class DeadlineStore implements SessionStore {
   }
 
   close(): Promise<void> {
+    this.#breaker.close()
     return this.#store.close()
   }
 
   async #within<T>(operation: StoreOperation, call: () => Promise<T>): Promise<T> {
+    if (this.#breaker.isOpen) {
+      const error = new SessionStoreError('the session store does not answer')
+      this.#onError(operation, error)
+      throw error
+    }
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => {
+        this.#breaker.timedOut()
         reject(new SessionStoreError(`the session store did not answer in ${this.#timeoutMs} ms`))
       }, this.#timeoutMs)
     })
     try {
-      return await Promise.race([call(), late])
+      const answer = await Promise.race([call(), late])
+      this.#breaker.answered()
+      return answer
     } catch (reason) {
       const error =
         reason instanceof SessionStoreError
