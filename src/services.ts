@@ -48,8 +48,9 @@ export function createServices(settings: SessionsSettings): Services {
     warned.add(topic)
     process.emitWarning(message, { type: 'SessionWarning' })
   }
-  const { absoluteTimeoutMs, refreshMs, limits, maxSessions } = settings
-  const policy = { expiry: { absoluteTimeoutMs, refreshMs }, limits, maxSessions }
+  const { absoluteTimeoutMs, refreshMs, limits, maxSessions, storeTimeoutMs } = settings
+  const expiry = { absoluteTimeoutMs, refreshMs }
+  const policy = { expiry, limits, maxSessions, timeoutMs: storeTimeoutMs }
   const rules: SessionRules = {
     ...policy,
     type: settings.type,

@@ -4,6 +4,7 @@ import type { SessionRecord, SessionSummary } from '../core/record.ts'
 import type { SessionCredential } from '../core/secret.ts'
 import { SessionOptionError, SessionStoreError } from '../errors.ts'
 import type { RedisClient } from './redis/client.ts'
+import { Fence } from './redis/fence.ts'
 import { runScript } from './redis/script.ts'
 import type { RunScript } from './redis/script.ts'
 import { SessionHashes } from './redis/session-hashes.ts'
@@ -71,10 +72,12 @@ export class RedisStore implements SessionStore {
       try {
         return await runScript(redis, script, call, options)
       } catch (error) {
+        fence.noteError(error)
         throw new SessionStoreError(`Redis failed: ${reasonOf(error)}`)
       }
     }
-    this.#hashes = new SessionHashes(run, prefix)
+    const fence = new Fence(run)
+    this.#hashes = new SessionHashes(run, prefix, fence)
     this.#users = new UserSessions(run, prefix)
     this.#isCluster = redis.isCluster ?? false
   }
@@ -82,10 +85,11 @@ export class RedisStore implements SessionStore {
   create(session: NewSession, policy: StorePolicy): Promise<CreateOutcome> {
     const { id } = session.credential
     const { userName, idleTimeoutMs } = session.draft
+    const until = performance.now() + policy.timeoutMs
     return this.#signIn<CreateOutcome>(
       { id, userName, timeToLiveMs: timeToLiveMs(idleTimeoutMs, policy.expiry) },
       policy,
-      (isWhole) => this.#hashes.create(session, policy, { isWhole }),
+      (isWhole) => this.#hashes.create(session, policy, { isWhole, until }),
     )
   }
 
@@ -106,6 +110,7 @@ export class RedisStore implements SessionStore {
   ): Promise<CommitOutcome> {
     const { id } = credential
     const { grants, presentIdleTimeoutMs: idleTimeoutMs } = commit
+    const until = performance.now() + policy.timeoutMs
     // Its user's index must live as long as the session may now.
     if (commit.idleTimeoutMs !== undefined) this.#keep({ ...commit, id, idleTimeoutMs }, policy)
     const signIn = {
@@ -114,7 +119,7 @@ export class RedisStore implements SessionStore {
       timeToLiveMs: timeToLiveMs(idleTimeoutMs, policy.expiry),
     }
     return this.#signIn<CommitOutcome>(signIn, policy, async (isWhole) => {
-      const committed = await this.#hashes.commit(credential, commit, policy, { isWhole })
+      const committed = await this.#hashes.commit(credential, commit, policy, { isWhole, until })
       // Another request may have changed it since this one was loaded.
       if (committed.idleTimeoutMs) {
         signIn.timeToLiveMs = timeToLiveMs(committed.idleTimeoutMs, policy.expiry)

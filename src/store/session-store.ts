@@ -50,6 +50,12 @@ export const maxOTPs = 32
 export interface StorePolicy {
   readonly expiry: ExpiryPolicy
   readonly limits: StorageLimits
+  /**
+   * How long the caller waits for each call. Milliseconds, `Infinity` for ever. What is stored
+   * later than that was answered as failed: a store that can tell by its own clock stores nothing
+   * then.
+   */
+  readonly timeoutMs: number
   /** Kept at each sign-in; `undefined` for no limit. */
   readonly maxSessions: SessionLimit | undefined
 }

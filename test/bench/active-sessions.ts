@@ -25,6 +25,7 @@ const policy: StorePolicy = {
   expiry: { refreshMs: 60_000, absoluteTimeoutMs: 2_592_000_000 },
   limits: { storageBytes: 262_144, storageKeys: 256 },
   maxSessions: undefined,
+  timeoutMs: 1000,
 }
 
 const clients = [

@@ -23,6 +23,7 @@ const policy = {
   expiry: { refreshMs: 60_000, absoluteTimeoutMs: 2_592_000_000 },
   limits: { storageBytes: 262_144, storageKeys: 256 },
   maxSessions: undefined,
+  timeoutMs: 1000,
 }
 
 const listReply = defineScript({

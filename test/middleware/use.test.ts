@@ -1094,6 +1094,7 @@ async function steal(
       expiry: { refreshMs: 60_000, absoluteTimeoutMs: Infinity },
       limits: { storageBytes: 262_144, storageKeys: 256 },
       maxSessions: undefined,
+      timeoutMs: 1000,
     },
   )
   expect(outcome.status).toBe('committed')

@@ -38,6 +38,7 @@ export const policy = {
   expiry: { refreshMs: minute, absoluteTimeoutMs: 30 * 24 * 60 * minute },
   limits: { storageBytes: 262_144, storageKeys: 256 },
   maxSessions: undefined,
+  timeoutMs: 1000,
 } satisfies StorePolicy
 
 export const ended: CommitOutcome = { status: 'ended' }

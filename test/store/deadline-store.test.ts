@@ -18,6 +18,7 @@ const policy: StorePolicy = {
   expiry: { refreshMs: 60_000, absoluteTimeoutMs: Infinity },
   limits: { storageBytes: 1000, storageKeys: 10 },
   maxSessions: undefined,
+  timeoutMs: 1000,
 }
 
 const credential = { id: '5f0c1c0e-7d3b-4a53-9d5a-3f6d1f0a7b11', secretHash: 'hash' }
@@ -65,6 +66,8 @@ const operations = [
   ['lock', (store: SessionStore) => store.lock(credential, lock)],
   ['extendLock', (store: SessionStore) => store.extendLock(credential.id, lock)],
   ['unlock', (store: SessionStore) => store.unlock(credential.id, lock.token)],
+  ['addOTP', (store: SessionStore) => store.addOTP(credential, 'otp', 60_000)],
+  ['redeemOTP', (store: SessionStore) => store.redeemOTP(credential, 'new', policy)],
   ['read', (store: SessionStore) => store.read(credential.id)],
   ['describe', (store: SessionStore) => store.describe(credential.id, policy)],
   ['list', (store: SessionStore) => store.list('ann', policy)],
@@ -231,6 +234,8 @@ describe('DeadlineStore', () => {
       ['lock', credential, lock],
       ['extendLock', credential.id, lock],
       ['unlock', credential.id, lock.token],
+      ['addOTP', credential, 'otp', 60_000],
+      ['redeemOTP', credential, 'new', policy],
       ['read', credential.id],
       ['describe', credential.id, policy],
       ['list', 'ann', policy],

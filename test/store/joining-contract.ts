@@ -24,6 +24,7 @@ const policy: StorePolicy = {
   expiry: { refreshMs: minute, absoluteTimeoutMs: 24 * 60 * minute },
   limits: { storageBytes: 1000, storageKeys: 4 },
   maxSessions: undefined,
+  timeoutMs: 1000,
 }
 
 const emptyCommit: SessionCommit = {

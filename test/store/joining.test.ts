@@ -16,6 +16,7 @@ const policy: StorePolicy = {
   expiry: { refreshMs: minute, absoluteTimeoutMs: 120 * minute },
   limits: { storageBytes: 1000, storageKeys: 4 },
   maxSessions: undefined,
+  timeoutMs: 1000,
 }
 
 const redis = connectRedis()

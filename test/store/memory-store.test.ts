@@ -12,6 +12,7 @@ const policy: StorePolicy = {
   expiry: { refreshMs: minute, absoluteTimeoutMs: Infinity },
   limits: { storageBytes: 1000, storageKeys: 10 },
   maxSessions: undefined,
+  timeoutMs: 1000,
 }
 
 const draft: RecordDraft = {

@@ -16,6 +16,7 @@ const policy: StorePolicy = {
   expiry: { refreshMs: 60_000, absoluteTimeoutMs: 86_400_000 },
   limits: { storageBytes: 1000, storageKeys: 4 },
   maxSessions: undefined,
+  timeoutMs: 1000,
 }
 const leaseMs = 60_000
 

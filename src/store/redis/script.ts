@@ -39,6 +39,8 @@ export interface RunOptions {
    * know it yet.
    */
   readonly isWhole?: boolean
+  /** When the caller stops waiting, by `performance.now()`. */
+  readonly until?: number
 }
 
 /** Runs scripts of one client. */

@@ -22,6 +22,7 @@ import type {
   SessionLock,
   StorePolicy,
 } from '../session-store.ts'
+import type { Fence } from './fence.ts'
 import { sessionKey } from './keys.ts'
 import type { RunOptions, RunScript } from './script.ts'
 import { addOTP } from './scripts/add-otp.ts'
@@ -57,10 +58,12 @@ export interface TouchedSession {
 export class SessionHashes {
   readonly #run: RunScript
   readonly #prefix: string
+  readonly #fence: Fence
 
-  constructor(run: RunScript, prefix: string) {
+  constructor(run: RunScript, prefix: string, fence: Fence) {
     this.#run = run
     this.#prefix = prefix
+    this.#fence = fence
   }
 
   async create(
@@ -70,11 +73,12 @@ export class SessionHashes {
   ): Promise<CreateOutcome> {
     const { credential, draft, signsIn } = session
     const { absoluteTimeoutMs } = policy.expiry
-    const reply = await this.#run(
+    const reply = await this.#fence.run(
       createSession,
       {
         keys: this.#keys(credential.id),
         args: {
+          untilMs: '',
           timeToLiveMs:
             draft.idleTimeoutMs === Infinity
               ? ''
@@ -90,7 +94,9 @@ export class SessionHashes {
     )
     if (reply === 0) return { status: 'exists' }
     if (reply === -1) return { status: 'tooLarge' }
-    return { status: 'created', now: timeOf(reply) }
+    const now = timeOf(reply)
+    this.#fence.clock.note(now)
+    return { status: 'created', now }
   }
 
   async load(
@@ -111,6 +117,7 @@ export class SessionHashes {
     if (reply === -1) return { status: 'renewed' }
     if (typeof reply !== 'string') return { status: 'unreadable' }
     const lines = reply.split('\n')
+    this.#fence.clock.note(Number(lines[0]))
     const record = decodeRecord(id, lines, 2)
     if (!record) return { status: 'unreadable' }
     return { status: 'live', record, now: Number(lines[0]), refreshed: lines[1] === '1' }
@@ -130,11 +137,12 @@ export class SessionHashes {
       ...(storage && { storage: storage.set }),
     })
     if (commit.postpones) set.push('postponed', '1')
-    const reply = await this.#run(
+    const reply = await this.#fence.run(
       commitSession,
       {
         keys: this.#keys(id),
         args: {
+          untilMs: '',
           secretHash,
           newSecretHash: commit.newSecretHash ?? '',
           asksFor: commit.asksFor ?? '',

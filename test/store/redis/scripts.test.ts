@@ -98,7 +98,14 @@ describe('scripts', () => {
     const session = newKey()
     const call = {
       keys: { session },
-      args: { timeToLiveMs: 5000, absoluteTimeoutMs: 9000, signsIn: 1, maxKeys: 1, maxBytes: 2 },
+      args: {
+        untilMs: '',
+        timeToLiveMs: 5000,
+        absoluteTimeoutMs: 9000,
+        signsIn: 1,
+        maxKeys: 1,
+        maxBytes: 2,
+      },
       rest: ['type', 'web', 'storage:a', '1'],
     }
 
@@ -125,7 +132,7 @@ describe('scripts', () => {
 
     const reply = await runScript(redis, createSession, {
       keys: { session },
-      args: { timeToLiveMs: 5000, absoluteTimeoutMs: '', signsIn: 0, ...limits },
+      args: { untilMs: '', timeToLiveMs: 5000, absoluteTimeoutMs: '', signsIn: 0, ...limits },
       rest: ['storage:a', '1'],
     })
 
@@ -490,6 +497,7 @@ describe('runScript', () => {
 })
 
 const commitArgs = {
+  untilMs: '',
   secretHash: 'good',
   newSecretHash: '',
   asksFor: '',

@@ -28,6 +28,7 @@ const policy: StorePolicy = {
   expiry: { refreshMs: minute, absoluteTimeoutMs: Infinity },
   limits: { storageBytes: 262_144, storageKeys: 256 },
   maxSessions: undefined,
+  timeoutMs: 1000,
 }
 
 const emptyCommit: SessionCommit = {

@@ -4,23 +4,25 @@ import type { Script } from '../script.ts'
 /**
  * Applies changes to a session that is there, all or none.
  *
- * KEYS: `session` (hash). ARGV: `secretHash`, the request's, empty for a caller that is trusted;
- * `newSecretHash`, empty for none; `asksFor`, `rights` or `secret` or empty; `clears`, 1 when all
- * grants go first; `userName`, escaped, whose the request takes the session for;
- * `absoluteTimeoutMs`, empty when this is no sign-in, `none` for a sign-in without limit;
- * `timeToLiveMs`, empty to leave it; `maxKeys` and `maxBytes` of storage; `renewedMemoryMs`;
- * `lockToken`, empty when the changes were made without lock; `leaseMs`, 0 to give the lock back;
- * `setCount`, how many of the rest are field, value, field, value … to set; what follows are fields
- * to delete.
+ * KEYS: `session` (hash). ARGV: `untilMs`, after which the caller waits no more, empty for no such
+ * time; `secretHash`, the request's, empty for a caller that is trusted; `newSecretHash`, empty for
+ * none; `asksFor`, `rights` or `secret` or empty; `clears`, 1 when all grants go first; `userName`,
+ * escaped, whose the request takes the session for; `absoluteTimeoutMs`, empty when this is no
+ * sign-in, `none` for a sign-in without limit; `timeToLiveMs`, empty to leave it; `maxKeys` and
+ * `maxBytes` of storage; `renewedMemoryMs`; `lockToken`, empty when the changes were made without
+ * lock; `leaseMs`, 0 to give the lock back; `setCount`, how many of the rest are field, value,
+ * field, value … to set; what follows are fields to delete.
  *
  * Reply: the time in epoch ms, negative when the new secret was not taken; for a sign-in a list of
  * the time and the idle timeout in ms; with a lock that is extended the session as one bulk string,
  * lines of: the time; field, value … Otherwise 0: the session has ended or never knew the secret;
  * 1: the secret was renewed away, and the changes ask for what it cannot have; 2: storage is over a
- * limit; 3: the lock is not the holder's, or no longer.
+ * limit; 3: the lock is not the holder's, or no longer. An error `LATE` and the time when it is too
+ * late.
  */
 export const commitSession: Script<
   'session',
+  | 'untilMs'
   | 'secretHash'
   | 'newSecretHash'
   | 'asksFor'
@@ -37,6 +39,7 @@ export const commitSession: Script<
 > = defineScript({
   keys: ['session'],
   args: [
+    'untilMs',
     'secretHash',
     'newSecretHash',
     'asksFor',
@@ -53,11 +56,18 @@ export const commitSession: Script<
   ],
   lua: /* lua */ `
 local session = KEYS[1]
-local secretHash, newSecretHash, asksFor, clears, userName = unpack(ARGV, 1, 5)
-local absoluteTimeoutMs, timeToLiveMs = ARGV[6], ARGV[7]
-local maxKeys, maxBytes, renewedMemoryMs = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local lockToken, leaseMs = ARGV[11], tonumber(ARGV[12])
-local firstSet, lastSet = 14, 13 + ARGV[13]
+local untilMs = tonumber(ARGV[1])
+local secretHash, newSecretHash, asksFor, clears, userName = unpack(ARGV, 2, 6)
+local absoluteTimeoutMs, timeToLiveMs = ARGV[7], ARGV[8]
+local maxKeys, maxBytes, renewedMemoryMs = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local lockToken, leaseMs = ARGV[12], tonumber(ARGV[13])
+local firstSet, lastSet = 15, 14 + ARGV[14]
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if untilMs and now > untilMs then
+  return { err = string.format('LATE %.0f', now) }
+end
 
 local names = { 'secret:' .. secretHash, 'endsAt', 'userName', 'keys', 'bytes', 'lock', 'type' }
 local head = redis.pcall('HMGET', session, unpack(names))
@@ -66,8 +76,6 @@ if head.err then
 end
 local renewedAt = secretHash == '' and head[7] and 0 or tonumber(head[1])
 local endsAt, owner = tonumber(head[2]), head[3]
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if not renewedAt or (endsAt and now >= endsAt) then
   return 0
 end

@@ -4,28 +4,36 @@ import type { Script } from '../script.ts'
 /**
  * Stores a session under an id that is free.
  *
- * KEYS: `session` (hash). ARGV: `timeToLiveMs`, empty for no end; `absoluteTimeoutMs`, empty for
- * none; `signsIn`, 1 or 0; `maxKeys` and `maxBytes` of storage; then field, value, field, value …
+ * KEYS: `session` (hash). ARGV: `untilMs`, after which the caller waits no more, empty for no such
+ * time; `timeToLiveMs`, empty for no end; `absoluteTimeoutMs`, empty for none; `signsIn`, 1 or 0;
+ * `maxKeys` and `maxBytes` of storage; then field, value, field, value …
  *
- * Reply: the time in epoch ms; 0 when there is such a key; -1 when storage is over a limit.
+ * Reply: the time in epoch ms; 0 when there is such a key; -1 when storage is over a limit. An
+ * error `LATE` and the time when it is too late.
  */
 export const createSession: Script<
   'session',
-  'timeToLiveMs' | 'absoluteTimeoutMs' | 'signsIn' | 'maxKeys' | 'maxBytes'
+  'untilMs' | 'timeToLiveMs' | 'absoluteTimeoutMs' | 'signsIn' | 'maxKeys' | 'maxBytes'
 > = defineScript({
   keys: ['session'],
-  args: ['timeToLiveMs', 'absoluteTimeoutMs', 'signsIn', 'maxKeys', 'maxBytes'],
+  args: ['untilMs', 'timeToLiveMs', 'absoluteTimeoutMs', 'signsIn', 'maxKeys', 'maxBytes'],
   lua: /* lua */ `
 local session = KEYS[1]
-local timeToLiveMs, absoluteTimeoutMs, signsIn = ARGV[1], ARGV[2], ARGV[3]
-local maxKeys, maxBytes = tonumber(ARGV[4]), tonumber(ARGV[5])
+local untilMs, timeToLiveMs, absoluteTimeoutMs, signsIn = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local maxKeys, maxBytes = tonumber(ARGV[5]), tonumber(ARGV[6])
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if untilMs and now > untilMs then
+  return { err = string.format('LATE %.0f', now) }
+end
 
 if redis.call('EXISTS', session) == 1 then
   return 0
 end
 
 local fields, keys, bytes = {}, 0, 0
-for index = 6, #ARGV, 2 do
+for index = 7, #ARGV, 2 do
   local field, value = ARGV[index], ARGV[index + 1]
   fields[#fields + 1] = field
   fields[#fields + 1] = value
@@ -38,8 +46,6 @@ if keys > maxKeys or bytes > maxBytes then
   return -1
 end
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function add(field, number)
   fields[#fields + 1] = field
   fields[#fields + 1] = string.format('%.0f', number)

@@ -1,0 +1,161 @@
+// What requests get from an app whose Redis stands still, or is killed. Prints a table and fails when
+// a figure is missed.
+//
+//   npm run bench:faults
+
+import { once } from 'node:events'
+import { Agent, request } from 'node:http'
+import type { IncomingHttpHeaders } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
+
+import { Redis } from 'ioredis'
+import Koa from 'koa'
+import { recommendedRedisOptions, session } from 'koa-user-sessions'
+
+import { startRedisServer } from '../support/redis-server.ts'
+
+interface Answer {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly ms: number
+}
+
+interface Row {
+  readonly figure: string
+  readonly reached: string
+  readonly isMet: boolean
+}
+
+const deadlineMs = 1000
+const inFlight = 100
+const requests = 3000
+
+const agent = new Agent({ keepAlive: true, maxSockets: inFlight })
+let server = await startRedisServer()
+const redis = new Redis(server.url, recommendedRedisOptions)
+redis.on('error', () => {})
+await once(redis, 'ready')
+const app = new Koa()
+app.silent = true
+app.use(session({ redis, storeTimeoutMs: deadlineMs }))
+app.use((ctx) => {
+  if (ctx.path === '/page') ctx.body = 'page'
+  else if (ctx.path === '/sign-in') {
+    ctx.session.setPrivileges({ userName: 'ann' })
+    ctx.body = 'in'
+  } else ctx.body = ctx.session.userName
+})
+const listening = app.listen(0, '127.0.0.1')
+await once(listening, 'listening')
+const address = listening.address()
+const port = typeof address === 'object' ? address?.port : undefined
+
+function ask(path: string, cookie?: string): Promise<Answer> {
+  const start = performance.now()
+  return new Promise((resolve, reject) => {
+    const headers = cookie === undefined ? {} : { cookie }
+    request({ host: '127.0.0.1', port, path, agent, headers }, (response) => {
+      response.resume().on('end', () => {
+        const { statusCode: status = 0, headers: answered } = response
+        resolve({ status, headers: answered, ms: performance.now() - start })
+      })
+    })
+      .on('error', reject)
+      .end()
+  })
+}
+
+async function signIn(): Promise<string> {
+  const { headers } = await ask('/sign-in')
+  return headers['set-cookie']?.[0]?.split(';')[0] ?? ''
+}
+
+/** So many requests, so many at a time. */
+async function load(count: number, path: string, cookie?: string): Promise<readonly Answer[]> {
+  const answers: Answer[] = []
+  let sent = 0
+  const lane = async (): Promise<void> => {
+    while (sent++ < count) answers.push(await ask(path, cookie))
+  }
+  await Promise.all(Array.from({ length: inFlight }, lane))
+  return answers
+}
+
+function p99(answers: readonly Answer[]): number {
+  const sorted = answers.map(({ ms }) => ms).toSorted((one, other) => one - other)
+  return sorted[Math.ceil(sorted.length * 0.99) - 1] ?? 0
+}
+
+function refused(answers: readonly Answer[]): number {
+  return answers.filter(({ status, headers }) => status === 503 && headers['retry-after']).length
+}
+
+async function backAfter(cookie: () => Promise<string>): Promise<number> {
+  const start = performance.now()
+  while (performance.now() - start < 20_000) {
+    const { status } = await ask('/me', await cookie())
+    if (status === 200) return performance.now() - start
+    await delay(5)
+  }
+  return Infinity
+}
+
+const rows: Row[] = []
+const row = (figure: string, reached: string, isMet: boolean): void => {
+  rows.push({ figure, reached, isMet })
+}
+
+const cookie = await signIn()
+await load(requests, '/me', cookie)
+const guestsBefore = p99(await load(requests, '/page'))
+
+server.kill('SIGSTOP')
+const first = await load(inFlight, '/me', cookie)
+const later = await load(requests - inFlight, '/me', cookie)
+const guests = await load(requests, '/page')
+server.kill('SIGCONT')
+const thawed = await backAfter(async () => cookie)
+const all = [...first, ...later]
+row(
+  `frozen: ${requests} requests, ${inFlight} at once: all 503 with Retry-After`,
+  `${refused(all)}`,
+  refused(all) === requests,
+)
+row(
+  `frozen: p99 of the first ${inFlight} at most ${deadlineMs} + 50 ms`,
+  `${p99(first).toFixed(0)} ms`,
+  p99(first) <= deadlineMs + 50,
+)
+const alone = later.map(({ ms }) => ms / inFlight)
+row(
+  'frozen: afterwards at most 5 ms of the server for each',
+  `${Math.max(...alone).toFixed(2)} ms, p99 ${p99(later).toFixed(1)} ms with ${inFlight} at once`,
+  Math.max(...alone) <= 5,
+)
+row(
+  'frozen: not one guest failed',
+  `${guests.filter(({ status }) => status !== 200).length} failed, p99 ${p99(guests).toFixed(1)} ms against ${guestsBefore.toFixed(1)} before`,
+  guests.every(({ status }) => status === 200),
+)
+row('frozen: back after it goes on', `${thawed.toFixed(0)} ms`, thawed <= 1000)
+
+await server.stop()
+const killed = await load(requests, '/me', cookie)
+server = await startRedisServer({ port: server.port })
+const back = await backAfter(signIn)
+row(
+  `killed: ${requests} requests, ${inFlight} at once: all 503 with Retry-After`,
+  `${refused(killed)}, p99 ${p99(killed).toFixed(1)} ms`,
+  refused(killed) === requests,
+)
+row('killed: first good answer at most 1 s after it is back', `${back.toFixed(0)} ms`, back <= 1000)
+
+const width = Math.max(...rows.map(({ figure }) => figure.length))
+for (const { figure, reached, isMet } of rows) {
+  console.log(`${isMet ? 'ok     ' : 'MISSED '} ${figure.padEnd(width)}  ${reached}`)
+}
+agent.destroy()
+listening.close()
+redis.disconnect()
+await server.stop()
+process.exitCode = rows.every(({ isMet }) => isMet) ? 0 : 1

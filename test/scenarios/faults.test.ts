@@ -1,0 +1,172 @@
+import { once } from 'node:events'
+
+import { Redis } from 'ioredis'
+import { recommendedRedisOptions, RedisStore, unknownClient } from 'koa-user-sessions'
+import type { SessionCommit, SessionCredential, StorePolicy } from 'koa-user-sessions'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+
+import { newSecret, newSessionId } from '../../src/core/secret.ts'
+import { cookieOf, makeApp } from '../support/apps.ts'
+import { connectRedis } from '../support/redis-client.ts'
+import { startRedisServer } from '../support/redis-server.ts'
+import type { TestRedis } from '../support/redis-server.ts'
+
+const policy: StorePolicy = {
+  expiry: { refreshMs: 60_000, absoluteTimeoutMs: Infinity },
+  limits: { storageBytes: 262_144, storageKeys: 256 },
+  maxSessions: undefined,
+  timeoutMs: 200,
+}
+
+const emptyCommit: SessionCommit = {
+  storage: undefined,
+  idleTimeoutMs: undefined,
+  grants: undefined,
+  userName: '',
+  presentIdleTimeoutMs: 3_600_000,
+  newSecretHash: undefined,
+  asksFor: undefined,
+}
+
+describe('a Redis that stands still', () => {
+  it('F5: applies no write of those that nobody waits for any more', async () => {
+    const server = await start()
+    const client = connectRedis(server.url)
+    const store = new RedisStore(client)
+    const credential = await created(store)
+    await store.load(credential, policy, true)
+
+    server.kill('SIGSTOP')
+    const late = Array.from({ length: 50 }, (_, index) => commit(store, credential, `late${index}`))
+    const alsoLate = newCredential()
+    late.push(create(store, alsoLate))
+    const until = performance.now() + policy.timeoutMs
+    await vi.waitFor(() => expect(performance.now()).toBeGreaterThan(until), { timeout: 5000 })
+    server.kill('SIGCONT')
+    const outcomes = await Promise.allSettled(late)
+
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toEqual([])
+    expect(Object.keys(await client.hgetall(`sess:{${credential.id}}`)).join()).not.toContain(
+      'late',
+    )
+    expect(await client.exists(`sess:{${alsoLate.id}}`)).toBe(0)
+    // What comes afterwards is in time.
+    await commit(store, credential, 'now')
+    expect((await store.read(credential.id))?.storage.has('now')).toBe(true)
+  })
+
+  it('F5: takes the clock of Redis for the right one when it was set', async () => {
+    const server = await start()
+    const client = connectRedis(server.url)
+    const store = new RedisStore({
+      // As if Redis' clock had been an hour behind when the session was loaded.
+      evalsha: async (...args) => moved(await client.evalsha(...args)),
+      eval: async (...args) => moved(await client.eval(...args)),
+    })
+    const credential = await created(new RedisStore(client))
+    expect(await store.load(credential, policy, true)).toMatchObject({ status: 'live' })
+
+    await commit(store, credential, 'now')
+
+    expect((await store.read(credential.id))?.storage.has('now')).toBe(true)
+  })
+
+  it('F1, F4: costs no deadline for long, and the next request after it goes on works', async () => {
+    const server = await start()
+    const redis = await connect(server)
+    const { app, visit, errors } = makeApp({}, { redis, storeTimeoutMs: 200 })
+    app.silent = true
+    const cookie = cookieOf(await visit('/login'))
+
+    server.kill('SIGSTOP')
+    const during = await Promise.all(Array.from({ length: 20 }, () => visit('/me', cookie)))
+    const guests = await Promise.all(Array.from({ length: 5 }, () => visit('/page')))
+    server.kill('SIGCONT')
+
+    expect(new Set(during.map(({ status }) => status))).toEqual(new Set([503]))
+    expect(new Set(during.map(({ headers }) => headers['retry-after']))).toEqual(new Set(['1']))
+    expect(new Set(guests.map(({ status }) => status))).toEqual(new Set([200]))
+    expect(errors.length).toBeGreaterThanOrEqual(20)
+    await vi.waitFor(async () => expect((await visit('/me', cookie)).status).toBe(200), {
+      timeout: 5000,
+    })
+  })
+})
+
+describe('a Redis that is killed', () => {
+  it('F1, F4: answers 503 meanwhile, and works again with nothing restarted', async () => {
+    const server = await start()
+    const redis = await connect(server)
+    const { app, visit } = makeApp({}, { redis })
+    app.silent = true
+    const cookie = cookieOf(await visit('/login'))
+
+    await server.stop()
+    const during = await Promise.all(Array.from({ length: 20 }, () => visit('/me', cookie)))
+    const again = await startRedisServer({ port: server.port })
+    onTestFinished(() => again.stop())
+
+    expect(new Set(during.map(({ status }) => status))).toEqual(new Set([503]))
+    await vi.waitFor(async () => expect((await visit('/login')).status).toBe(200), {
+      timeout: 5000,
+    })
+    // It has lost everything: nobody is anybody.
+    expect((await visit('/me', cookie)).body).toMatchObject({ isGuest: true, userName: '' })
+  })
+})
+
+async function start(): Promise<TestRedis> {
+  const server = await startRedisServer()
+  onTestFinished(() => server.stop())
+  return server
+}
+
+async function connect(server: TestRedis): Promise<Redis> {
+  const redis = new Redis(server.url, recommendedRedisOptions)
+  redis.on('error', () => {})
+  onTestFinished(() => redis.disconnect())
+  await once(redis, 'ready')
+  return redis
+}
+
+function newCredential(): SessionCredential {
+  const id = newSessionId()
+  return { id, secretHash: newSecret(id).secretHash }
+}
+
+async function created(store: RedisStore): Promise<SessionCredential> {
+  const credential = newCredential()
+  await create(store, credential)
+  return credential
+}
+
+async function create(store: RedisStore, credential: SessionCredential): Promise<void> {
+  const draft = {
+    type: 'web',
+    ip: '',
+    client: unknownClient,
+    idleTimeoutMs: 3_600_000,
+    userName: '',
+    privileges: [],
+    roles: [],
+    storage: new Map(),
+  } as const
+  const outcome = await store.create({ credential, draft, signsIn: false }, policy)
+  expect(outcome).toMatchObject({ status: 'created' })
+}
+
+async function commit(
+  store: RedisStore,
+  credential: SessionCredential,
+  name: string,
+): Promise<void> {
+  const storage = { set: new Map([[name, '1']]), removed: [] }
+  const outcome = await store.commit(credential, { ...emptyCommit, storage }, policy)
+  expect(outcome).toMatchObject({ status: 'committed' })
+}
+
+/** The reply of a load, made an hour ago. */
+function moved(reply: unknown): unknown {
+  if (typeof reply !== 'string' || !/^\d{13}\n[01]\n/.test(reply)) return reply
+  return String(Number(reply.slice(0, 13)) - 3_600_000) + reply.slice(13)
+}

@@ -1,0 +1,131 @@
+import { MemoryStore } from 'koa-user-sessions'
+import type { SessionRecord, SessionStore } from 'koa-user-sessions'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+
+import { DeadlineStore } from '../../src/store/deadline-store.ts'
+
+const timeoutMs = 1000
+
+describe('a store that does not answer', () => {
+  it('F1: is left alone after three calls in a row, and calls are refused at once', async () => {
+    const { store, asked, errors } = frozenStore()
+
+    await timeOut(store, 3)
+    await expect(store.destroy('4')).rejects.toMatchObject({
+      code: 'ERR_SESSION_STORE',
+      status: 503,
+      headers: { 'Retry-After': '1' },
+    })
+
+    expect(asked.filter((name) => name === 'destroy')).toHaveLength(3)
+    expect(errors).toHaveLength(4)
+  })
+
+  it('F1: is asked on after two, and after three that are not in a row', async () => {
+    const { store, asked, answer } = frozenStore()
+
+    await timeOut(store, 2)
+    answer.now = true
+    await store.destroy('3')
+    answer.now = false
+    await timeOut(store, 2)
+
+    expect(asked.filter((name) => name === 'destroy')).toHaveLength(5)
+  })
+
+  it('F4: is asked for nothing but a probe until it answers one, then for everything', async () => {
+    const { store, asked, answer } = frozenStore()
+    await timeOut(store, 3)
+
+    await vi.advanceTimersByTimeAsync(250)
+    const probes = asked.filter((name) => name === 'read').length
+    await vi.advanceTimersByTimeAsync(10_000)
+    const later = asked.filter((name) => name === 'read').length
+    answer.now = true
+    await vi.advanceTimersByTimeAsync(timeoutMs)
+
+    expect(probes).toBe(1)
+    // One in a deadline: each may be waiting in the client.
+    expect(later).toBe(11)
+    expect(await store.destroy('5')).toBe(true)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it('F4: is asked again as soon as an old probe is answered', async () => {
+    const { store, answer } = frozenStore()
+    await timeOut(store, 3)
+    await vi.advanceTimersByTimeAsync(250)
+
+    answer.now = true
+    answer.late.forEach((resolve) => resolve())
+    await vi.advanceTimersByTimeAsync(0)
+
+    expect(await store.destroy('5')).toBe(true)
+  })
+
+  it('F4: is probed again when a probe fails', async () => {
+    const { store, asked, answer } = frozenStore()
+    await timeOut(store, 3)
+    answer.fails = true
+
+    await vi.advanceTimersByTimeAsync(250 * 4)
+    const probes = asked.filter((name) => name === 'read').length
+    await expect(store.destroy('5')).rejects.toMatchObject({ code: 'ERR_SESSION_STORE' })
+
+    expect(probes).toBe(4)
+  })
+
+  it('F8, M11: is not probed any more once it is closed', async () => {
+    const { store } = frozenStore()
+    await timeOut(store, 3)
+
+    await store.close()
+
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})
+
+interface Frozen {
+  readonly store: SessionStore
+  /** What the store inside was asked for. */
+  readonly asked: readonly string[]
+  /** Whether it answers, or fails, and those that it has not answered. */
+  readonly answer: { now: boolean; fails: boolean; late: (() => void)[] }
+  readonly errors: readonly unknown[]
+}
+
+function frozenStore(): Frozen {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  onTestFinished(() => {
+    vi.useRealTimers()
+  })
+  const asked: string[] = []
+  const errors: unknown[] = []
+  const answer: Frozen['answer'] = { now: false, fails: false, late: [] }
+  const ask = async (name: string): Promise<void> => {
+    asked.push(name)
+    if (answer.fails) throw new Error('broken')
+    if (!answer.now) await new Promise<void>((resolve) => answer.late.push(resolve))
+  }
+  const inside = Object.assign(new MemoryStore(), {
+    async destroy(): Promise<boolean> {
+      await ask('destroy')
+      return true
+    },
+    async read(): Promise<SessionRecord | undefined> {
+      await ask('read')
+      return undefined
+    },
+  })
+  const store = new DeadlineStore(inside, timeoutMs, (_operation, error) => errors.push(error))
+  return { store, asked, answer, errors }
+}
+
+/** Lets calls go unanswered, one after the other. */
+async function timeOut(store: SessionStore, times: number): Promise<void> {
+  for (let time = 0; time < times; time++) {
+    const call = expect(store.destroy('1')).rejects.toMatchObject({ code: 'ERR_SESSION_STORE' })
+    await vi.advanceTimersByTimeAsync(timeoutMs)
+    await call
+  }
+}
