@@ -71,10 +71,10 @@ import { hash } from 'node:crypto'
  *
  * What Redis runs from the first change of a guest to the sign-out:
  *
- *     create  EXISTS, TIME, HSET sess:{5f0c…} v 1 type web … storage:cart ["tea"] secret:x7Zf… 0, PEXPIRE
+ *     create  TIME, EXISTS, HSET sess:{5f0c…} v 1 type web … storage:cart ["tea"] secret:x7Zf… 0, PEXPIRE
  *     load    HMGET sess:{5f0c…} secret:x7Zf… endsAt idleTimeoutMs, TIME, PTTL, HGETALL
  *     add     TIME, ZREVRANGE, ZADD sess:user:{Gk3x…} 1763….5 5f0c…, PTTL, PEXPIRE, ZCARD
- *     commit  HMGET, TIME, HKEYS, HSET sess:{5f0c…} userName ann role:Manager '' secret:Qd0w… 0 secret:x7Zf… 1763…
+ *     commit  TIME, HMGET, HKEYS, HSET sess:{5f0c…} userName ann role:Manager '' secret:Qd0w… 0 secret:x7Zf… 1763…
  *     keep    ZSCORE, ZADD sess:user:{Gk3x…} 1763… 5f0c…, PTTL
  *     load    HMGET sess:{5f0c…} secret:Qd0w… …, TIME, PTTL, PEXPIRE, HGETALL
  *     keep    ZSCORE, PTTL, PEXPIRE sess:user:{Gk3x…}
