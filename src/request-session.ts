@@ -54,6 +54,8 @@ const bothHeaders: readonly string[] = ['Cookie', 'Authorization']
 
 // A browser has one, or two while somebody tries to slip it another.
 const maxTried = 4
+// More than any address with the name of a network interface, which may follow a link-local one.
+const maxAddress = 64
 
 /** The session of one request, from the lookup of its cookie to the commit. */
 export class RequestSession<S> {
@@ -266,9 +268,9 @@ export class RequestSession<S> {
  * The IP address of a client.
  *
  * @param text What the socket or a proxy says.
- * @returns An IPv4 one in its own form; `''` when the text is no address.
+ * @returns An IPv4 one in its own form; `''` when the text is no address, or longer than one is.
  */
 export function addressOf(text: string): string {
   const address = text.replace(/^::ffff:(?=\d+\.)/i, '')
-  return isIP(address) === 0 ? '' : address
+  return address.length > maxAddress || isIP(address) === 0 ? '' : address
 }
