@@ -94,12 +94,20 @@ function warnUndeclared(
   kind: 'privilege' | 'role',
   name: string,
 ): void {
-  const shown = JSON.stringify(name.slice(0, 64))
+  const shown = plainText(name.slice(0, 64))
   const reason = roles.isOpen
     ? 'there are no roles without a roles file'
     : 'the roles file lacks it'
   warnOnce(
     `${kind} ${shown}`,
     `the ${kind} ${shown} is not declared and was not granted: ${reason}`,
+  )
+}
+
+/** Text in quotes for a log, with what could hide or reorder it there escaped. */
+function plainText(text: string): string {
+  return JSON.stringify(text).replace(
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
   )
 }

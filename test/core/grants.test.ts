@@ -263,6 +263,18 @@ describe('setPrivileges', () => {
     ])
   })
 
+  it('H1: shows nothing of an undeclared name that a terminal would obey', async () => {
+    const warnings = catchWarnings()
+    const { run } = openShop()
+
+    await run(({ session }) => session.setPrivileges(['a\u007F\u009B31m\u202Eb\u200D\u2028c']))
+
+    expect(warnings).toEqual([
+      String.raw`the privilege "a\u{7f}\u{9b}31m\u{202e}b\u{200d}\u{2028}c" is not declared and was ` +
+        'not granted: the roles file lacks it',
+    ])
+  })
+
   it('P3: shows an undeclared name escaped and cut', async () => {
     const warnings = catchWarnings()
     const { run } = openShop()
