@@ -13,6 +13,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { readCookies } from '../../src/carrier/cookie.ts'
 import { newSecret, newSessionId, parseCookieValue } from '../../src/core/secret.ts'
+import { mutate, seededRandom } from '../hostile/inputs.ts'
 import {
   cookieOf,
   exactly,
@@ -610,92 +611,6 @@ describe('several cookies of our name', () => {
 })
 
 describe('hostile cookies', () => {
-  const unknown = 'B'.repeat(64)
-  // Of those that reach the app: whether they open the session, and how many store calls they cost.
-  const opens = { status: 200, isOpen: true, calls: 1 }
-  const guest = { status: 200, isOpen: false, calls: 0 }
-  const asked = { status: 200, isOpen: false, calls: 1 }
-  // Answered by Node's parser.
-  const bad = { status: 400, isOpen: false, calls: 0 }
-  const tooLarge = { status: 431, isOpen: false, calls: 0 }
-
-  it.each<[number, string, (good: string) => string, typeof guest]>([
-    [1, 'none', () => 'X: y', guest],
-    [2, 'an empty header', () => 'Cookie:', guest],
-    [3, 'spaces', () => 'Cookie:     ', guest],
-    [4, 'the name without =', () => 'Cookie: session', guest],
-    [5, 'an empty value', () => 'Cookie: session=', guest],
-    [6, 'a good value', (good) => `Cookie: session=${good}`, opens],
-    [7, 'a quoted value', (good) => `Cookie: session="${good}"`, guest],
-    [8, 'an unbalanced quote', (good) => `Cookie: session="${good}`, guest],
-    [9, 'a lone quote', () => 'Cookie: session="', guest],
-    [10, 'a duplicate', (good) => `Cookie: session=${good}; session=evil`, opens],
-    [11, 'two headers', (good) => `Cookie: session=evil\r\nCookie: session=${good}`, opens],
-    [12, 'the name in other case', (good) => `Cookie: Session=${good}`, guest],
-    [13, 'a look-alike', (good) => `Cookie: session2=${good}; xsession=${good}`, guest],
-    [14, 'a nameless cookie', (good) => `Cookie: =session=${good}`, guest],
-    [15, 'a nameless empty cookie', (good) => `Cookie: =; session=${good}`, opens],
-    [16, 'commas', (good) => `Cookie: session=${good},session=${unknown}`, guest],
-    [17, 'no space after ;', (good) => `Cookie: a=1;session=${good}`, opens],
-    [18, 'a TAB after ;', (good) => `Cookie: a=1;\tsession=${good}`, opens],
-    [19, 'leading ;', (good) => `Cookie: ;;;;session=${good}`, opens],
-    [20, 'spaces around =', (good) => `Cookie: session = ${good}`, guest],
-    [21, 'trailing spaces', (good) => `Cookie: session=${good}    `, opens],
-    [22, 'NUL', (good) => `Cookie: session=${good}\0`, bad],
-    [23, 'a bare CR', (good) => `Cookie: session=${good}\rX: y`, bad],
-    [24, 'a bare LF', (good) => `Cookie: session=\n${good}`, bad],
-    [25, 'a folded line', (good) => `Cookie: a=1;\r\n session=${good}`, bad],
-    [26, 'DEL', (good) => `Cookie: session=${good}\x7F`, bad],
-    [27, 'bytes of 0xFF', () => `Cookie: session=${'\xFF'.repeat(64)}`, guest],
-    [28, 'an emoji', (good) => `Cookie: session=\xF0\x9F\x8D\xB5${good.slice(4)}`, guest],
-    [29, 'overlong UTF-8', (good) => `Cookie: session=\xC0\xAF${good.slice(2)}`, guest],
-    [30, 'encoded control characters', () => 'Cookie: session=%00%0d%0a', guest],
-    [31, 'a bad percent sign', () => 'Cookie: session=%E0%A4%A', guest],
-    [32, 'an encoded name', (good) => `Cookie: %73ession=${good}`, guest],
-    [33, '4 097 bytes', () => `Cookie: session=${'A'.repeat(4097 - 8)}`, guest],
-    [34, '15 000 bytes', () => `Cookie: session=${'A'.repeat(15_000)}`, guest],
-    [35, '17 000 bytes', () => `Cookie: session=${'A'.repeat(17_000)}`, tooLarge],
-    [36, '1 900 cookies', (good) => `Cookie: ${many(1900)}; session=${good}`, opens],
-    [37, '14 000 semicolons', (good) => `Cookie: ${';'.repeat(14_000)}session=${good}`, opens],
-    [38, '14 000 spaces', (good) => `Cookie: a=1;${' '.repeat(14_000)}session=${good}`, opens],
-    [39, '7 000 empty pairs', (good) => `Cookie: ${'; '.repeat(7000)}session=${good}`, opens],
-    [40, 'names of prototypes', () => 'Cookie: __proto__=x; constructor=y; prototype=z', guest],
-    [41, 'JSON', () => 'Cookie: session={"__proto__":{"polluted":1}}', guest],
-    [42, 'a path', () => 'Cookie: session=../../../../etc/passwd', guest],
-    [43, 'a command in escapes', () => String.raw`Cookie: session=\r\nFLUSHALL\r\n`, guest],
-    [44, 'a hash tag', () => 'Cookie: session={other-user}', guest],
-    [45, 'a glob', () => 'Cookie: session=*', guest],
-    [46, 'brackets', (good) => `Cookie: session[]=${good}; session[x]=${good}`, guest],
-    [47, '$Version', (good) => `Cookie: $Version=1; session=${good}; $Path=/`, opens],
-    [48, 'a forged signature', () => `Cookie: session=${unknown}; session.sig=forged`, asked],
-    [49, 'one character less', (good) => `Cookie: session=${good.slice(1)}`, guest],
-    [50, 'padding', (good) => `Cookie: session=${good}=`, guest],
-    [51, 'another last character', (good) => `Cookie: session=${neighbour(good)}`, asked],
-    [52, 'the other alphabet', (good) => `Cookie: session=+/${good.slice(2)}`, guest],
-    [53, '0', () => 'Cookie: session=0', guest],
-    [54, 'undefined', () => 'Cookie: session=undefined', guest],
-    [55, 'the name over HTTPS', (good) => `Cookie: __Host-session=${good}`, guest],
-    [56, 'Cookie2', (good) => `Cookie2: session=${good}`, guest],
-    [57, 'COOKIE', (good) => `COOKIE: session=${good}`, opens],
-    [58, 'a sandwich of quotes', () => `Cookie: a="; session=${unknown}; b="`, asked],
-  ])('H1: are answered as what they are, number %d: %s', async (_, _what, headers, expected) => {
-    const testApp = makeApp()
-    const good = cookieOf(await testApp.visit('/login')).slice('session='.length)
-    const prototype = Reflect.ownKeys(Object.prototype)
-    testApp.store.calls.length = 0
-
-    const { status, head, body } = await visitRaw(testApp, headers(good))
-
-    expect({
-      status,
-      isOpen: body.includes('"ann"'),
-      calls: testApp.store.calls.length,
-    }).toEqual(expected)
-    expect(head).not.toContain('set-cookie')
-    expect(testApp.errors).toEqual([])
-    expect(Reflect.ownKeys(Object.prototype)).toEqual(prototype)
-  })
-
   it('H1: make no session when they are followed by a write', async () => {
     const testApp = makeApp()
     const cookie = 'session=__proto__; __proto__=x; session[constructor]=y'
@@ -707,17 +622,6 @@ describe('hostile cookies', () => {
     expect((await testApp.visit('/me', cookieOf(response))).body.storage).toEqual({ a: '1' })
   })
 })
-
-function many(count: number): string {
-  return Array.from({ length: count }, (_, index) => `${index}=`).join('; ')
-}
-
-/** A value that differs in the last bit. */
-function neighbour(good: string): string {
-  const bytes = Buffer.from(good, 'base64url')
-  bytes[bytes.length - 1]! ^= 1
-  return bytes.toString('base64url')
-}
 
 describe('the parser', () => {
   it('H1: lets none of 10 000 mutations of a good value through as that value', () => {
@@ -756,39 +660,3 @@ describe('the parser', () => {
     expect(hashes.filter((hash) => hash === secretHash)).toHaveLength(1)
   })
 })
-
-/** Numbers from 0 to 1, the same for the same seed: mulberry32. */
-function seededRandom(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d_2b_79_f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
-
-/** Changes a text in one to three places. */
-function mutate(text: string, random: () => number): string {
-  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!
-  const characters = Array.from('ABCabc0189-_+/=%."\\ \t;,\0\x7F\xFFäß\u{1F375}')
-  let mutated = text
-  for (let change = 0; change <= random() * 3; change++) {
-    const at = Math.floor(random() * (mutated.length + 1))
-    const [before, after] = [mutated.slice(0, at), mutated.slice(at)]
-    mutated = pick([
-      () => before + pick(characters) + after,
-      () => before + pick(characters) + after.slice(1),
-      () => before + String.fromCharCode((before.charCodeAt(at - 1) || 64) ^ 1) + after.slice(1),
-      () => before + after.slice(1),
-      () => after + before,
-      () => before + Array.from(after).toReversed().join(''),
-      () => before + after.toUpperCase(),
-      () => before + after.toLowerCase(),
-      () => before + encodeURIComponent(pick(characters)) + after,
-      () => mutated + mutated,
-      () => `"${mutated}"`,
-    ])()
-  }
-  return mutated
-}
