@@ -43,7 +43,7 @@ const apps: readonly (readonly [name: string, pattern: RegExp])[] = [
 const browserStart = /^(?:Mozilla|Opera)\//
 const programStart = /^([a-z][\w.+-]*(?: [a-z][\w.+-]*){0,3}?)(?:[/ ]v?(\d[\d.]*)|[/;]| \(|$)/i
 
-/** By the names that bowser and brands have. A map, as any name may be asked for. */
+/** By the names that bowser and brands have. A map, because clients name what they like. */
 const commonNames: ReadonlyMap<string, string> = new Map([
   ['Google Chrome', 'Chrome'],
   ['Microsoft Edge', 'Edge'],
@@ -107,7 +107,7 @@ function findApp(userAgent: string, { brands }: ClientHints): App {
   if (named !== undefined) return named
 
   const app = findNamedApp(userAgent)
-  // Chromium and Chrome have the same User-Agent; so has any browser in another one's window.
+  // Chromium and Chrome have the same User-Agent; so has each browser in another one's window.
   const isChrome = app.name === 'Chrome' || app.name === ''
   return (isChrome ? leastCommon(brands) : undefined) ?? app
 }

@@ -9,7 +9,7 @@ export type SystemDescription = Pick<
   'deviceModel' | 'platform' | 'systemVersion'
 >
 
-/** By the names that bowser and Client Hints have. A map, as any name may be asked for. */
+/** By the names that bowser and Client Hints have. A map, because clients name what they like. */
 const platformNames: ReadonlyMap<string, string> = new Map([
   ['Windows', 'Windows'],
   ['macOS', 'macOS'],

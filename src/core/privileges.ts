@@ -16,7 +16,7 @@
  */
 export interface Privileges {}
 
-/** A privilege name: any text, or one of the names in {@link Privileges} once there are any. */
+/** A privilege name. Free text, or one of the names in {@link Privileges} once there are any. */
 export type PrivilegeName = keyof Privileges extends never
   ? string
   : Extract<keyof Privileges, string>
