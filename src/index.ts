@@ -13,7 +13,7 @@ export { Sessions } from './sessions.ts'
 export type {
   Application,
   ClientAddition,
-  Location,
+  ClientLocation,
   RequestContext,
   SessionsOptions,
 } from './options.ts'

@@ -122,7 +122,7 @@ export interface SessionsOptions {
    */
   readonly locate?: (
     ip: string,
-  ) => Location | null | undefined | Promise<Location | null | undefined>
+  ) => ClientLocation | null | undefined | Promise<ClientLocation | null | undefined>
   /**
    * Adds to what a request's headers tell of a browser, or replaces it. Asked once, when a session
    * is stored first. What it throws adds nothing.
@@ -178,7 +178,7 @@ export interface Application {
 }
 
 /** Where an address is; what is not known may be left out. */
-export interface Location {
+export interface ClientLocation {
   /** Such as `CH`. */
   readonly country?: string | undefined
   /** A part of the country, such as `Zürich`. */
