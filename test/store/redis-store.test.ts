@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 
 import type { Redis } from 'ioredis'
-import { MemoryStore, RedisStore, SessionStoreError, unknownClient } from 'koa-user-sessions'
+import { MemoryStore, RedisStore, SessionStoreError } from 'koa-user-sessions'
 import type {
   NewSession,
   RecordDraft,
@@ -20,6 +20,7 @@ import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 import { startRedisServer } from '../support/redis-server.ts'
 import type { TestRedisOptions } from '../support/redis-server.ts'
 import { passRedisTime } from '../support/time.ts'
+import { draftOf } from './contract-parts.ts'
 import { describeSessionStore } from './session-store-contract.ts'
 
 const minute = 60_000
@@ -650,17 +651,7 @@ function newSession(parts: Partial<RecordDraft> = {}): NewSession {
   const id = newSessionId()
   return {
     credential: { id, secretHash: newSecret(id).secretHash },
-    draft: {
-      type: 'web',
-      ip: '192.0.2.1',
-      client: unknownClient,
-      idleTimeoutMs: 60 * minute,
-      userName: '',
-      privileges: [],
-      roles: [],
-      storage: new Map(),
-      ...parts,
-    },
+    draft: draftOf(parts),
     signsIn: false,
   }
 }

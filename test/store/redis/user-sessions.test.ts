@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { RedisStore, unknownClient } from 'koa-user-sessions'
+import { RedisStore } from 'koa-user-sessions'
 import type {
   NewSession,
   RecordDraft,
@@ -20,6 +20,7 @@ import { cookieOf, guestView, makeApp, setCookies } from '../../support/apps.ts'
 import { connectRedis, uniquePrefix } from '../../support/redis-client.ts'
 import { startRedisServer } from '../../support/redis-server.ts'
 import { SteppedRedis } from '../../support/round-trips.ts'
+import { draftOf } from '../contract-parts.ts'
 
 const minute = 60_000
 const year = 525_600 * minute
@@ -721,17 +722,7 @@ function newSession(parts: Partial<RecordDraft> = {}): NewSession {
   const id = newSessionId()
   return {
     credential: { id, secretHash: newSecret(id).secretHash },
-    draft: {
-      type: 'web',
-      ip: '192.0.2.1',
-      client: unknownClient,
-      idleTimeoutMs: 60 * minute,
-      userName: '',
-      privileges: [],
-      roles: [],
-      storage: new Map(),
-      ...parts,
-    },
+    draft: draftOf(parts),
     signsIn: parts.userName !== undefined && parts.userName !== '',
   }
 }
