@@ -4,7 +4,12 @@ import Router from '@koa/router'
 import type { Context, Next } from 'koa'
 
 import type { SessionStorage } from './core/storage-type.ts'
-import { SessionError, SessionNotMountedError, SessionOptionError } from './errors.ts'
+import {
+  SessionError,
+  SessionNotMountedError,
+  SessionOptionError,
+  SessionPrivilegeError,
+} from './errors.ts'
 import { attachmentOf } from './middleware/attachment.ts'
 import { requirePrivilege } from './middleware/require-privilege.ts'
 import { requireSameOrigin } from './middleware/require-same-origin.ts'
@@ -32,7 +37,8 @@ export interface SessionRoutesOptions {
  * - `GET /sessions/:id/info`: what is known of anybody's session, for callers with the privilege
  *   `WebAdmin`.
  *
- * Guests get 401, and a DELETE from another site 403; see `requireSameOrigin()`.
+ * Guests get 401, callers with a nested token 403, and so does a DELETE from another site; see
+ * `requireSameOrigin()`.
  *
  * @example
  *   const sessions = new Sessions({ redis: new Redis() })
@@ -65,8 +71,8 @@ export function sessionRoutes<S = SessionStorage>(
   }
   // On each route rather than by `router.use`, which would also hold for routes of a router that
   // this one is mounted in.
-  const read = [answerErrors, requireMounted, requireUser()]
-  const change = [answerErrors, requireMounted, requireSameOrigin(), requireUser()]
+  const read = [answerErrors, requireMounted, requireUser(), refuseActors]
+  const change = [answerErrors, requireMounted, requireSameOrigin(), requireUser(), refuseActors]
   const administer = [answerErrors, requireMounted, requirePrivilege('WebAdmin')]
 
   // Strict: `DELETE /sessions/`, as of a client that has lost the id, ends nothing.
@@ -97,6 +103,12 @@ export function sessionRoutes<S = SessionStorage>(
   return router
 }
 
+/** Who acts as a user has the rights that the token names, and none over that user's own sessions. */
+function refuseActors(ctx: Context, next: Next): Promise<unknown> {
+  if (ctx.session.actor !== null) throw new SessionPrivilegeError([])
+  return next()
+}
+
 /** Renders the errors of this package, and keeps all answers out of caches. */
 async function answerErrors(ctx: Context, next: Next): Promise<void> {
   ctx.set('Cache-Control', 'no-store')
@@ -106,7 +118,7 @@ async function answerErrors(ctx: Context, next: Next): Promise<void> {
     if (!(error instanceof SessionError)) throw error
     const { status, code, expose, headers = {} } = error
     ctx.status = status
-    ctx.set(headers)
+    ctx.set({ ...headers, ...attachmentOf(ctx)?.request.challengeFor(error) })
     ctx.body = { code, message: expose ? error.message : STATUS_CODES[status] }
     // Koa's convention for errors that are answered here: the app still hears of them.
     if (!expose) ctx.app.emit('error', error, ctx)

@@ -506,3 +506,31 @@ describe('the package without @koa/router', () => {
     await expect(import('koa-user-sessions/routes')).rejects.toThrow()
   })
 })
+
+describe('a caller with a nested token', () => {
+  it('M12, X3: has no right over the sessions of whom it acts as', async () => {
+    const key = { kid: 'a', alg: 'HS256', secret: 'x'.repeat(32) } as const
+    const tokens = { keys: [key], issuer: 'https://shop.example', audience: 'shop' }
+    const testApp = makeRouted({ tokens })
+    testApp.app.use(async (ctx) => {
+      ctx.body = await ctx.session.createNestedToken({ userName: 'bob' })
+    })
+    const bob = await signIn(testApp, 'bob')
+    const ann = await signIn(testApp, 'ann')
+    const { text: token } = await ann.client.post('/nested').expect(200)
+    const asBob = supertest.agent(testApp.app.callback()).set('Authorization', `Bearer ${token}`)
+
+    const answers = [
+      await asBob.get('/sessions'),
+      await asBob.delete('/sessions'),
+      await asBob.delete(`/sessions/${bob.id}`),
+      await asBob.delete(`/sessions/${ann.id}`),
+    ]
+
+    for (const answer of answers) {
+      expectRefusal(answer, 403, 'ERR_SESSION_PRIVILEGE', 'not allowed: a privilege is missing')
+      expect(answer.headers['www-authenticate']).toContain('insufficient_scope')
+    }
+    expect([await isSignedIn(bob.client), await isSignedIn(ann.client)]).toEqual([true, true])
+  })
+})
