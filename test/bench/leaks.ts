@@ -24,6 +24,8 @@ import { startRedisServer } from '../support/redis-server.ts'
 import type { TestRedis } from '../support/redis-server.ts'
 
 const kinds = ['redis', 'memory', 'outage'] as const
+type Kind = (typeof kinds)[number]
+
 const lanes = 24
 const samples = 10
 const warmUpRequests = 50_000
@@ -48,7 +50,7 @@ interface Row {
 }
 
 /** The process of the server. */
-async function serve(redisUrl: string | undefined): Promise<void> {
+async function serve(kind: Kind, redisUrl: string): Promise<void> {
   const complaints: string[] = []
   process.on('unhandledRejection', (reason) =>
     complaints.push(`unhandled rejection: ${String(reason)}`),
@@ -57,10 +59,21 @@ async function serve(redisUrl: string | undefined): Promise<void> {
     // Of the look at what is held.
     if (!message.startsWith('v8.queryObjects()')) complaints.push(`${name}: ${message}`)
   })
-  const redis = redisUrl === undefined ? undefined : new Redis(redisUrl, recommendedRedisOptions)
+  // So that a busy machine makes no outage of its own.
+  const patience = kind === 'redis' ? 20_000 : undefined
+  const redis =
+    kind === 'memory'
+      ? undefined
+      : new Redis(redisUrl, {
+          ...recommendedRedisOptions,
+          ...(patience && { socketTimeout: patience }),
+        })
   redis?.on('error', () => {})
   if (redis) await once(redis, 'ready')
-  const { port, sessions } = await startMixedApp(redis ? { redis } : { store: new MemoryStore() })
+  const { port, sessions } = await startMixedApp({
+    ...(redis ? { redis } : { store: new MemoryStore() }),
+    ...(patience && { storeTimeoutMs: patience }),
+  })
   sessions.on('session:storeError', () => {})
   const { session } = await sessions.open({ userName: 'ann', applicationId: 'cli' })
   for (let count = 0; count < rememberedTokens; count++) {
@@ -79,8 +92,8 @@ async function serve(redisUrl: string | undefined): Promise<void> {
   process.send?.(port)
 }
 
-async function startServer(redis: TestRedis | undefined): Promise<ChildProcess> {
-  return fork(fileURLToPath(import.meta.url), ['--serve', redis?.url ?? ''], {
+function startServer(kind: Kind, redis: TestRedis | undefined): ChildProcess {
+  return fork(fileURLToPath(import.meta.url), ['--only', kind, '--serve', redis?.url ?? ''], {
     execArgv: [...process.execArgv, '--expose-gc', '--disable-warning=ExperimentalWarning'],
   })
 }
@@ -131,12 +144,13 @@ function statusesOf(mixes: readonly Mix[]): Map<number, number> {
 }
 
 function textOf(counts: Iterable<readonly [unknown, number]>): string {
-  return [...counts].map(([what, count]) => `${count} x ${String(what)}`).join(', ')
+  const texts = [...counts].map(([what, count]) => `${String(what)}: ${count}`)
+  return texts.toSorted().join(', ')
 }
 
-async function measure(kind: (typeof kinds)[number], requests: number): Promise<readonly Row[]> {
+async function measure(kind: Kind, requests: number): Promise<readonly Row[]> {
   let redis = kind === 'memory' ? undefined : await startRedisServer()
-  const child = await startServer(redis)
+  const child = startServer(kind, redis)
   const port = await answerOf<number>(child)
   const mixes = Array.from({ length: lanes }, (_, lane) => new Mix(port, `user${lane}`))
   const sample = async (): Promise<Sample> => {
@@ -161,7 +175,7 @@ async function measure(kind: (typeof kinds)[number], requests: number): Promise<
 
   const seen: Sample[] = []
   let answered = 0
-  let duringOutage = ''
+  let duringOutage: ReadonlyMap<number, number> = new Map()
   const start = performance.now()
   try {
     await open()
@@ -185,8 +199,8 @@ async function measure(kind: (typeof kinds)[number], requests: number): Promise<
         await delay(2000)
         isOver = true
         await loading
-        duringOutage = textOf(statusesOf(mixes))
         await open()
+        duringOutage = statusesOf(mixes)
       }
       answered += await load(mixes, (count) => count >= requests / samples)
       seen.push(await sample())
@@ -195,24 +209,29 @@ async function measure(kind: (typeof kinds)[number], requests: number): Promise<
     }
     const statuses = statusesOf(mixes)
     const rows = judge(seen)
-    const redisAfter = await inRedis()
-    rows.push({
-      figure: 'keys in Redis and connections as before',
-      reached: `${redisBefore}, then ${redisAfter}`,
-      isMet: redisBefore === redisAfter,
-    })
-    if (duringOutage !== '') {
+    if (kind === 'outage') {
       rows.push({
-        figure: 'answers in the outage',
-        reached: duringOutage,
-        isMet: duringOutage.includes('503'),
+        figure: 'answers in the outage, 503 among them',
+        reached: textOf(duringOutage),
+        isMet: duringOutage.has(503),
       })
+      // Whose sign-out failed is signed in still.
+      await open()
+      await delay(1000)
     }
-    rows.push({
-      figure: 'all answers 200, but for the guard',
-      reached: textOf(statuses),
-      isMet: [...statuses.keys()].every((status) => status === 200 || status === 403),
-    })
+    const redisAfter = await inRedis()
+    rows.push(
+      {
+        figure: 'keys in Redis and connections as before',
+        reached: `${redisBefore}, then ${redisAfter}`,
+        isMet: redisBefore === redisAfter,
+      },
+      {
+        figure: 'all other answers 200, but for the guard',
+        reached: textOf(statuses),
+        isMet: [...statuses.keys()].every((status) => status === 200 || status === 403),
+      },
+    )
     const perSecond = (answered + warmUpRequests) / ((performance.now() - start) / 1000)
     console.log(`${kind}: ${perSecond.toFixed(0)} requests a second`)
     return rows
@@ -274,8 +293,8 @@ const { values } = parseArgs({
     serve: { type: 'string' },
   },
 })
+const chosen = kinds.filter((kind) => values.only === undefined || values.only === kind)
 if (values.serve === undefined) {
-  const chosen = kinds.filter((kind) => values.only === undefined || values.only === kind)
   const requests = Number(values.requests)
   if (!(requests >= samples) || chosen.length === 0) {
     throw new TypeError(`--requests must be a number, --only one of ${kinds.join(', ')}`)
@@ -291,5 +310,5 @@ if (values.serve === undefined) {
   }
   process.exitCode = missed.length === 0 ? 0 : 1
 } else {
-  await serve(values.serve === '' ? undefined : values.serve)
+  await serve(chosen[0]!, values.serve)
 }
