@@ -75,9 +75,9 @@ async function serve(kind: Kind, redisUrl: string): Promise<void> {
     ...(patience && { storeTimeoutMs: patience }),
   })
   sessions.on('session:storeError', () => {})
-  const { session } = await sessions.open({ userName: 'ann', applicationId: 'cli' })
+  const { session } = await sessions.open({ userName: 'user00', applicationId: 'cli' })
   for (let count = 0; count < rememberedTokens; count++) {
-    await sessions.run(await session.createNestedToken({ userName: 'bob' }), () => {})
+    await sessions.run(await session.createNestedToken({ userName: 'guest of it' }), () => {})
   }
   await session.destroy()
   process.on('message', async () => {
