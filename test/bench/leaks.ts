@@ -89,6 +89,7 @@ async function serve(kind: Kind, redisUrl: string): Promise<void> {
     }
     process.send?.(sample)
   })
+  process.once('disconnect', () => process.exit())
   process.send?.(port)
 }
 
