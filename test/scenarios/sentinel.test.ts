@@ -6,12 +6,13 @@ import type { RecommendedSentinelOptions, SessionsOptions } from 'koa-user-sessi
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { cookieOf, makeApp, me } from '../support/apps.ts'
-import type { TestApp } from '../support/apps.ts'
+import type { Handler, TestApp } from '../support/apps.ts'
 import { connectRedis } from '../support/redis-client.ts'
 import { startRedisSentinel } from '../support/redis-sentinel.ts'
 import type { TestSentinel } from '../support/redis-sentinel.ts'
 import type { TestRedis } from '../support/redis-server.ts'
 import { startLoad } from './failover-load.ts'
+import type { Load } from './failover-load.ts'
 
 vi.setConfig({ testTimeout: 120_000 })
 
@@ -25,18 +26,15 @@ describe('a master that is lost', () => {
     'F1, F2, F4, F6: %s, it costs nobody more than a 503, and nothing that replicas had is lost',
     async (_how, signal) => {
       const set = await start()
-      const { app } = await appOn(set)
+      const { app, redis } = await appOn(set)
       const load = await startLoad(app)
       await load.stores(10)
-      // What is acknowledged later, by a master that goes before a replica has heard of it, is lost:
-      // replication does not wait.
-      const safe = load.writers.map(({ stored }) => [...stored])
+      const kept = keepsFrom(load, redis)
       await set.inSync()
 
       const old = await set.master()
       old.kill(signal)
       const master = await set.masterOther(old)
-      const counts = load.writers.map(({ stored }) => stored.length)
       await load.stores(10)
       if (signal === 'SIGSTOP') {
         // It goes on as a master until a Sentinel tells it, and loses what it did meanwhile.
@@ -51,12 +49,11 @@ describe('a master that is lost', () => {
       expect(load.counts.get('reader 503')).toBeGreaterThan(0)
       expect(load.counts.get('gone 200')).toBeGreaterThan(0)
       expect(load.longestMs).toBeLessThan(10_000)
-      for (const [index, { id, sent, stored }] of load.writers.entries()) {
-        const found = await storedBy(master, id)
-        const acknowledged = [...safe[index]!, ...stored.slice(counts[index])]
-        expect(acknowledged.filter((name) => !found.has(name))).toEqual([])
-        expect([...found].filter((name) => !sent.includes(name))).toEqual([])
-        if (signal === 'SIGSTOP') expect(await storedBy(old, id)).toEqual(found)
+      await kept(master)
+      if (signal === 'SIGSTOP') {
+        for (const { id } of load.writers) {
+          expect(await storedBy(old, id)).toEqual(await storedBy(master, id))
+        }
       }
     },
   )
@@ -75,27 +72,43 @@ describe('a master that is lost', () => {
     await works(app, cookie)
   })
 
-  it('F5: what a client kept is not applied by the new master', async () => {
-    const set = await start()
-    // ioredis' defaults keep commands while there is no master, and send them again.
-    const { app } = await appOn(set, {}, { storeTimeoutMs: 200 })
-    const cookie = cookieOf(await app.visit('/login'))
-    const { id } = await me({ get: (path) => app.visit(path, cookie) })
-    await app.visit('/write?early=1', cookie)
-    await set.inSync()
+  it.each([
+    // Keeps commands while there is no master, and sends them to the next one.
+    ['default', {}],
+    ['recommended', recommendedSentinelOptions],
+  ] as const)(
+    'F1, F5: what found no master is answered 503 and not applied by the next one (%s options)',
+    async (_name, clientOptions) => {
+      const set = await start()
+      let loaded = 0
+      const gone = new AbortController()
+      const lost = once(gone.signal, 'abort')
+      const late: Handler = async (ctx) => {
+        loaded++
+        await lost
+        Object.assign(ctx.session.storage, ctx.query)
+      }
+      const options = { storeTimeoutMs: 200 }
+      const { app, redis } = await appOn(set, clientOptions, options, { '/late': late })
+      const cookie = cookieOf(await app.visit('/login'))
+      const { id } = await me({ get: (path) => app.visit(path, cookie) })
+      await app.visit('/write?early=1', cookie)
+      await set.inSync()
 
-    const old = await set.master()
-    old.kill('SIGKILL')
-    const names = ['late0', 'late1', 'late2', 'late3']
-    const late = await Promise.all(names.map((name) => app.visit(`/write?${name}=1`, cookie)))
-    const master = await set.masterOther(old)
+      const answers = Promise.all([0, 1, 2, 3].map((n) => app.visit(`/late?late${n}=1`, cookie)))
+      await vi.waitFor(() => expect(loaded).toBe(4), soon)
+      const old = await set.master()
+      redis.once('close', () => gone.abort())
+      old.kill('SIGKILL')
+      const statuses = (await answers).map(({ status }) => status)
+      const master = await set.masterOther(old)
 
-    expect(late.map(({ status }) => status)).toEqual([503, 503, 503, 503])
-    // It sends what it has kept first.
-    await works(app, cookie)
-    await app.visit('/write?after=1', cookie)
-    expect([...(await storedBy(master, id))].toSorted()).toEqual(['after', 'early', 'works'])
-  })
+      expect(statuses).toEqual([503, 503, 503, 503])
+      // It sends first what it has kept.
+      await works(app, cookie)
+      expect([...(await storedBy(master, id))].toSorted()).toEqual(['early', 'works'])
+    },
+  )
 })
 
 describe('replicas that are lost', () => {
@@ -169,8 +182,7 @@ describe('a master that is replaced as planned', () => {
     const { app, redis } = await appOn(set)
     const load = await startLoad(app)
     await load.stores(10)
-    // What it acknowledges until its replicas have left it is lost.
-    const safe = load.writers.map(({ stored }) => [...stored])
+    const kept = keepsFrom(load, redis)
     await set.inSync()
 
     const old = await set.master()
@@ -180,18 +192,12 @@ describe('a master that is replaced as planned', () => {
       expect(await redis.info('server')).toContain(`tcp_port:${master.port}\r`)
     }, soon)
     const role = await connectRedis(old.url).info('replication')
-    const counts = load.writers.map(({ stored }) => stored.length)
     await load.stores(10)
     await load.stop()
 
     expect(role).toContain('role:master')
     expect(load.wrong).toEqual([])
-    for (const [index, { id, sent, stored }] of load.writers.entries()) {
-      const found = await storedBy(master, id)
-      const acknowledged = [...safe[index]!, ...stored.slice(counts[index])]
-      expect(acknowledged.filter((name) => !found.has(name))).toEqual([])
-      expect([...found].filter((name) => !sent.includes(name))).toEqual([])
-    }
+    await kept(master)
   })
 })
 
@@ -206,13 +212,14 @@ async function appOn(
   set: TestSentinel,
   clientOptions: Partial<RecommendedSentinelOptions> = recommendedSentinelOptions,
   options: SessionsOptions = {},
+  handlers: Readonly<Record<string, Handler>> = {},
 ): Promise<{ readonly app: TestApp; readonly redis: Redis }> {
   const redis = new Redis({ ...set.connection, ...clientOptions })
   redis.on('error', () => {})
   onTestFinished(() => redis.disconnect())
   await once(redis, 'ready')
   const limits = { storageKeys: 10_000 }
-  const app = makeApp({}, { limits, ...options, redis })
+  const app = makeApp(handlers, { limits, ...options, redis })
   app.app.silent = true
   return { app, redis }
 }
@@ -223,6 +230,32 @@ async function works({ visit }: TestApp, cookie: string): Promise<void> {
     expect((await visit('/me', cookie)).body).toMatchObject({ isGuest: false })
     expect((await visit('/write?works=1', cookie)).status).toBe(200)
   }, soon)
+}
+
+/**
+ * Notes what the writers were told is stored. Replicas that are in sync afterwards have it; what a
+ * master acknowledges later is lost with it when they have not yet heard of it.
+ *
+ * @param redis Has a connection to the master, which it will lose.
+ * @returns Checks that another master has what was noted and what was acknowledged of the requests
+ *   that were made after the connection was lost.
+ */
+function keepsFrom({ writers }: Load, redis: Redis): (master: TestRedis) => Promise<void> {
+  const before = writers.map(({ stored }) => [...stored])
+  let sentBefore: readonly number[] = []
+  redis.once('close', () => {
+    sentBefore = writers.map(({ sent }) => sent.length)
+  })
+  return async (master) => {
+    expect(sentBefore).toHaveLength(writers.length)
+    for (const [index, { id, sent, stored }] of writers.entries()) {
+      const found = await storedBy(master, id)
+      const after = new Set(sent.slice(sentBefore[index]))
+      const acknowledged = [...before[index]!, ...stored.filter((name) => after.has(name))]
+      expect(acknowledged.filter((name) => !found.has(name))).toEqual([])
+      expect([...found].filter((name) => !sent.includes(name))).toEqual([])
+    }
+  }
 }
 
 /** The names in the storage of a session, as one server has them. */
