@@ -51,6 +51,7 @@ describe('a master that is lost', () => {
       expect(load.longestMs).toBeLessThan(10_000)
       await kept(master)
       if (signal === 'SIGSTOP') {
+        await set.inSync()
         for (const { id } of load.writers) {
           expect(await storedBy(old, id)).toEqual(await storedBy(master, id))
         }
