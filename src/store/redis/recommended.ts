@@ -18,6 +18,10 @@ export interface RecommendedRedisOptions {
   readonly reconnectOnError: (error: Error) => boolean
 }
 
+// Before Redis 7 the error of a script comes inside another one: "ERR Error running script … -READONLY …".
+const readOnly = /(?:^| -)READONLY /
+const noReplicas = /(?:^| -)NOREPLICAS /
+
 /**
  * What to give `new Redis()`: ioredis' defaults wait up to minutes for a Redis that is away, and
  * run commands late that were answered 503 long ago.
@@ -36,7 +40,7 @@ export const recommendedRedisOptions: RecommendedRedisOptions = Object.freeze({
   maxRetriesPerRequest: 0,
   maxLoadingRetryTime: 250,
   retryStrategy: (times: number) => Math.min(50 * times, 400) + Math.random() * 100,
-  reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+  reconnectOnError: (error: Error) => readOnly.test(error.message),
 })
 
 /** {@link RecommendedRedisOptions} and what finding the master through Sentinel needs besides. */
@@ -74,7 +78,7 @@ export const recommendedSentinelOptions: RecommendedSentinelOptions = Object.fre
   reconnectOnError(error: Error) {
     if (recommendedRedisOptions.reconnectOnError(error)) return true
     const now = performance.now()
-    if (!error.message.startsWith('NOREPLICAS') || now - leftAt < leaveEveryMs) return false
+    if (!noReplicas.test(error.message) || now - leftAt < leaveEveryMs) return false
     leftAt = now
     return true
   },
