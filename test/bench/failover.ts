@@ -146,7 +146,7 @@ function figures(
 ): readonly Row[] {
   const during = answers.filter(({ at }) => at > lostAt)
   const refused = during.filter(({ status, headers }) => status === 503 && headers['retry-after'])
-  const others = answers.filter(({ status }) => status !== 200).length - refused.length
+  const others = during.filter(({ status }) => status !== 200).length - refused.length
   const gap = longestGap(answers)
   const longest = Math.max(...during.map(({ ms }) => ms))
   const before = answers.filter(({ at }) => at <= lostAt).slice(warmUp / 2)

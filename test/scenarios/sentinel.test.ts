@@ -5,7 +5,7 @@ import { recommendedSentinelOptions, RedisStore } from 'koa-user-sessions'
 import type { RecommendedSentinelOptions, SessionsOptions } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
-import { cookieOf, makeApp, me } from '../support/apps.ts'
+import { cookieOf, exactly, makeApp, me } from '../support/apps.ts'
 import type { Handler, TestApp } from '../support/apps.ts'
 import { connectRedis } from '../support/redis-client.ts'
 import { startRedisSentinel } from '../support/redis-sentinel.ts'
@@ -177,6 +177,30 @@ describe('replicas that are lost', () => {
   })
 })
 
+describe('a master that has become a replica', () => {
+  it('F1, F4, F7: is read, refuses changes, and is left at the first one', async () => {
+    const set = await start()
+    const { app } = await appOn(set)
+    const cookie = cookieOf(await app.visit('/login?user=ann'))
+    await set.inSync()
+    // As a client has it that was connected before.
+    const redis = await connected(new Redis(set.servers[1]!.url, recommendedSentinelOptions))
+    const stale = appWith(redis)
+
+    const read = await stale.visit('/me', cookie)
+    const leaves = once(redis, 'close')
+    const change = await stale.visit('/write?late=1', cookie)
+    await leaves
+
+    expect([read.status, change.status]).toEqual([200, 503])
+    expect(read.body).toMatchObject({ userName: 'ann' })
+    expect((await app.visit('/me', cookie)).body).toMatchObject({
+      userName: 'ann',
+      storage: exactly({}),
+    })
+  })
+})
+
 describe('a master that is replaced as planned', () => {
   it('F1, F4: is left before it is told, and nothing that replicas had is lost', async () => {
     const set = await start(['--min-replicas-to-write', '1'])
@@ -215,14 +239,27 @@ async function appOn(
   options: SessionsOptions = {},
   handlers: Readonly<Record<string, Handler>> = {},
 ): Promise<{ readonly app: TestApp; readonly redis: Redis }> {
-  const redis = new Redis({ ...set.connection, ...clientOptions })
+  const redis = await connected(new Redis({ ...set.connection, ...clientOptions }))
+  return { app: appWith(redis, options, handlers), redis }
+}
+
+/** Waits for a client's first connection. It is disconnected with the test. */
+async function connected(redis: Redis): Promise<Redis> {
   redis.on('error', () => {})
   onTestFinished(() => redis.disconnect())
   await once(redis, 'ready')
+  return redis
+}
+
+function appWith(
+  redis: Redis,
+  options: SessionsOptions = {},
+  handlers: Readonly<Record<string, Handler>> = {},
+): TestApp {
   const limits = { storageKeys: 10_000 }
-  const app = makeApp(handlers, { limits, ...options, redis })
-  app.app.silent = true
-  return { app, redis }
+  const testApp = makeApp(handlers, { limits, ...options, redis })
+  testApp.app.silent = true
+  return testApp
 }
 
 /** Waits until a session can be read and changed. */
