@@ -1,9 +1,9 @@
 import { once } from 'node:events'
 
 import { recommendedRedisOptions } from 'koa-user-sessions'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it } from 'vitest'
 
-import { appAt, keptDirectory, startServer } from '../support/fault-stage.ts'
+import { appAt, atEnd, keptDirectory, startServer } from '../support/fault-stage.ts'
 import type { ClientOptions } from '../support/fault-stage.ts'
 import { countGhosts } from '../support/ghosts.ts'
 import type { GhostRound } from '../support/ghosts.ts'
@@ -18,91 +18,94 @@ const writes = 20
 const storeTimeoutMs = 400
 const none = { refused: writes, applied: 0 }
 
-describe.each(clients)('writes that nobody waits for any more, with %s', (_name, options) => {
-  it('F5: are not applied when a frozen Redis goes on', async () => {
-    const server = await startServer()
-    const round = await openRound(server.port, server.url, options)
+describe.concurrent.each(clients)(
+  'writes that nobody waits for any more, with %s',
+  (_name, options) => {
+    it('F5: are not applied when a frozen Redis goes on', async () => {
+      const server = await startServer()
+      const round = await openRound(server.port, server.url, options)
 
-    const count = await countGhosts({
-      ...round,
-      begin: () => server.kill('SIGSTOP'),
-      end: () => server.kill('SIGCONT'),
+      const count = await countGhosts({
+        ...round,
+        begin: () => server.kill('SIGSTOP'),
+        end: () => server.kill('SIGCONT'),
+      })
+
+      expect(count).toEqual(none)
     })
 
-    expect(count).toEqual(none)
-  })
+    it('F5: are not applied when a pause of writes ends', async () => {
+      const server = await startServer()
+      const round = await openRound(server.port, server.url, options)
 
-  it('F5: are not applied when a pause of writes ends', async () => {
-    const server = await startServer()
-    const round = await openRound(server.port, server.url, options)
+      const count = await countGhosts({
+        ...round,
+        runsOn: true,
+        begin: () => round.admin.client('PAUSE', 60_000, 'WRITE'),
+        end: () => round.admin.client('UNPAUSE'),
+      })
 
-    const count = await countGhosts({
-      ...round,
-      runsOn: true,
-      begin: () => round.admin.client('PAUSE', 60_000, 'WRITE'),
-      end: () => round.admin.client('UNPAUSE'),
+      expect(count).toEqual(none)
     })
 
-    expect(count).toEqual(none)
-  })
+    it('F5: are not applied when the network lets them go', async () => {
+      const server = await startServer()
+      const proxy = await startTcpProxy(server.port)
+      atEnd(() => proxy.close())
+      const round = await openRound(proxy.port, server.url, options)
 
-  it('F5: are not applied when the network lets them go', async () => {
-    const server = await startServer()
-    const proxy = await startTcpProxy(server.port)
-    onTestFinished(() => proxy.close())
-    const round = await openRound(proxy.port, server.url, options)
+      const count = await countGhosts({
+        ...round,
+        runsOn: true,
+        begin() {
+          proxy.mode = 'blackHole'
+        },
+        end() {
+          proxy.mode = 'pass'
+        },
+      })
 
-    const count = await countGhosts({
-      ...round,
-      runsOn: true,
-      begin() {
-        proxy.mode = 'blackHole'
-      },
-      end() {
-        proxy.mode = 'pass'
-      },
+      expect(count).toEqual(none)
     })
 
-    expect(count).toEqual(none)
-  })
+    it('F5: are not applied when they are sent anew because their replies were lost', async () => {
+      const server = await startServer()
+      const proxy = await startTcpProxy(server.port)
+      atEnd(() => proxy.close())
+      const round = await openRound(proxy.port, server.url, options)
 
-  it('F5: are not applied when they are sent anew because their replies were lost', async () => {
-    const server = await startServer()
-    const proxy = await startTcpProxy(server.port)
-    onTestFinished(() => proxy.close())
-    const round = await openRound(proxy.port, server.url, options)
+      const count = await countGhosts({
+        ...round,
+        runsOn: true,
+        begin() {
+          proxy.mode = 'dropReplies'
+        },
+        end() {
+          proxy.mode = 'pass'
+        },
+      })
 
-    const count = await countGhosts({
-      ...round,
-      runsOn: true,
-      begin() {
-        proxy.mode = 'dropReplies'
-      },
-      end() {
-        proxy.mode = 'pass'
-      },
+      expect(count).toEqual(none)
     })
 
-    expect(count).toEqual(none)
-  })
+    it('F5: are not applied when a killed Redis comes back with its data', async () => {
+      const args = ['--dir', keptDirectory(), '--appendonly', 'yes', '--appendfsync', 'always']
+      const server = await startServer(args)
+      const round = await openRound(server.port, server.url, options)
 
-  it('F5: are not applied when a killed Redis comes back with its data', async () => {
-    const args = ['--dir', keptDirectory(), '--appendonly', 'yes', '--appendfsync', 'always']
-    const server = await startServer(args)
-    const round = await openRound(server.port, server.url, options)
+      const count = await countGhosts({
+        ...round,
+        async begin() {
+          server.kill('SIGKILL')
+          await server.stop()
+        },
+        end: () => startServer(args, server.port),
+      })
 
-    const count = await countGhosts({
-      ...round,
-      async begin() {
-        server.kill('SIGKILL')
-        await server.stop()
-      },
-      end: () => startServer(args, server.port),
+      expect(count).toEqual(none)
     })
-
-    expect(count).toEqual(none)
-  })
-})
+  },
+)
 
 async function openRound(
   port: number,

@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 
 import { recommendedRedisOptions } from 'koa-user-sessions'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it } from 'vitest'
 
 import type { TestApp } from '../support/apps.ts'
-import { appAt, startServer } from '../support/fault-stage.ts'
+import { appAt, atEnd, startServer } from '../support/fault-stage.ts'
 import type { ClientOptions } from '../support/fault-stage.ts'
 import { loadThrough, needsStore, statuses, users } from '../support/load.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
@@ -16,7 +16,7 @@ const clients: readonly (readonly [string, ClientOptions])[] = [
   ["ioredis' own options", {}],
 ]
 
-describe.each(clients)('a network that fails, with %s', (_name, redisOptions) => {
+describe.concurrent.each(clients)('a network that fails, with %s', (_name, redisOptions) => {
   it('F1, F4, F5: breaks all connections again and again', async () => {
     const { proxy, testApp } = await openNetwork(redisOptions)
 
@@ -88,7 +88,7 @@ async function openNetwork(
 ): Promise<{ proxy: TcpProxy; testApp: TestApp }> {
   const server = await startServer()
   const proxy = await startTcpProxy(server.port)
-  onTestFinished(() => proxy.close())
+  atEnd(() => proxy.close())
   const { redis, testApp } = appAt(proxy.port, { storeTimeoutMs: 400 }, redisOptions)
   await once(redis, 'ready')
   return { proxy, testApp }

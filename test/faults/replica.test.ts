@@ -1,23 +1,53 @@
+import { once } from 'node:events'
+
 import type { Redis } from 'ioredis'
 import { describe, expect, it, vi } from 'vitest'
 
 import { cookieOf } from '../support/apps.ts'
-import { openStage, startServer } from '../support/fault-stage.ts'
+import { appAt, atEnd, openStage, startServer } from '../support/fault-stage.ts'
 import type { FaultStage } from '../support/fault-stage.ts'
 import { loadThrough, needsStore, statuses, users } from '../support/load.ts'
 import { connectRedis } from '../support/redis-client.ts'
 import type { TestRedis } from '../support/redis-server.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
 
 describe('a master that has become a replica', () => {
   it('F1, F4, F7: refuses changes by 503, and works again when it is promoted', async () => {
     const { admin, testApp, replica } = await openPair()
 
-    const { during, all } = await loadThrough(testApp, {
-      begin: () => handOver(admin, replica),
-      end: () => handOver(replica, admin),
-    })
+    const { during, all } = await loadThrough(
+      testApp,
+      {
+        begin: () => handOver(admin, replica),
+        end: () => handOver(replica, admin),
+      },
+      15,
+    )
 
     expect(statuses(during, 'writer', 'counter', 'signIn')).toEqual([503])
+    // Each refused change is a reason to look for the new master, but must not cost the reads.
+    const reads = during.filter(({ lane }) => lane === 'reader')
+    const good = reads.filter(({ status }) => status === 200)
+    expect(good.length).toBeGreaterThan(reads.length / 2)
+    expect(users(all, 'reader')).toEqual(['ann'])
+  })
+
+  it('F4: is left for the new master, which is where it was', async () => {
+    const { admin, server, replica, other } = await openPair()
+    const proxy = await startTcpProxy(server.port)
+    atEnd(() => proxy.close())
+    const { redis, testApp } = appAt(proxy.port)
+    await once(redis, 'ready')
+
+    const { all } = await loadThrough(testApp, {
+      // The connections to the old one stay, as when a name gets another address.
+      async begin() {
+        await handOver(admin, replica)
+        proxy.target = other.port
+      },
+      end: () => {},
+    })
+
     expect(users(all, 'reader')).toEqual(['ann'])
   })
 

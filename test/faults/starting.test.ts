@@ -1,9 +1,9 @@
 import { Redis } from 'ioredis'
 import { recommendedRedisOptions } from 'koa-user-sessions'
-import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 
 import { newSecret, newSessionId } from '../../src/core/secret.ts'
-import { appAt, keptDirectory, openStage, startServer } from '../support/fault-stage.ts'
+import { appAt, atEnd, keptDirectory, openStage, startServer } from '../support/fault-stage.ts'
 import { loadThrough, needsStore, statuses, users } from '../support/load.ts'
 
 describe('a Redis that is not there yet', () => {
@@ -44,7 +44,7 @@ describe('a Redis that loads its data', () => {
     const args = ['--dir', keptDirectory(), '--appendonly', 'yes', '--appendfsync', 'always']
     const { server, admin, testApp } = await openStage(args)
     const fill = admin.pipeline()
-    for (let index = 0; index < 4000; index++) fill.set(`fill:${index}`, 1)
+    for (let index = 0; index < 2500; index++) fill.set(`fill:${index}`, 1)
     await fill.exec()
 
     const { during, all } = await loadThrough(testApp, {
@@ -55,7 +55,7 @@ describe('a Redis that loads its data', () => {
         void startServer([...args, '--key-load-delay', '500'], server.port)
         const watching = new Redis(server.url, { enableReadyCheck: false, retryStrategy: () => 20 })
         watching.on('error', () => {})
-        onTestFinished(() => watching.disconnect())
+        atEnd(() => watching.disconnect())
         await vi.waitFor(async () => expect(await watching.info()).toContain('loading:1'), {
           timeout: 20_000,
         })

@@ -7,7 +7,7 @@ import { Redis } from 'ioredis'
 import type { RedisOptions } from 'ioredis'
 import { recommendedRedisOptions } from 'koa-user-sessions'
 import type { SessionsOptions } from 'koa-user-sessions'
-import { onTestFinished, vi } from 'vitest'
+import { afterAll, vi } from 'vitest'
 
 import { makeApp } from './apps.ts'
 import type { TestApp } from './apps.ts'
@@ -17,7 +17,22 @@ import { startRedisServer } from './redis-server.ts'
 import type { TestRedis } from './redis-server.ts'
 
 // Servers that start, fail and come back take a while where others run too.
-vi.setConfig({ testTimeout: 30_000 })
+vi.setConfig({ testTimeout: 60_000 })
+
+const cleanups: (() => unknown)[] = []
+afterAll(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup()
+})
+
+/**
+ * Leaves something to be done after the test file, from wherever it is called: in a concurrent test
+ * too.
+ *
+ * @param cleanup The last one is run first.
+ */
+export function atEnd(cleanup: () => unknown): void {
+  cleanups.push(cleanup)
+}
 
 /** Options of ioredis. */
 export type ClientOptions = Omit<RedisOptions, 'replyMapping'>
@@ -33,19 +48,19 @@ export interface FaultStage {
 }
 
 /**
- * Starts a server that ends with the test.
+ * Starts a server that ends with the test file.
  *
  * @param args Further arguments of redis-server.
  * @param port For one that comes back.
  */
 export async function startServer(args: readonly string[] = [], port?: number): Promise<TestRedis> {
   const server = await startRedisServer({ args, ...(port !== undefined && { port }) })
-  onTestFinished(() => server.stop())
+  atEnd(() => server.stop())
   return server
 }
 
 /**
- * An app with {@link loadHandlers} and a client of its own; both end with the test.
+ * An app with {@link loadHandlers} and a client of its own; both end with the test file.
  *
  * @param port Of its server on 127.0.0.1.
  * @param options Of its sessions.
@@ -60,7 +75,7 @@ export function appAt(
   redis.on('error', () => {})
   const testApp = makeApp(loadHandlers, { redis, lockTimeoutMs: 1500, ...options })
   testApp.app.silent = true
-  onTestFinished(async () => {
+  atEnd(async () => {
     await testApp.sessions.close()
     redis.disconnect()
   })
@@ -83,9 +98,9 @@ export async function openStage(
   return { server, redis, testApp, admin: connectRedis(server.url) }
 }
 
-/** A directory that outlives a server, and goes with the test. */
+/** A directory that outlives a server, and goes with the test file. */
 export function keptDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'koa-user-sessions-'))
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }))
+  atEnd(() => rmSync(directory, { recursive: true, force: true }))
   return directory
 }

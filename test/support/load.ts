@@ -87,7 +87,7 @@ export const needsStore: readonly Lane[] = ['reader', 'admin', 'writer', 'counte
 
 // Few enough for the limits of storage.
 const keysOfWriter = 100
-const pauseMs = 5
+const pauseMs = 15
 // Far above any deadline: it tells what hangs from what is slow.
 const hangsMs = 15_000
 

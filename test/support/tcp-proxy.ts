@@ -17,6 +17,8 @@ export type ProxyMode =
 export interface TcpProxy {
   readonly port: number
   mode: ProxyMode
+  /** The server's port on 127.0.0.1, for new connections. */
+  target: number
   /** Breaks all connections, as a router that forgets them does. What is held is lost. */
   reset(): void
   close(): void
@@ -32,9 +34,10 @@ export async function startTcpProxy(target: number): Promise<TcpProxy> {
   const held: (() => void)[] = []
   const lossy = new Set<Socket>()
   let mode: ProxyMode = 'pass'
+  let port = target
 
   const server = createServer((client) => {
-    const upstream = connect(target, '127.0.0.1')
+    const upstream = connect(port, '127.0.0.1')
     for (const [socket, other] of [
       [client, upstream],
       [upstream, client],
@@ -81,6 +84,12 @@ export async function startTcpProxy(target: number): Promise<TcpProxy> {
       for (const socket of lossy) socket.resetAndDestroy()
       lossy.clear()
       if (next === 'pass') for (const send of held.splice(0)) send()
+    },
+    get target() {
+      return port
+    },
+    set target(next) {
+      port = next
     },
     reset,
     close() {

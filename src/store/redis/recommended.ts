@@ -14,8 +14,22 @@ export interface RecommendedRedisOptions {
   readonly maxLoadingRetryTime: number
   /** Milliseconds until the next try to connect: short, and not all clients at once. */
   readonly retryStrategy: (times: number) => number
-  /** A master that has become a replica is left for the new one. */
+  /** A master that has become a replica is left for the new one; looked for once a second. */
   readonly reconnectOnError: (error: Error) => boolean
+}
+
+// A new connection fails all that is under way on the old one, reads that a replica answers too.
+const reconnectEveryMs = 1000
+const reconnected = new WeakMap<object, number>()
+
+/** Called by ioredis as a method of a client's own options. */
+function reconnectOnError(this: unknown, error: Error): boolean {
+  if (!error.message.startsWith('READONLY')) return false
+  const client = typeof this === 'object' && this !== null ? this : reconnected
+  const now = performance.now()
+  if (now - (reconnected.get(client) ?? -Infinity) < reconnectEveryMs) return false
+  reconnected.set(client, now)
+  return true
 }
 
 /**
@@ -36,5 +50,5 @@ export const recommendedRedisOptions: RecommendedRedisOptions = Object.freeze({
   maxRetriesPerRequest: 0,
   maxLoadingRetryTime: 250,
   retryStrategy: (times: number) => Math.min(50 * times, 400) + Math.random() * 100,
-  reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+  reconnectOnError,
 })
