@@ -7,6 +7,8 @@ import Koa from 'koa'
 import { session } from 'koa-user-sessions'
 import type { RedisClient } from 'koa-user-sessions'
 
+const waitMs = 30_000
+
 /** Writes that a fault overtakes between the lookup of their session and their commit. */
 export interface GhostRound {
   /** The app's client. */
@@ -74,7 +76,7 @@ export async function countGhosts(round: GhostRound): Promise<GhostCount> {
   }
 
   const asked = names.map((name, index) => ask(name, index % 2 === 0 ? cookie : ''))
-  while (gate.listenerCount('opens') < writes) await delay(5)
+  await until(() => gate.listenerCount('opens') === writes)
   await round.begin()
   gate.emit('opens')
   const answers = await Promise.all(asked)
@@ -82,8 +84,7 @@ export async function countGhosts(round: GhostRound): Promise<GhostCount> {
   await delay(storeTimeoutMs)
   const inTime = round.runsOn ? await stored() : new Set<string>()
   await round.end()
-  const settled = (): Promise<boolean> => ask('first', cookie).then(({ ok }) => ok)
-  while (!(await settled())) await delay(20)
+  await until(async () => (await ask('first', cookie)).ok)
   // What the client sends anew comes with what it sends then.
   await delay(storeTimeoutMs)
   const refused = new Set(names.filter((_name, index) => answers[index]?.status === 503))
@@ -92,6 +93,14 @@ export async function countGhosts(round: GhostRound): Promise<GhostCount> {
   server.closeAllConnections()
   server.close()
   return { refused: refused.size, applied: applied.length }
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  const end = performance.now() + waitMs
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error('waited in vain')
+    await delay(20)
+  }
 }
 
 function portOf(server: Server): number {

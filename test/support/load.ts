@@ -151,20 +151,19 @@ export class Load {
    */
   static async start(app: TestApp): Promise<Load> {
     app.app.silent = true
-    const signedIn = new Map<string, string>([
-      ['', ''],
-      [nobody, unknownCookie()],
+    const signedIn = new Map([
+      ['', { cookie: '', id: '' }],
+      [nobody, { cookie: unknownCookie(), id: '' }],
     ])
     for (const name of new Set(Object.values(askers).flat())) {
       if (signedIn.has(name)) continue
       const privileges = name === 'ann' ? 'WebAdmin' : 'browse'
-      const response = await app.visit(`/login?user=${name}&privileges=${privileges}`)
-      signedIn.set(name, cookieOf(response))
+      signedIn.set(name, await signIn(app, name, privileges))
     }
     const all: Asker[] = []
     for (const lane of lanes) {
       for (const name of askers[lane]) {
-        all.push({ lane, name, cookie: signedIn.get(name) ?? '', id: '' })
+        all.push({ lane, name, ...signedIn.get(name)! })
       }
     }
     const load = new Load(app, all)
@@ -371,6 +370,23 @@ export function statuses(answers: readonly Answer[], ...only: readonly Lane[]): 
 export function users(answers: readonly Answer[], only: Lane): string[] {
   const of = answers.filter(({ lane, status }) => lane === only && status === 200)
   return [...new Set(of.map(({ user }) => user ?? ''))].toSorted()
+}
+
+async function signIn(
+  app: TestApp,
+  user: string,
+  privileges: string,
+): Promise<{ readonly cookie: string; readonly id: string }> {
+  // A busy machine is no fault.
+  return vi.waitFor(
+    async () => {
+      const cookie = cookieOf(await app.visit(`/login?user=${user}&privileges=${privileges}`))
+      const said: Said = (await app.visit('/who', cookie)).body
+      expect(said.user).toBe(user)
+      return { cookie, id: said.id ?? '' }
+    },
+    { timeout: 20_000 },
+  )
 }
 
 /** Well-formed, and of no session. */
