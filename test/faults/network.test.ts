@@ -16,7 +16,7 @@ const clients: readonly (readonly [string, ClientOptions])[] = [
   ["ioredis' own options", {}],
 ]
 
-describe.each(clients)('a network that fails, with %s', (_name, redisOptions) => {
+describe.concurrent.each(clients)('a network that fails, with %s', (_name, redisOptions) => {
   it('F1, F4, F5: breaks all connections again and again', async () => {
     const { proxy, testApp } = await openNetwork(redisOptions)
 
