@@ -117,8 +117,6 @@ export const loadHandlers: Readonly<Record<string, Handler>> = {
 /** A lane, and the browser that it asks from. */
 interface Asker {
   readonly lane: Lane
-  /** As whom it has signed in; `''` for nobody. */
-  readonly name: string
   cookie: string
   /** Of its session, as far as it was told. */
   id: string
@@ -144,8 +142,6 @@ export class Load {
    * Signs its users in and starts.
    *
    * @param app Has {@link loadHandlers}.
-   * @param signsInAt The app that they sign in at, where this one has a store that takes no
-   *   changes.
    */
   static async start(app: TestApp): Promise<Load> {
     app.app.silent = true
@@ -161,7 +157,7 @@ export class Load {
     const all: Asker[] = []
     for (const lane of lanes) {
       for (const name of askers[lane]) {
-        all.push({ lane, name, ...signedIn.get(name)! })
+        all.push({ lane, ...signedIn.get(name)! })
       }
     }
     const load = new Load(app, all)
