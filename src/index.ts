@@ -47,8 +47,11 @@ export { MemoryStore } from './store/memory-store.ts'
 export type { MemoryStoreOptions } from './store/memory-store.ts'
 export { RedisStore } from './store/redis-store.ts'
 export type { RedisStoreOptions } from './store/redis-store.ts'
-export { recommendedRedisOptions } from './store/redis/recommended.ts'
-export type { RecommendedRedisOptions } from './store/redis/recommended.ts'
+export { recommendedClusterOptions, recommendedRedisOptions } from './store/redis/recommended.ts'
+export type {
+  RecommendedClusterOptions,
+  RecommendedRedisOptions,
+} from './store/redis/recommended.ts'
 export type { RedisClient } from './store/redis/client.ts'
 export { lockTurnMs, maxOTPs, renewedMemoryMs } from './store/session-store.ts'
 export type {
