@@ -55,6 +55,7 @@ const portTries = 20
 const settleEveryMs = 50
 const settleWaitMs = 30_000
 const keysAtOnce = 100
+const claimWaitMs = 1000
 
 /** What a node takes as dead when it was silent for so long. Milliseconds. */
 export const nodeTimeoutMs = 1500
@@ -178,7 +179,9 @@ class RunningCluster implements TestCluster {
   }
 
   async #claims(): Promise<readonly Claim[]> {
-    const claims = await Promise.allSettled(this.#running().map(claimOf))
+    const claims = await Promise.allSettled(
+      this.#running().map((node) => Promise.race([claimOf(node), isSilent()])),
+    )
     return claims.flatMap((claim) => (claim.status === 'fulfilled' ? [claim.value] : []))
   }
 }
@@ -188,9 +191,7 @@ async function startNode(): Promise<TestNode> {
     try {
       const server = await startRedisServer({ port: await freePorts(), args: nodeArguments })
       const client = new Redis(server.url, {
-        // A frozen node fails instead of keeping the test waiting.
-        commandTimeout: 1000,
-        socketTimeout: 1000,
+        socketTimeout: 5000,
         maxRetriesPerRequest: 0,
       })
       client.on('error', () => {})
@@ -233,6 +234,12 @@ async function claimOf(node: TestNode): Promise<Claim> {
       return [first ?? 0, last ?? first ?? 0]
     }),
   }
+}
+
+/** A frozen node is not waited for. */
+async function isSilent(): Promise<never> {
+  await delay(claimWaitMs)
+  throw new Error(`no answer within ${claimWaitMs} ms`)
 }
 
 /** Throws unless a node sees a whole Cluster, and has, or has given, all data. */
