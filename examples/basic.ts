@@ -13,9 +13,10 @@ import { pathToFileURL } from 'node:url'
 import Router from '@koa/router'
 import { Redis } from 'ioredis'
 import Koa from 'koa'
-import { requirePrivilege, session } from 'koa-user-sessions'
+import { recommendedRedisOptions, requirePrivilege, session } from 'koa-user-sessions'
 
-export const redis = new Redis(process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379')
+const url = process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379'
+export const redis = new Redis(url, recommendedRedisOptions)
 export const app = new Koa()
 const router = new Router()
 

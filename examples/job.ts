@@ -8,10 +8,11 @@
 //   system on vm counted to 1808
 //   system on vm counted to 2000
 
+import { once } from 'node:events'
 import { parseArgs } from 'node:util'
 
 import { Redis } from 'ioredis'
-import { Sessions } from 'koa-user-sessions'
+import { recommendedRedisOptions, Sessions } from 'koa-user-sessions'
 
 interface JobStorage {
   count: number
@@ -24,7 +25,8 @@ if (!url || !/^\d+$/.test(values.times)) {
   process.exit(1)
 }
 
-const redis = new Redis(url)
+const redis = new Redis(url, recommendedRedisOptions)
+await once(redis, 'ready')
 const sessions = new Sessions<JobStorage>({ redis, prefix: 'job:' })
 const session = await sessions.storedProcedure()
 

@@ -363,7 +363,7 @@ export class Sessions<S = SessionStorage> {
         .filter(({ type }) => rules.privilegedTypes.has(type))
         // A remote session keeps the user that it was opened for.
         .map(({ id, type }) =>
-          store.grant(id, userName, type === 'remote' ? { ...grants, userName } : grants),
+          store.grant(id, userName, type === 'remote' ? { ...grants, userName } : grants, policy),
         ),
     )
     return areGranted.filter(Boolean).length

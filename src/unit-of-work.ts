@@ -129,8 +129,8 @@ export class UnitOfWork implements SessionHost {
       const state = await this.#storedState()
       const otp = newSecret(state.id)
       const { credential } = state
-      const { store } = this.#services
-      if (!credential || !(await store.addOTP(credential, otp.secretHash, lifespanMs))) {
+      const { store, policy } = this.#services
+      if (!credential || !(await store.addOTP(credential, otp.secretHash, lifespanMs, policy))) {
         throw await this.#lost()
       }
       return otp.value

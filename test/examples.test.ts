@@ -1,5 +1,7 @@
+import { once } from 'node:events'
+
 import request from 'supertest'
-import { afterAll, describe, expect, inject, it, onTestFinished, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 
 import { app as customStore } from '../examples/custom-store.ts'
 import { app as locate } from '../examples/locate.ts'
@@ -11,6 +13,9 @@ describe('examples/basic.ts', async () => {
   process.env['REDIS_URL'] = inject('redisUrl')
   const { app, redis } = await import('../examples/basic.ts')
   afterAll(() => redis.disconnect())
+  beforeAll(async () => {
+    if (redis.status !== 'ready') await once(redis, 'ready')
+  })
 
   it('keeps a cart, refuses a guest, signs in and out', async () => {
     const agent = request.agent(app.callback())

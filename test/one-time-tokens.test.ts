@@ -713,9 +713,9 @@ async function start(backend: Backend, more: SessionsOptions = {}): Promise<Obse
   const store = new ObservedStore(backend.store())
   const lifespans: number[] = []
   const addOTP = store.addOTP.bind(store)
-  store.addOTP = (credential, otpHash, lifespanMs) => {
+  store.addOTP = (credential, otpHash, lifespanMs, policy) => {
     lifespans.push(lifespanMs)
-    return addOTP(credential, otpHash, lifespanMs)
+    return addOTP(credential, otpHash, lifespanMs, policy)
   }
   const server = await serve(store, { ...options, ...more })
   const events: (readonly [string, unknown])[] = []

@@ -133,6 +133,9 @@ function checkText(label: string, value: unknown, form: RegExp, problem: string)
   throw new SessionOptionError(`"${label}" option ${problem}`)
 }
 
+// Our values are never encoded: each has one spelling.
+const asItIs = { decode: (value: string) => value }
+
 /**
  * Finds all values that a request has for a cookie: a browser sends several of one name when a
  * sibling host or another path has set its own.
@@ -147,7 +150,7 @@ export function readCookies(header: string | undefined, name: string): string[] 
   // A parser keeps one value a name, so it is shown one pair at a time.
   for (const pair of header.split(';')) {
     if (!pair.trimStart().startsWith(name)) continue
-    const value = parseCookie(pair)[name]
+    const value = parseCookie(pair, asItIs)[name]
     if (value !== undefined) values.add(value)
   }
   return [...values]

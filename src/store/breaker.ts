@@ -1,42 +1,43 @@
-// So many calls in a row that a store has not answered in time: it may be gone, and not only slow.
+// So many calls in a row that a server has not answered in time: it may be gone, and not only slow.
 const maxTimeouts = 3
 const probeEveryMs = 250
 
 /**
- * Keeps calls away from a store that has stopped answering, so that each costs next to nothing
+ * Keeps calls away from a server that has stopped answering, so that each costs next to nothing
  * instead of a deadline, and asks it by itself until it answers again.
  */
 export class Breaker {
-  readonly #probe: () => Promise<unknown>
   readonly #timeoutMs: number
+  #probe: (() => Promise<unknown>) | undefined
   #timeouts = 0
   #timer: NodeJS.Timeout | undefined
   #isClosedForGood = false
 
-  /**
-   * @param probe Asks the store for anything that costs little.
-   * @param timeoutMs After which a probe that has no answer is given up for another one.
-   */
-  constructor(probe: () => Promise<unknown>, timeoutMs: number) {
-    this.#probe = probe
+  /** @param timeoutMs After which a probe that has no answer is given up for another one. */
+  constructor(timeoutMs: number) {
     this.#timeoutMs = timeoutMs
   }
 
-  /** Whether calls must not reach the store. */
+  /** Whether calls must not reach the server. */
   get isOpen(): boolean {
     return this.#timeouts >= maxTimeouts
   }
 
-  /** Notes that the store has answered, in time or not. */
+  /** Notes that the server has answered, in time or not. */
   answered(): void {
     this.#timeouts = 0
     clearTimeout(this.#timer)
     this.#timer = undefined
   }
 
-  /** Notes that the store has not answered in time. */
-  timedOut(): void {
+  /**
+   * Notes that the server has not answered in time.
+   *
+   * @param probe Asks it for anything that costs little.
+   */
+  timedOut(probe: () => Promise<unknown>): void {
     this.#timeouts++
+    this.#probe = probe
     if (this.isOpen && this.#timer === undefined) this.#wait(probeEveryMs)
   }
 
@@ -56,7 +57,7 @@ export class Breaker {
     // Clients keep some commands for ever when their connection breaks.
     this.#wait(this.#timeoutMs)
     try {
-      await this.#probe()
+      await this.#probe?.()
       this.answered()
     } catch {
       if (!this.isOpen) return

@@ -18,19 +18,21 @@ import type {
 /** A method of a store that can fail. */
 export type StoreOperation = Exclude<keyof SessionStore, 'close'>
 
-// What is asked for to see whether the store answers: an id that no session has.
+// What is asked for where no session is: an id that none has.
 const nobody = 'ffffffff-ffff-4fff-bfff-ffffffffffff'
 
 /**
  * Gives every call of another store a deadline, whatever that store waits for, and turns whatever
- * it rejects with into a `SessionStoreError`. An answer after the deadline is dropped. A store that
- * has not answered several times in a row is left alone until it answers again.
+ * it rejects with into a `SessionStoreError`. An answer after the deadline is dropped. A server
+ * that has not answered several times in a row is left alone until it answers again.
  */
 export class DeadlineStore implements SessionStore {
   readonly #store: SessionStore
   readonly #timeoutMs: number
   readonly #onError: (operation: StoreOperation, error: SessionStoreError) => void
-  readonly #breaker: Breaker
+  // Of the servers that have not answered, by `nodeOf`.
+  readonly #breakers = new Map<string, Breaker>()
+  #isClosed = false
 
   constructor(
     store: SessionStore,
@@ -40,11 +42,10 @@ export class DeadlineStore implements SessionStore {
     this.#store = store
     this.#timeoutMs = timeoutMs
     this.#onError = onError
-    this.#breaker = new Breaker(() => store.read(nobody), timeoutMs)
   }
 
   create(session: NewSession, policy: StorePolicy): Promise<CreateOutcome> {
-    return this.#within('create', () => this.#store.create(session, policy))
+    return this.#within('create', session.credential.id, () => this.#store.create(session, policy))
   }
 
   load(
@@ -52,7 +53,9 @@ export class DeadlineStore implements SessionStore {
     policy: StorePolicy,
     isActivity: boolean,
   ): Promise<LoadOutcome | undefined> {
-    return this.#within('load', () => this.#store.load(credential, policy, isActivity))
+    return this.#within('load', credential.id, () =>
+      this.#store.load(credential, policy, isActivity),
+    )
   }
 
   commit(
@@ -60,27 +63,36 @@ export class DeadlineStore implements SessionStore {
     commit: SessionCommit,
     policy: StorePolicy,
   ): Promise<CommitOutcome> {
-    return this.#within('commit', () => this.#store.commit(credential, commit, policy))
+    return this.#within('commit', credential.id, () =>
+      this.#store.commit(credential, commit, policy),
+    )
   }
 
   touch(credential: SessionCredential, policy: StorePolicy): Promise<number | undefined> {
-    return this.#within('touch', () => this.#store.touch(credential, policy))
+    return this.#within('touch', credential.id, () => this.#store.touch(credential, policy))
   }
 
   lock(credential: SessionCredential, lock: SessionLock): Promise<LockOutcome | undefined> {
-    return this.#within('lock', () => this.#store.lock(credential, lock))
+    return this.#within('lock', credential.id, () => this.#store.lock(credential, lock))
   }
 
   extendLock(id: string, lock: SessionLock): Promise<boolean> {
-    return this.#within('extendLock', () => this.#store.extendLock(id, lock))
+    return this.#within('extendLock', id, () => this.#store.extendLock(id, lock))
   }
 
   unlock(id: string, token: string): Promise<boolean> {
-    return this.#within('unlock', () => this.#store.unlock(id, token))
+    return this.#within('unlock', id, () => this.#store.unlock(id, token))
   }
 
-  addOTP(credential: SessionCredential, otpHash: string, lifespanMs: number): Promise<boolean> {
-    return this.#within('addOTP', () => this.#store.addOTP(credential, otpHash, lifespanMs))
+  addOTP(
+    credential: SessionCredential,
+    otpHash: string,
+    lifespanMs: number,
+    policy: StorePolicy,
+  ): Promise<boolean> {
+    return this.#within('addOTP', credential.id, () =>
+      this.#store.addOTP(credential, otpHash, lifespanMs, policy),
+    )
   }
 
   redeemOTP(
@@ -88,40 +100,49 @@ export class DeadlineStore implements SessionStore {
     newSecretHash: string,
     policy: StorePolicy,
   ): ReturnType<SessionStore['redeemOTP']> {
-    return this.#within('redeemOTP', () => this.#store.redeemOTP(otp, newSecretHash, policy))
+    return this.#within('redeemOTP', otp.id, () =>
+      this.#store.redeemOTP(otp, newSecretHash, policy),
+    )
   }
 
   read(id: string): Promise<SessionRecord | undefined> {
-    return this.#within('read', () => this.#store.read(id))
+    return this.#within('read', id, () => this.#store.read(id))
   }
 
   describe(id: string, policy: StorePolicy): Promise<SessionSummary | undefined> {
-    return this.#within('describe', () => this.#store.describe(id, policy))
+    return this.#within('describe', id, () => this.#store.describe(id, policy))
   }
 
   list(userName: string, policy: StorePolicy): Promise<readonly SessionSummary[]> {
-    return this.#within('list', () => this.#store.list(userName, policy))
+    return this.#within('list', undefined, () => this.#store.list(userName, policy))
   }
 
-  grant(id: string, userName: string, grants: GrantChanges): Promise<boolean> {
-    return this.#within('grant', () => this.#store.grant(id, userName, grants))
+  grant(id: string, userName: string, grants: GrantChanges, policy: StorePolicy): Promise<boolean> {
+    return this.#within('grant', id, () => this.#store.grant(id, userName, grants, policy))
   }
 
   destroy(id: string, userName?: string): Promise<boolean> {
-    return this.#within('destroy', () => this.#store.destroy(id, userName))
+    return this.#within('destroy', id, () => this.#store.destroy(id, userName))
   }
 
   destroyAll(userName: string, exceptId?: string): Promise<readonly string[]> {
-    return this.#within('destroyAll', () => this.#store.destroyAll(userName, exceptId))
+    return this.#within('destroyAll', undefined, () => this.#store.destroyAll(userName, exceptId))
   }
 
   close(): Promise<void> {
-    this.#breaker.close()
+    this.#isClosed = true
+    for (const breaker of this.#breakers.values()) breaker.close()
     return this.#store.close()
   }
 
-  async #within<T>(operation: StoreOperation, call: () => Promise<T>): Promise<T> {
-    if (this.#breaker.isOpen) {
+  /** @param id The session that is asked about; `undefined` for all of a user's. */
+  async #within<T>(
+    operation: StoreOperation,
+    id: string | undefined,
+    call: () => Promise<T>,
+  ): Promise<T> {
+    const node = (id !== undefined && this.#store.nodeOf?.(id)) || ''
+    if (this.#breakers.get(node)?.isOpen) {
       const error = new SessionStoreError('the session store does not answer')
       this.#onError(operation, error)
       throw error
@@ -129,13 +150,13 @@ export class DeadlineStore implements SessionStore {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => {
-        this.#breaker.timedOut()
+        this.#timedOut(node, id ?? nobody)
         reject(new SessionStoreError(`the session store did not answer in ${this.#timeoutMs} ms`))
       }, this.#timeoutMs)
     })
     try {
       const answer = await Promise.race([call(), late])
-      this.#breaker.answered()
+      this.#answered(node)
       return answer
     } catch (reason) {
       const error =
@@ -147,5 +168,17 @@ export class DeadlineStore implements SessionStore {
     } finally {
       clearTimeout(timer)
     }
+  }
+
+  #answered(node: string): void {
+    this.#breakers.get(node)?.close()
+    this.#breakers.delete(node)
+  }
+
+  #timedOut(node: string, id: string): void {
+    if (this.#isClosed) return
+    let breaker = this.#breakers.get(node)
+    if (!breaker) this.#breakers.set(node, (breaker = new Breaker(this.#timeoutMs)))
+    breaker.timedOut(() => this.#store.read(id))
   }
 }

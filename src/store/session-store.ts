@@ -243,7 +243,12 @@ export interface SessionStore {
    * @param lifespanMs From now.
    * @returns False when {@link load} would find nothing live.
    */
-  addOTP(credential: SessionCredential, otpHash: string, lifespanMs: number): Promise<boolean>
+  addOTP(
+    credential: SessionCredential,
+    otpHash: string,
+    lifespanMs: number,
+    policy: StorePolicy,
+  ): Promise<boolean>
 
   /**
    * Takes a one-time token from its session and gives the session one more good secret for it, as
@@ -289,7 +294,7 @@ export interface SessionStore {
    * @param grants What changes. A `userName` in it is the same one, or `''`.
    * @returns False when there is no such session, or it is not that user's.
    */
-  grant(id: string, userName: string, grants: GrantChanges): Promise<boolean>
+  grant(id: string, userName: string, grants: GrantChanges, policy: StorePolicy): Promise<boolean>
 
   /**
    * Ends a session. From then on nothing brings it back.
@@ -308,6 +313,14 @@ export interface SessionStore {
    * @returns Those that it has ended, by id.
    */
   destroyAll(userName: string, exceptId?: string): Promise<readonly string[]>
+
+  /**
+   * Which server has a session, in a store that spreads them over several: one that does not answer
+   * says nothing of the others. A store without this method is one server.
+   *
+   * @returns Any text.
+   */
+  nodeOf?(id: string): string
 
   /** Releases what the store itself has opened; nothing that was passed in. */
   close(): Promise<void>

@@ -97,7 +97,13 @@ export const hostileCookies: readonly HostileCookie[] = [
   [68, 'a good value in brackets', (good) => `Cookie: session=[${good}]`, guest],
   [69, '900 malformed values', () => `Cookie: ${'session=x; '.repeat(900)}`, guest],
   [70, 'slashes at the end', (good) => `Cookie: session=${good}//`, guest],
+  [71, 'a good value, encoded', (good) => `Cookie: session=${encoded(good)}`, guest],
 ]
+
+/** A value whose first character is percent-encoded. */
+function encoded(good: string): string {
+  return `%${good.charCodeAt(0).toString(16)}${good.slice(1)}`
+}
 
 function many(count: number): string {
   return Array.from({ length: count }, (_, index) => `${index}=`).join('; ')

@@ -18,6 +18,7 @@ import supertest from 'supertest'
 import type { Response } from 'supertest'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
+import { policy } from '../store/contract-parts.ts'
 import { cookieOf, makeApp, setCookies, storeKinds } from '../support/apps.ts'
 import type { Handler, TestApp } from '../support/apps.ts'
 import { commandName, countCommands } from '../support/command-count.ts'
@@ -217,7 +218,7 @@ describe.each(storeKinds)('a bearer token, with a %s', (_, makeStore) => {
       userName: 'ann',
       isGuest: true,
     })
-    expect(await store.grant(id, 'ann', cleared)).toBe(true)
+    expect(await store.grant(id, 'ann', cleared, policy)).toBe(true)
 
     const response = await testApp.call('/me', token)
     expect(refusalOf(testApp, response)).toEqual([401, invalid, 'ERR_SESSION_TOKEN'])

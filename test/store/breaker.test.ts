@@ -85,16 +85,47 @@ describe('a store that does not answer', () => {
   })
 })
 
+describe('a store of several servers', () => {
+  it('F1, F6: loses the calls of the one that does not answer, and only those', async () => {
+    const { store, asked, answer } = frozenStore((id) => id.charAt(0))
+    answer.from = 'b'
+
+    await timeOut(store, 3, 'a1')
+    await expect(store.destroy('a2')).rejects.toMatchObject({ code: 'ERR_SESSION_STORE' })
+
+    expect(asked.filter((name) => name === 'destroy')).toHaveLength(3)
+    expect(await store.destroy('b1')).toBe(true)
+  })
+
+  it('F4: asks for a session of that one until it answers', async () => {
+    const { store, asked, answer } = frozenStore((id) => id.charAt(0))
+    answer.from = 'b'
+    await timeOut(store, 3, 'a1')
+
+    await vi.advanceTimersByTimeAsync(2000)
+    await expect(store.destroy('a2')).rejects.toMatchObject({ code: 'ERR_SESSION_STORE' })
+    answer.from = 'a'
+    await vi.advanceTimersByTimeAsync(timeoutMs)
+
+    expect(asked).toContain('read')
+    expect(await store.destroy('a3')).toBe(true)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})
+
 interface Frozen {
   readonly store: SessionStore
   /** What the store inside was asked for. */
   readonly asked: readonly string[]
-  /** Whether it answers, or fails, and those that it has not answered. */
-  readonly answer: { now: boolean; fails: boolean; late: (() => void)[] }
+  /**
+   * Whether it answers, or fails, those that it has not answered, and how ids begin that it answers
+   * anyway.
+   */
+  readonly answer: { now: boolean; fails: boolean; late: (() => void)[]; from?: string }
   readonly errors: readonly unknown[]
 }
 
-function frozenStore(): Frozen {
+function frozenStore(nodeOf?: (id: string) => string): Frozen {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
   onTestFinished(() => {
     vi.useRealTimers()
@@ -102,18 +133,20 @@ function frozenStore(): Frozen {
   const asked: string[] = []
   const errors: unknown[] = []
   const answer: Frozen['answer'] = { now: false, fails: false, late: [] }
-  const ask = async (name: string): Promise<void> => {
+  const ask = async (name: string, id: string): Promise<void> => {
     asked.push(name)
     if (answer.fails) throw new Error('broken')
+    if (answer.from !== undefined && id.startsWith(answer.from)) return
     if (!answer.now) await new Promise<void>((resolve) => answer.late.push(resolve))
   }
   const inside = Object.assign(new MemoryStore(), {
-    async destroy(): Promise<boolean> {
-      await ask('destroy')
+    ...(nodeOf && { nodeOf }),
+    async destroy(id: string): Promise<boolean> {
+      await ask('destroy', id)
       return true
     },
-    async read(): Promise<SessionRecord | undefined> {
-      await ask('read')
+    async read(id: string): Promise<SessionRecord | undefined> {
+      await ask('read', id)
       return undefined
     },
   })
@@ -122,9 +155,9 @@ function frozenStore(): Frozen {
 }
 
 /** Lets calls go unanswered, one after the other. */
-async function timeOut(store: SessionStore, times: number): Promise<void> {
+async function timeOut(store: SessionStore, times: number, id = '1'): Promise<void> {
   for (let time = 0; time < times; time++) {
-    const call = expect(store.destroy('1')).rejects.toMatchObject({ code: 'ERR_SESSION_STORE' })
+    const call = expect(store.destroy(id)).rejects.toMatchObject({ code: 'ERR_SESSION_STORE' })
     await vi.advanceTimersByTimeAsync(timeoutMs)
     await call
   }

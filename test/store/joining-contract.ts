@@ -60,7 +60,7 @@ export function describeJoining(name: string, makeStore: () => StoreHarness): vo
       expect(loaded).toMatchObject({ status: 'live', record: { id, type } })
       expect(storageIn(loaded)).toEqual({ a: '1' })
       expect(await store.touch(trusted, policy)).toEqual(expect.any(Number))
-      expect(await store.addOTP(trusted, newHash(), minute)).toBe(true)
+      expect(await store.addOTP(trusted, newHash(), minute, policy)).toBe(true)
     })
 
     it('X1: open no session that never was', async () => {
@@ -147,7 +147,7 @@ export function describeJoining(name: string, makeStore: () => StoreHarness): vo
         expect(await store.load(credential, policy, true)).toBeUndefined()
         expect(await store.touch(credential, policy)).toBeUndefined()
         expect(await store.lock(credential, lock)).toBeUndefined()
-        expect(await store.addOTP(credential, newHash(), minute)).toBe(false)
+        expect(await store.addOTP(credential, newHash(), minute, policy)).toBe(false)
         const outcome = await store.commit(credential, writing({ a: '1' }), policy)
         expect(outcome).toEqual({ status: 'ended' })
       }
@@ -215,7 +215,7 @@ export function describeJoining(name: string, makeStore: () => StoreHarness): vo
       const locked = await store.lock(credential, lock)
       const commit = { ...writing({ a: '1' }), lock: { ...lock, leaseMs: 0 }, postpones: true }
       const committed = await store.commit(credential, commit, policy)
-      await store.addOTP(credential, otp.secretHash, minute)
+      await store.addOTP(credential, otp.secretHash, minute, policy)
       const redeemed = await store.redeemOTP(otp, newSecretHash, policy)
       await passTime(20 * 60 * minute)
 
@@ -304,7 +304,7 @@ export function describeJoining(name: string, makeStore: () => StoreHarness): vo
       await store.destroy(credential.id)
 
       expect(await store.redeemOTP(otp, newHash(), policy)).toBeUndefined()
-      expect(await store.addOTP(credential, newHash(), minute)).toBe(false)
+      expect(await store.addOTP(credential, newHash(), minute, policy)).toBe(false)
       expect(await store.read(credential.id)).toBeUndefined()
       // Nor do they open the next one under that id.
       await created(store, {}, policy, credential)
@@ -319,7 +319,7 @@ export function describeJoining(name: string, makeStore: () => StoreHarness): vo
 
       await passTime(21 * minute)
       const ended = await store.redeemOTP(short.otp, newHash(), policy)
-      const added = await store.addOTP(short.credential, newHash(), minute)
+      const added = await store.addOTP(short.credential, newHash(), minute, policy)
       await passTime(41 * minute)
 
       expect(ended).toBeUndefined()
@@ -333,10 +333,10 @@ export function describeJoining(name: string, makeStore: () => StoreHarness): vo
       const good = await renewed(store, credential)
       const [first, next, last] = [newCredential(good.id), newCredential(good.id), newHash()]
 
-      expect(await store.addOTP(credential, first.secretHash, minute)).toBe(false)
+      expect(await store.addOTP(credential, first.secretHash, minute, policy)).toBe(false)
       const wrong = { ...credential, secretHash: newHash() }
-      expect(await store.addOTP(wrong, next.secretHash, minute)).toBe(false)
-      expect(await store.addOTP(good, last, minute)).toBe(true)
+      expect(await store.addOTP(wrong, next.secretHash, minute, policy)).toBe(false)
+      expect(await store.addOTP(good, last, minute, policy)).toBe(true)
       expect(await store.redeemOTP(first, newHash(), policy)).toBeUndefined()
       expect(await store.redeemOTP(next, newHash(), policy)).toBeUndefined()
     })
@@ -349,7 +349,7 @@ export function describeJoining(name: string, makeStore: () => StoreHarness): vo
 
       expect(await store.redeemOTP(otp, newHash(), policy)).toBeUndefined()
       // And can be made anew.
-      await store.addOTP(good, otp.secretHash, minute)
+      await store.addOTP(good, otp.secretHash, minute, policy)
       expect(await store.redeemOTP(otp, newHash(), policy)).toMatchObject({ status: 'live' })
     })
 
@@ -371,7 +371,7 @@ export function describeJoining(name: string, makeStore: () => StoreHarness): vo
       const before = await created(store, { userName: '' })
       const after = await renewed(store, before, signIn())
       const otp = newCredential(before.id)
-      await store.addOTP(after, otp.secretHash, minute)
+      await store.addOTP(after, otp.secretHash, minute, policy)
 
       const joins = await store.commit(before, signIn(), policy)
       const merges = await store.commit(before, writing({ a: '1' }), policy)
@@ -389,7 +389,7 @@ export function describeJoining(name: string, makeStore: () => StoreHarness): vo
       await store.commit(credential, { ...writing({ a: '1' }), idleTimeoutMs: 2 * minute }, policy)
       await store.lock(credential, lock)
       await store.unlock(credential.id, lock.token)
-      await store.grant(credential.id, 'ann', grants)
+      await store.grant(credential.id, 'ann', grants, policy)
       await store.touch(credential, policy)
 
       expect(await store.redeemOTP(otp, newHash(), policy)).toMatchObject({
@@ -407,7 +407,7 @@ export function describeJoining(name: string, makeStore: () => StoreHarness): vo
       const shortest = 7
       for (const [index, otp] of otps.entries()) {
         const lifespanMs = index === shortest ? minute : (2 + index) * minute
-        expect(await store.addOTP(credential, otp.secretHash, lifespanMs)).toBe(true)
+        expect(await store.addOTP(credential, otp.secretHash, lifespanMs, policy)).toBe(true)
       }
       const redeemed: boolean[] = []
       for (const otp of otps) {
@@ -422,19 +422,19 @@ export function describeJoining(name: string, makeStore: () => StoreHarness): vo
       const { store, passTime } = makeStore()
       const credential = await created(store)
       const lasting = newCredential(credential.id)
-      await store.addOTP(credential, lasting.secretHash, 20 * minute)
+      await store.addOTP(credential, lasting.secretHash, 20 * minute, policy)
       for (let index = 1; index < maxOTPs; index += 1) {
-        await store.addOTP(credential, newHash(), 30 * minute + index)
+        await store.addOTP(credential, newHash(), 30 * minute + index, policy)
       }
       await passTime(10 * minute)
       const { credential: other, otp: first } = await withOTP(store, 5 * minute)
       for (let index = 1; index < maxOTPs; index += 1) {
-        await store.addOTP(other, newHash(), second)
+        await store.addOTP(other, newHash(), second, policy)
       }
       await passTime(2 * second)
 
-      await store.addOTP(credential, newHash(), minute)
-      await store.addOTP(other, newHash(), minute)
+      await store.addOTP(credential, newHash(), minute, policy)
+      await store.addOTP(other, newHash(), minute, policy)
 
       // All are live in one session, all but one are over in the other.
       expect(await store.redeemOTP(lasting, newHash(), policy)).toBeUndefined()
@@ -460,7 +460,7 @@ export function describeJoining(name: string, makeStore: () => StoreHarness): vo
       const otp = newCredential(credential.id)
       await store.commit(credential, { ...emptyCommit, postpones: true }, policy)
 
-      await store.addOTP(credential, otp.secretHash, minute)
+      await store.addOTP(credential, otp.secretHash, minute, policy)
       const before = await store.describe(credential.id, policy)
       await store.redeemOTP(otp, newHash(), policy)
       const after = await store.describe(credential.id, policy)
@@ -473,7 +473,7 @@ export function describeJoining(name: string, makeStore: () => StoreHarness): vo
       const credential = await created(store)
       await passTime(30 * minute)
 
-      await store.addOTP(credential, newHash(), 120 * minute)
+      await store.addOTP(credential, newHash(), 120 * minute, policy)
       await passTime(35 * minute)
 
       expect(await statusOf(store, credential)).toBeUndefined()
@@ -538,7 +538,7 @@ async function trustedCalls(store: SessionStore, id: string): Promise<readonly u
     await store.commit(trusted, writing({ a: '1' }), policy),
     await store.touch(trusted, policy),
     await store.lock(trusted, lock),
-    await store.addOTP(trusted, newHash(), minute),
+    await store.addOTP(trusted, newHash(), minute, policy),
   ]
 }
 
@@ -588,7 +588,7 @@ async function withOTP(
 ): Promise<{ readonly credential: SessionCredential; readonly otp: SessionCredential }> {
   const credential = await created(store, {}, storePolicy)
   const otp = newCredential(credential.id)
-  expect(await store.addOTP(credential, otp.secretHash, lifespanMs)).toBe(true)
+  expect(await store.addOTP(credential, otp.secretHash, lifespanMs, policy)).toBe(true)
   return { credential, otp }
 }
 

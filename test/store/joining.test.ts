@@ -67,7 +67,7 @@ describe('RedisStore and those without a cookie', () => {
 
       expect(after).toEqual({ ...before, now: expect.any(Number) })
       expect(await store.touch(trusted, policy)).toEqual(expect.any(Number))
-      expect(await store.addOTP(trusted, 'hash', minute)).toBe(true)
+      expect(await store.addOTP(trusted, 'hash', minute, policy)).toBe(true)
       const lock = { token: 'a', leaseMs: minute }
       expect(await store.lock(trusted, lock)).toMatchObject({ status: 'locked' })
       const strange = { id, secretHash: 'undefined' }
@@ -83,7 +83,7 @@ describe('RedisStore and those without a cookie', () => {
     await store.load(trusted, policy, true)
     await store.touch(trusted, policy)
     await store.lock(trusted, { token: 'a', leaseMs: minute })
-    await store.addOTP(trusted, 'hash', minute)
+    await store.addOTP(trusted, 'hash', minute, policy)
     await store.redeemOTP(trusted, 'new', policy)
     await store.commit(trusted, { ...emptyCommit, idleTimeoutMs: minute }, policy)
 
@@ -110,7 +110,7 @@ describe('RedisStore and those without a cookie', () => {
     await store.touch(credential, policy)
     await store.commit(credential, { ...emptyCommit, postpones: true }, policy)
     await store.touch(credential, policy)
-    await store.addOTP(credential, 'otp', minute)
+    await store.addOTP(credential, 'otp', minute, policy)
     await store.redeemOTP({ id, secretHash: 'otp' }, 'new', policy)
     times.push(await redis.pttl(keyOf(id)))
 
@@ -125,7 +125,7 @@ describe('RedisStore and those without a cookie', () => {
     const { id } = credential
     const before = await redis.hkeys(keyOf(id))
 
-    await store.addOTP(credential, 'hash', minute)
+    await store.addOTP(credential, 'hash', minute, policy)
     const during = await redis.hgetall(keyOf(id))
     await store.redeemOTP({ id, secretHash: 'hash' }, 'new', policy)
     const after = await redis.hkeys(keyOf(id))
@@ -150,7 +150,7 @@ describe('RedisStore and those without a cookie', () => {
     const { store, prefix } = makeStore()
     const credential = await created(store, { userName: 'ann' })
     const { id } = credential
-    await store.addOTP(credential, 'hash', minute)
+    await store.addOTP(credential, 'hash', minute, policy)
     const indexes = await redis.keys(`${prefix}user:*`)
     await redis.del(...indexes)
 

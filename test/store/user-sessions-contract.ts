@@ -265,7 +265,7 @@ export function describeUserSessions(makeStore: () => StoreHarness | Promise<Sto
       await store.describe(credential.id, policy)
       await store.list('ann', policy)
       await store.commit(credential, setting({ b: '2' }), policy)
-      await store.grant(credential.id, 'ann', { ...noGrants, privileges: ['more'] })
+      await store.grant(credential.id, 'ann', { ...noGrants, privileges: ['more'] }, policy)
       await store.load({ id: credential.id, secretHash: newHash() }, policy, true)
       await store.load(before, policy, true)
 
@@ -279,7 +279,7 @@ export function describeUserSessions(makeStore: () => StoreHarness | Promise<Sto
 
       await store.describe(credential.id, policy)
       await store.list('ann', policy)
-      await store.grant(credential.id, 'ann', { ...noGrants, privileges: ['more'] })
+      await store.grant(credential.id, 'ann', { ...noGrants, privileges: ['more'] }, policy)
       await passTime(7 * minute)
 
       expect(await store.load(credential, policy, true)).toBeUndefined()
@@ -319,7 +319,7 @@ export function describeUserSessions(makeStore: () => StoreHarness | Promise<Sto
       await store.list('ann', policy)
       await store.commit(credential, setting({ b: '2' }), policy)
       await store.commit(credential, { ...setting({ b: '3' }), postpones: false }, policy)
-      await store.grant(credential.id, 'ann', { ...noGrants, privileges: ['more'] })
+      await store.grant(credential.id, 'ann', { ...noGrants, privileges: ['more'] }, policy)
 
       expect(await store.list('ann', policy)).toMatchObject([{ isPostponed: true }])
     })
@@ -541,11 +541,16 @@ export function describeUserSessions(makeStore: () => StoreHarness | Promise<Sto
       await passTime(2 * minute)
       const before = await recordOf(store, credential)
 
-      const outcome = await store.grant(credential.id, 'ann', {
-        ...noGrants,
-        privileges: ['browse', 'more'],
-        roles: ['Manager'],
-      })
+      const outcome = await store.grant(
+        credential.id,
+        'ann',
+        {
+          ...noGrants,
+          privileges: ['browse', 'more'],
+          roles: ['Manager'],
+        },
+        policy,
+      )
 
       expect(outcome).toBe(true)
       expect(await recordOf(store, credential)).toEqual({
@@ -566,7 +571,7 @@ export function describeUserSessions(makeStore: () => StoreHarness | Promise<Sto
       const before = await recordOf(store, credential)
 
       const grants = { ...noGrants, clears: true, userName: 'ann', privileges: ['b', 'c'] }
-      const outcome = await store.grant(credential.id, 'ann', grants)
+      const outcome = await store.grant(credential.id, 'ann', grants, policy)
 
       expect(outcome).toBe(true)
       expect(await recordOf(store, credential)).toEqual({
@@ -582,11 +587,16 @@ export function describeUserSessions(makeStore: () => StoreHarness | Promise<Sto
       const credential = await created(store, signedInDraft)
       const before = await recordOf(store, credential)
 
-      const outcome = await store.grant(credential.id, 'ann', {
-        ...noGrants,
-        clears: true,
-        userName: '',
-      })
+      const outcome = await store.grant(
+        credential.id,
+        'ann',
+        {
+          ...noGrants,
+          clears: true,
+          userName: '',
+        },
+        policy,
+      )
 
       expect(outcome).toBe(true)
       expect(await recordOf(store, credential)).toEqual({
@@ -603,9 +613,9 @@ export function describeUserSessions(makeStore: () => StoreHarness | Promise<Sto
       const credential = await created(store, draftOf({ userName: text }))
 
       const names = { privileges: [text], roles: [text] }
-      const wrong = await store.grant(credential.id, `${text} `, { ...noGrants, ...names })
+      const wrong = await store.grant(credential.id, `${text} `, { ...noGrants, ...names }, policy)
       const before = await recordOf(store, credential)
-      const right = await store.grant(credential.id, text, { ...noGrants, ...names })
+      const right = await store.grant(credential.id, text, { ...noGrants, ...names }, policy)
 
       expect([wrong, right]).toEqual([false, true])
       expect(before).toMatchObject({ privileges: [], roles: [] })
@@ -624,17 +634,17 @@ export function describeUserSessions(makeStore: () => StoreHarness | Promise<Sto
       const grants = { ...noGrants, clears: true, userName: 'ann', privileges: ['WebAdmin'] }
 
       const early = [
-        await store.grant(bobs.id, 'ann', grants),
-        await store.grant(guest.id, 'ann', grants),
-        await store.grant(destroyed.id, 'ann', grants),
-        await store.grant(randomUUID(), 'ann', grants),
+        await store.grant(bobs.id, 'ann', grants, policy),
+        await store.grant(guest.id, 'ann', grants, policy),
+        await store.grant(destroyed.id, 'ann', grants, policy),
+        await store.grant(randomUUID(), 'ann', grants, policy),
       ]
       const after = [await recordOf(store, bobs), await recordOf(store, guest)]
       await passTime(2 * minute)
 
       expect(early).toEqual([false, false, false, false])
       expect(after).toEqual(before)
-      expect(await store.grant(over.id, 'ann', grants)).toBe(false)
+      expect(await store.grant(over.id, 'ann', grants, policy)).toBe(false)
       expect(await store.load(destroyed, policy, true)).toBeUndefined()
       expect(await store.list('ann', policy)).toEqual([])
     })
@@ -751,7 +761,7 @@ export function describeUserSessions(makeStore: () => StoreHarness | Promise<Sto
       const demoted = await created(store, signedInDraft)
       const bobs = await created(store, signedInDraft)
       await store.commit(guest, granting({ clears: true, userName: '' }), policy)
-      await store.grant(demoted.id, 'ann', { ...noGrants, clears: true, userName: '' })
+      await store.grant(demoted.id, 'ann', { ...noGrants, clears: true, userName: '' }, policy)
       await store.commit(bobs, granting({ userName: 'bob' }), policy)
 
       expect(await store.destroyAll('ann')).toEqual([])
@@ -1045,7 +1055,7 @@ export function describeUserSessions(makeStore: () => StoreHarness | Promise<Sto
       const before = await isRefused(store, refusing)
 
       const grants = { ...noGrants, clears: true, userName: '' }
-      await store.grant(demoted.credential.id, 'ann', grants)
+      await store.grant(demoted.credential.id, 'ann', grants, policy)
 
       expect(before).toBe(true)
       expect(await isRefused(store, refusing)).toBe(false)

@@ -6,7 +6,6 @@ import { MemoryStore, RedisStore, session, Sessions } from 'koa-user-sessions'
 import type {
   CommitOutcome,
   CreateOutcome,
-  GrantChanges,
   LoadOutcome,
   LockOutcome,
   NewSession,
@@ -247,8 +246,8 @@ export class ObservedStore implements SessionStore {
     return this.#observe('unlock', () => this.#store.unlock(id, token))
   }
 
-  addOTP(credential: SessionCredential, otpHash: string, lifespanMs: number): Promise<boolean> {
-    return this.#observe('addOTP', () => this.#store.addOTP(credential, otpHash, lifespanMs))
+  addOTP(...args: Parameters<SessionStore['addOTP']>): Promise<boolean> {
+    return this.#observe('addOTP', () => this.#store.addOTP(...args))
   }
 
   redeemOTP(
@@ -271,8 +270,8 @@ export class ObservedStore implements SessionStore {
     return this.#observe('list', () => this.#store.list(userName, policy))
   }
 
-  grant(id: string, userName: string, grants: GrantChanges): Promise<boolean> {
-    return this.#observe('grant', () => this.#store.grant(id, userName, grants))
+  grant(...args: Parameters<SessionStore['grant']>): Promise<boolean> {
+    return this.#observe('grant', () => this.#store.grant(...args))
   }
 
   destroy(id: string, userName?: string): Promise<boolean> {

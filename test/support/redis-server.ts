@@ -55,6 +55,8 @@ const readyWaitMs = 10_000
 const stopWaitMs = 2_000
 const outputLength = 4_000
 
+const inUse = /address (already )?in use/i
+
 const missingProgram =
   'redis-server is not on the PATH: install Redis 6.2 or later ' +
   '(apt-get install redis-server, brew install redis)'
@@ -184,6 +186,9 @@ async function ready(launch: Launch): Promise<void> {
     ])
   } catch (error) {
     if (error instanceof PortTakenError || launch.child.exitCode !== null) throw error
+    await launch.server.stop()
+    // What is there instead may have answered, not as a Redis does, before ours has ended.
+    if (inUse.test(launch.output())) throw new PortTakenError(launch.output(), { cause: error })
     const message = `redis-server on port ${port} does not answer PING:\n${launch.output()}`
     throw new Error(message, { cause: error })
   } finally {
@@ -216,7 +221,7 @@ async function endsEarly({ closed, child, server, output }: Launch): Promise<nev
   await closed
   const reason = `exit code ${child.exitCode ?? 'none'}, signal ${child.signalCode ?? 'none'}`
   const message = `redis-server on port ${server.port} ended early (${reason}):\n${output()}`
-  if (/address (already )?in use/i.test(output())) throw new PortTakenError(message)
+  if (inUse.test(output())) throw new PortTakenError(message)
   throw new Error(message)
 }
 

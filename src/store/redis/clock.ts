@@ -2,12 +2,17 @@
 const trustedForMs = 10_000
 
 /**
- * Redis' time as this process knows it: from the times that replies tell, on a clock that nobody
+ * A Redis' time as this process knows it: from the times that replies tell, on a clock that nobody
  * sets.
  */
 export class RedisClock {
-  #offsetMs: number | undefined
+  #offsetMs = -Infinity
   #since = 0
+
+  /** Whether anything was noted. */
+  get isKnown(): boolean {
+    return this.#offsetMs > -Infinity
+  }
 
   /**
    * Notes what a reply tells.
@@ -18,11 +23,7 @@ export class RedisClock {
     const now = performance.now()
     const offsetMs = time - now
     // A reply that was long on its way tells too early a time: the latest one is the best.
-    if (
-      this.#offsetMs === undefined ||
-      offsetMs > this.#offsetMs ||
-      now - this.#since > trustedForMs
-    ) {
+    if (offsetMs > this.#offsetMs || now - this.#since > trustedForMs) {
       this.#offsetMs = offsetMs
       this.#since = now
     }
@@ -30,17 +31,17 @@ export class RedisClock {
 
   /** Takes a time for the right one, whatever was noted before. */
   set(time: number): void {
-    this.#offsetMs = undefined
+    this.#offsetMs = -Infinity
     this.note(time)
   }
 
   /**
-   * An instant of this process on Redis' clock.
+   * An instant of this process on Redis' clock, once that is known.
    *
    * @param instant As `performance.now()` tells it.
-   * @returns Epoch milliseconds; `undefined` before the first reply.
+   * @returns Epoch milliseconds.
    */
-  at(instant: number): number | undefined {
-    return this.#offsetMs === undefined ? undefined : Math.ceil(instant + this.#offsetMs)
+  at(instant: number): number {
+    return Math.ceil(instant + this.#offsetMs)
   }
 }

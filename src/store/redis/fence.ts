@@ -1,49 +1,82 @@
-import { SessionStoreError } from '../../errors.ts'
 import { RedisClock } from './clock.ts'
+import { storeError } from './failure.ts'
 import type { RunOptions, RunScript, Script, ScriptCall } from './script.ts'
+import { tellTime } from './scripts/tell-time.ts'
 
 const lateReply = /^LATE (\d+)$/
 
+/** The keys of a script that changes a session. */
+type SessionKeys = ScriptCall<'session', never>['keys']
+
 /**
  * Keeps writes out that arrive when nobody waits for them any more: a client may send a command
- * long after it was answered as failed. The script compares its last instant with Redis' own
- * clock.
+ * long after it was answered as failed. The script compares its last instant with the clock of the
+ * Redis that runs it.
  */
 export class Fence {
-  readonly clock: RedisClock = new RedisClock()
   readonly #run: RunScript
+  readonly #nodeOf: (sessionKey: string) => string
+  // One each, because the nodes of a Cluster need not agree.
+  readonly #clocks = new Map<string, RedisClock>()
 
-  /** @param run Rejects with a `SessionStoreError`. */
-  constructor(run: RunScript) {
+  /**
+   * @param run Rejects with what Redis says.
+   * @param nodeOf Which Redis has a key.
+   */
+  constructor(run: RunScript, nodeOf: (sessionKey: string) => string) {
     this.#run = run
+    this.#nodeOf = nodeOf
   }
 
-  /** Notes what an error of Redis tells of its clock. */
-  noteError(error: unknown): void {
-    const late = lateReply.exec(error instanceof Error ? error.message : '')
-    if (late) this.clock.set(Number(late[1]))
+  /** Notes the time in a reply about a session. Epoch milliseconds. */
+  note({ session }: SessionKeys, time: number): void {
+    this.#clock(session).note(time)
   }
 
   /**
-   * Runs a script that refuses by `LATE` when it is past its `untilMs`.
+   * Asks for the time of the Redis that has a session, if nothing is known of it.
    *
-   * Before the first reply of a process nothing is known of Redis' clock, and nothing is refused.
+   * @throws {SessionStoreError} When it does not tell it.
    */
-  async run<Key extends string, Arg extends string>(
-    script: Script<Key, Arg | 'untilMs'>,
-    call: ScriptCall<Key, Arg | 'untilMs'>,
-    options: RunOptions = {},
+  async ready(keys: SessionKeys): Promise<void> {
+    const clock = this.#clock(keys.session)
+    if (clock.isKnown) return
+    try {
+      clock.note(Number(await this.#run(tellTime, { keys, args: {} })))
+    } catch (error) {
+      throw storeError(error)
+    }
+  }
+
+  /**
+   * Runs a script that refuses by `LATE` and the time when it is past its `untilMs`.
+   *
+   * @throws {SessionStoreError} When it was refused, or Redis fails.
+   */
+  async run<Arg extends string>(
+    script: Script<'session', Arg | 'untilMs'>,
+    call: ScriptCall<'session', Arg | 'untilMs'>,
+    { until = Infinity, isWhole = false }: RunOptions = {},
   ): Promise<unknown> {
-    const { until = Infinity } = options
+    const clock = this.#clock(call.keys.session)
+    if (until < Infinity && !clock.isKnown) await this.ready(call.keys)
     for (let tries = 1; ; tries++) {
-      const untilMs = (until < Infinity && this.clock.at(until)) || ''
+      const untilMs = until < Infinity ? clock.at(until) : ''
       try {
-        return await this.#run(script, { ...call, args: { ...call.args, untilMs } }, options)
+        return await this.#run(script, { ...call, args: { ...call.args, untilMs } }, { isWhole })
       } catch (error) {
-        const isLate = error instanceof SessionStoreError && error.message.endsWith(' LATE')
+        const late = lateReply.exec(error instanceof Error ? error.message : '')
+        if (late) clock.set(Number(late[1]))
         // Redis' clock may have been set meanwhile: the refusal has told what it says now.
-        if (!isLate || tries > 1 || performance.now() >= until) throw error
+        if (!late || tries > 1 || performance.now() >= until) throw storeError(error)
       }
     }
+  }
+
+  #clock(sessionKey: string): RedisClock {
+    const node = this.#nodeOf(sessionKey)
+    let clock = this.#clocks.get(node)
+    if (!clock) this.#clocks.set(node, (clock = new RedisClock()))
+    return clock
   }
 }

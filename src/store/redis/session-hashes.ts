@@ -6,7 +6,6 @@ import {
   encodeDraft,
   escapeText,
   storageField,
-  unescapeText,
 } from '../../core/record.ts'
 import type { SessionRecord, SessionSummary } from '../../core/record.ts'
 import type { SessionCredential } from '../../core/secret.ts'
@@ -24,6 +23,7 @@ import type {
 } from '../session-store.ts'
 import type { Fence } from './fence.ts'
 import { sessionKey } from './keys.ts'
+import { linesOf, ownerOf, timeOf } from './replies.ts'
 import type { RunOptions, RunScript } from './script.ts'
 import { addOTP } from './scripts/add-otp.ts'
 import { commitSession } from './scripts/commit-session.ts'
@@ -95,7 +95,7 @@ export class SessionHashes {
     if (reply === 0) return { status: 'exists' }
     if (reply === -1) return { status: 'tooLarge' }
     const now = timeOf(reply)
-    this.#fence.clock.note(now)
+    this.#fence.note(this.#keys(credential.id), now)
     return { status: 'created', now }
   }
 
@@ -117,7 +117,7 @@ export class SessionHashes {
     if (reply === -1) return { status: 'renewed' }
     if (typeof reply !== 'string') return { status: 'unreadable' }
     const lines = reply.split('\n')
-    this.#fence.clock.note(Number(lines[0]))
+    this.#fence.note(this.#keys(id), Number(lines[0]))
     const record = decodeRecord(id, lines, 2)
     if (!record) return { status: 'unreadable' }
     return { status: 'live', record, now: Number(lines[0]), refreshed: lines[1] === '1' }
@@ -223,20 +223,20 @@ export class SessionHashes {
     { id, secretHash }: SessionCredential,
     otpHash: string,
     lifespanMs: number,
+    { timeoutMs }: StorePolicy,
   ): Promise<boolean> {
-    const args = { secretHash, otpHash, lifespanMs, maxOTPs }
-    return (await this.#run(addOTP, { keys: this.#keys(id), args })) === 1
+    const args = { untilMs: '', secretHash, otpHash, lifespanMs, maxOTPs }
+    return (await this.#fence.run(addOTP, { keys: this.#keys(id), args }, within(timeoutMs))) === 1
   }
 
   async redeemOTP(
     { id, secretHash: otpHash }: SessionCredential,
     newSecretHash: string,
-    { expiry: { refreshMs } }: StorePolicy,
+    { expiry: { refreshMs }, timeoutMs }: StorePolicy,
   ): Promise<Extract<LoadOutcome, { status: 'live' }> | undefined> {
-    const reply = await this.#run(redeemOTP, {
-      keys: this.#keys(id),
-      args: { otpHash, newSecretHash, refreshMs },
-    })
+    const args = { untilMs: '', otpHash, newSecretHash, refreshMs }
+    const call = { keys: this.#keys(id), args }
+    const reply = await this.#fence.run(redeemOTP, call, within(timeoutMs))
     if (typeof reply !== 'string') return undefined
     const lines = reply.split('\n')
     const record = decodeRecord(id, lines, 2)
@@ -267,15 +267,20 @@ export class SessionHashes {
     return { ...summary, now: Number(lines[0]), activeAt, isPostponed: lines[2] === '1' }
   }
 
-  async grant(id: string, userName: string, grants: GrantChanges): Promise<boolean> {
+  async grant(
+    id: string,
+    userName: string,
+    grants: GrantChanges,
+    { timeoutMs }: StorePolicy,
+  ): Promise<boolean> {
     const { clears, privileges, roles } = grants
     const name = grants.userName === undefined ? {} : { userName: grants.userName }
-    const reply = await this.#run(grantSession, {
+    const call = {
       keys: this.#keys(id),
-      args: { userName: escapeText(userName), clears: clears ? 1 : 0 },
+      args: { untilMs: '', userName: escapeText(userName), clears: clears ? 1 : 0 },
       rest: encodeChanges({ ...name, privileges, roles }),
-    })
-    return reply === 1
+    }
+    return (await this.#fence.run(grantSession, call, within(timeoutMs))) === 1
   }
 
   /**
@@ -301,6 +306,11 @@ export class SessionHashes {
   }
 }
 
+/** For a caller that waits for so long from now on. */
+function within(timeoutMs: number): RunOptions {
+  return { until: performance.now() + timeoutMs }
+}
+
 /** A caller that is trusted needs none. */
 function secretField({ secretHash }: SessionCredential): readonly string[] {
   return secretHash === '' ? [] : [`secret:${secretHash}`, '0']
@@ -309,27 +319,4 @@ function secretField({ secretHash }: SessionCredential): readonly string[] {
 /** What the commit script takes for a sign-in. */
 function absoluteText({ expiry }: StorePolicy): string | number {
   return Number.isFinite(expiry.absoluteTimeoutMs) ? expiry.absoluteTimeoutMs : 'none'
-}
-
-/** The lines of a reply, of which the first is the time. */
-function linesOf(reply: unknown): readonly string[] {
-  const lines = typeof reply === 'string' ? reply.split('\n') : []
-  timeOf(Number.parseInt(lines[0] ?? '', 10))
-  return lines
-}
-
-/** Whose a session is; nobody's when its user name is corrupt, as no load can read it. */
-function ownerOf(escaped: string): string {
-  try {
-    return unescapeText(escaped)
-  } catch {
-    return ''
-  }
-}
-
-function timeOf(reply: unknown): number {
-  if (typeof reply !== 'number' || Number.isNaN(reply)) {
-    throw new SessionStoreError('Redis answered something unexpected')
-  }
-  return reply
 }

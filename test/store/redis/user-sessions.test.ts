@@ -249,7 +249,7 @@ describe("the index of a user's sessions", () => {
     const [gone, cleared, kept] = await inTurn(3, () => signedIn(store, 'ann'))
     await redis.ping()
     await redis.del(keyOf(gone!.id))
-    await store.grant(cleared!.id, 'ann', { ...noGrants, clears: true, userName: '' })
+    await store.grant(cleared!.id, 'ann', { ...noGrants, clears: true, userName: '' }, policy)
     const now = Date.now()
     const [young, almost, old] = ['young', 'almost', 'old'] as const
     const key = indexKeyOf('ann')
@@ -290,7 +290,7 @@ describe("the index of a user's sessions", () => {
     const { store: pruning, prefix, indexOf } = setUp(gate.client)
     const store = new RedisStore(redis, { prefix })
     const credential = await signedIn(store, 'ann')
-    await store.grant(credential.id, 'ann', { ...noGrants, clears: true, userName: '' })
+    await store.grant(credential.id, 'ann', { ...noGrants, clears: true, userName: '' }, policy)
 
     // It was seen to be nobody's, and the removal is under way.
     expect(await idsOf(pruning, 'ann')).toEqual([])

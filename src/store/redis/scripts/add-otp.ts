@@ -4,26 +4,35 @@ import type { Script } from '../script.ts'
 /**
  * Gives a session a one-time token, and forgets those that have expired.
  *
- * KEYS: `session` (hash). ARGV: `secretHash`, the request's, empty for a caller that is trusted;
- * `otpHash`; `lifespanMs`; `maxOTPs`, from how many live ones on the first to expire goes.
+ * KEYS: `session` (hash). ARGV: `untilMs`, after which the caller waits no more, empty for no such
+ * time; `secretHash`, the request's, empty for a caller that is trusted; `otpHash`; `lifespanMs`;
+ * `maxOTPs`, from how many live ones on the first to expire goes.
  *
- * Reply: 1; 0 when the session has ended or the secret is not good.
+ * Reply: 1; 0 when the session has ended or the secret is not good. An error `LATE` and the time
+ * when it is too late.
  */
-export const addOTP: Script<'session', 'secretHash' | 'otpHash' | 'lifespanMs' | 'maxOTPs'> =
-  defineScript({
-    keys: ['session'],
-    args: ['secretHash', 'otpHash', 'lifespanMs', 'maxOTPs'],
-    lua: /* lua */ `
+export const addOTP: Script<
+  'session',
+  'untilMs' | 'secretHash' | 'otpHash' | 'lifespanMs' | 'maxOTPs'
+> = defineScript({
+  keys: ['session'],
+  args: ['untilMs', 'secretHash', 'otpHash', 'lifespanMs', 'maxOTPs'],
+  lua: /* lua */ `
 local session = KEYS[1]
-local secretHash, otpHash, lifespanMs, maxOTPs = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local untilMs, secretHash, otpHash = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local lifespanMs, maxOTPs = tonumber(ARGV[4]), tonumber(ARGV[5])
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if untilMs and now > untilMs then
+  return { err = string.format('LATE %.0f', now) }
+end
 
 local head = redis.pcall('HMGET', session, 'secret:' .. secretHash, 'endsAt', 'type')
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and 0 or head
 end
 local isOpen = head[1] == '0' or (secretHash == '' and head[3])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if not isOpen or (head[2] and now >= tonumber(head[2])) then
   return 0
 end
@@ -31,13 +40,13 @@ end
 local dropped, live, first, firstUntil = {}, 0, nil, math.huge
 for _, field in ipairs(redis.call('HKEYS', session)) do
   if string.sub(field, 1, 4) == 'otp:' then
-    local untilMs = tonumber(redis.call('HGET', session, field)) or 0
-    if untilMs <= now then
+    local goodUntilMs = tonumber(redis.call('HGET', session, field)) or 0
+    if goodUntilMs <= now then
       dropped[#dropped + 1] = field
     else
       live = live + 1
-      if untilMs < firstUntil then
-        first, firstUntil = field, untilMs
+      if goodUntilMs < firstUntil then
+        first, firstUntil = field, goodUntilMs
       end
     end
   end
@@ -51,4 +60,4 @@ if #dropped > 0 then
 end
 return 1
 `,
-  })
+})

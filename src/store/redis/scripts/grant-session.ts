@@ -4,31 +4,37 @@ import type { Script } from '../script.ts'
 /**
  * Changes what a user's session is granted, without its secret.
  *
- * KEYS: `session` (hash). ARGV: `userName`, escaped, whose the session must be; `clears`, 1 when
- * all grants go first; then field, value, field, value … to set, or nothing.
+ * KEYS: `session` (hash). ARGV: `untilMs`, after which the caller waits no more, empty for no such
+ * time; `userName`, escaped, whose the session must be; `clears`, 1 when all grants go first; then
+ * field, value, field, value … to set, or nothing.
  *
- * Reply: 1; 0 when there is no such session, or it is not that user's.
+ * Reply: 1; 0 when there is no such session, or it is not that user's. An error `LATE` and the time
+ * when it is too late.
  */
-export const grantSession: Script<'session', 'userName' | 'clears'> = defineScript({
+export const grantSession: Script<'session', 'untilMs' | 'userName' | 'clears'> = defineScript({
   keys: ['session'],
-  args: ['userName', 'clears'],
+  args: ['untilMs', 'userName', 'clears'],
   lua: /* lua */ `
 local session = KEYS[1]
-local userName, clears = ARGV[1], ARGV[2]
+local untilMs, userName, clears = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if untilMs and now > untilMs then
+  return { err = string.format('LATE %.0f', now) }
+end
 
 local head = redis.pcall('HMGET', session, 'userName', 'endsAt')
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and 0 or head
 end
 local endsAt = tonumber(head[2])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if head[1] ~= userName or (endsAt and now >= endsAt) then
   return 0
 end
 
 local set, isSet, dropped = {}, {}, {}
-for index = 3, #ARGV do
+for index = 4, #ARGV do
   set[#set + 1] = ARGV[index]
 end
 for index = 1, #set, 2 do

@@ -5,27 +5,34 @@ import type { Script } from '../script.ts'
  * Takes a one-time token from its session, gives the session one more secret for it, and reads and
  * refreshes the session, as one step.
  *
- * KEYS: `session` (hash). ARGV: `otpHash`; `newSecretHash`; `refreshMs`.
+ * KEYS: `session` (hash). ARGV: `untilMs`, after which the caller waits no more, empty for no such
+ * time; `otpHash`; `newSecretHash`; `refreshMs`.
  *
  * Reply: as `load-session`, lines of: the time in epoch ms; 1; field, value, field, value …
- * Otherwise 0: no such token, or its time is over, or its session has ended.
+ * Otherwise 0: no such token, or its time is over, or its session has ended. An error `LATE` and
+ * the time when it is too late.
  */
-export const redeemOTP: Script<'session', 'otpHash' | 'newSecretHash' | 'refreshMs'> = defineScript(
-  {
+export const redeemOTP: Script<'session', 'untilMs' | 'otpHash' | 'newSecretHash' | 'refreshMs'> =
+  defineScript({
     keys: ['session'],
-    args: ['otpHash', 'newSecretHash', 'refreshMs'],
+    args: ['untilMs', 'otpHash', 'newSecretHash', 'refreshMs'],
     lua: /* lua */ `
 local session = KEYS[1]
-local otpHash, newSecretHash, refreshMs = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local untilMs, otpHash, newSecretHash = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local refreshMs = tonumber(ARGV[4])
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if untilMs and now > untilMs then
+  return { err = string.format('LATE %.0f', now) }
+end
 
 local head = redis.pcall('HMGET', session, 'otp:' .. otpHash, 'endsAt', 'idleTimeoutMs')
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and 0 or head
 end
-local untilMs, endsAt, idleTimeoutMs = tonumber(head[1]), tonumber(head[2]), tonumber(head[3])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if not untilMs or now >= untilMs or not head[3] or (endsAt and now >= endsAt) then
+local goodUntilMs, endsAt, idleTimeoutMs = tonumber(head[1]), tonumber(head[2]), tonumber(head[3])
+if not goodUntilMs or now >= goodUntilMs or not head[3] or (endsAt and now >= endsAt) then
   return 0
 end
 redis.call('HSET', session, 'secret:' .. newSecretHash, '0')
@@ -36,5 +43,4 @@ end
 local fields = redis.call('HGETALL', session)
 return string.format('%.0f', now) .. '\\n1\\n' .. table.concat(fields, '\\n')
 `,
-  },
-)
+  })
