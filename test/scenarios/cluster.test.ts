@@ -216,9 +216,9 @@ async function signedOut({ visit }: Stage): Promise<readonly string[]> {
 function start({ visit, users }: Stage): Load {
   const guests: Answer[] = []
   const signIns: Answer[] = []
-  let isOver = false
+  const over = new AbortController()
   onTestFinished(() => {
-    isOver = true
+    over.abort()
   })
 
   const ask = async (answers: Answer[], path: string, cookie?: string): Promise<Asked> => {
@@ -229,7 +229,7 @@ function start({ visit, users }: Stage): Load {
     return { isDone: status === 200, body }
   }
   const repeat = async (once: () => Promise<unknown>): Promise<void> => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       await once()
       await delay(eachMs)
     }
@@ -260,7 +260,7 @@ function start({ visit, users }: Stage): Load {
       }, patience)
     },
     async stop() {
-      isOver = true
+      over.abort()
       await Promise.all(lanes)
     },
   }
@@ -289,5 +289,5 @@ async function expectNothingLost({
 }
 
 function statusesOf(answers: readonly Answer[]): readonly number[] {
-  return [...new Set(answers.map(({ status }) => status))].toSorted()
+  return [...new Set(answers.map(({ status }) => status))].toSorted((one, other) => one - other)
 }

@@ -29,7 +29,7 @@ export interface TestCluster {
    */
   settled(): Promise<void>
   /**
-   * Moves slots with their keys, one after the other, as `redis-cli --cluster reshard` does.
+   * Moves slots with their keys, as `redis-cli --cluster reshard` does.
    *
    * @param slots Which, or how many of other masters.
    * @param to A master.
@@ -55,6 +55,7 @@ const portTries = 20
 const settleEveryMs = 50
 const settleWaitMs = 30_000
 const keysAtOnce = 100
+const slotsAtOnce = 8
 const claimWaitMs = 1000
 
 /** What a node takes as dead when it was silent for so long. Milliseconds. */
@@ -150,10 +151,14 @@ class RunningCluster implements TestCluster {
       }
     }
     const moved = typeof slots === 'number' ? [...sources.keys()].slice(0, slots) : slots
-    for (const slot of moved) {
-      const source = sources.get(slot)
-      if (source) await this.#moveSlot(slot, source, to)
+    const rest = moved.values()
+    const lane = async (): Promise<void> => {
+      for (const slot of rest) {
+        const source = sources.get(slot)
+        if (source) await this.#moveSlot(slot, source, to)
+      }
     }
+    await Promise.all(Array.from({ length: slotsAtOnce }, lane))
   }
 
   async stop(): Promise<void> {
@@ -244,7 +249,7 @@ async function isSilent(): Promise<never> {
 
 /** Throws unless a node sees a whole Cluster, and has, or has given, all data. */
 async function checkNode({ client, port }: TestNode): Promise<void> {
-  const state = String(await client.cluster('INFO'))
+  const state = await client.cluster('INFO')
   const slots: unknown[] = await client.cluster('SLOTS')
   const replication = await client.info('replication')
   const isComplete =
