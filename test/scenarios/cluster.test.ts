@@ -3,10 +3,11 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 import { Cluster } from 'ioredis'
 import { recommendedClusterOptions } from 'koa-user-sessions'
+import type { RecommendedClusterOptions } from 'koa-user-sessions'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { cookieOf, makeApp } from '../support/apps.ts'
-import type { TestApp } from '../support/apps.ts'
+import type { Handler, TestApp } from '../support/apps.ts'
 import { uniquePrefix } from '../support/redis-client.ts'
 import { startRedisCluster } from '../support/redis-cluster.ts'
 import type { TestCluster, TestNode } from '../support/redis-cluster.ts'
@@ -36,6 +37,12 @@ interface User {
 interface Stage extends TestApp {
   readonly cluster: TestCluster
   readonly users: readonly User[]
+}
+
+interface StageOptions {
+  readonly storeTimeoutMs?: number
+  /** By path. */
+  readonly handlers?: Readonly<Record<string, Handler>>
 }
 
 /** All users at work, beside guests and people who sign in. */
@@ -105,18 +112,29 @@ describe('a Cluster whose nodes are well', () => {
     'F5: applies no write that was answered 503 when a master goes on that stood still',
     { timeout: faultTimeout },
     async () => {
-      const stage = await open(cluster, { storeTimeoutMs: 200 })
-      const { users, visit } = stage
+      const frozen = gate()
+      let arrived = 0
+      const held: Handler = async ({ session: { storage } }) => {
+        arrived++
+        await frozen.opened
+        storage['late'] = 1
+      }
+      const { users, visit } = await open(cluster, {
+        storeTimeoutMs: 200,
+        handlers: { '/held': held },
+      })
       const victim = users[0]?.node
       const struck = users.filter(({ node }) => node === victim)
-      // So that the app knows the time of Redis.
-      await Promise.all(users.map(({ cookie }) => visit('/write?n=0', cookie)))
+      await Promise.all(struck.map(({ cookie }) => visit('/write?n=0', cookie)))
 
+      const late = Promise.all(struck.map(({ cookie }) => visit('/held', cookie)))
+      await vi.waitFor(() => expect(arrived).toBe(struck.length), patience)
       victim?.kill('SIGSTOP')
-      const late = await Promise.all(struck.map(({ cookie }) => visit('/write?late=1', cookie)))
+      frozen.open()
+      const statuses = (await late).map(({ status }) => status)
       victim?.kill('SIGCONT')
 
-      expect(new Set(late.map(({ status }) => status))).toEqual(new Set([503]))
+      expect(new Set(statuses)).toEqual(new Set([503]))
       await vi.waitFor(async () => {
         const again = await Promise.all(struck.map(({ cookie }) => visit('/me', cookie)))
         expect(again.map(({ body }) => body.storage)).toEqual(struck.map(() => ({ n: '0' })))
@@ -124,6 +142,25 @@ describe('a Cluster whose nodes are well', () => {
       await cluster.settled()
     },
   )
+
+  it('F5: sends no command twice whose connection broke', { timeout: faultTimeout }, async () => {
+    const redis = await connect(cluster, recommendedClusterOptions)
+    const key = uniquePrefix()
+    await redis.get(key)
+    const master = await cluster.masterOf(await cluster.slotOf(key))
+    const broken = once(redis, '-node')
+
+    master?.kill('SIGSTOP')
+    const adding = Promise.allSettled([redis.incr(key)])
+    await broken
+    // It now runs what came before.
+    master?.kill('SIGCONT')
+    const [added] = await adding
+
+    expect(added?.status).toBe('rejected')
+    await vi.waitFor(async () => expect(await master?.client.get(key)).toBe('1'), patience)
+    await cluster.settled()
+  })
 })
 
 describe('a Cluster that loses a master', () => {
@@ -177,17 +214,17 @@ describe('a Cluster that loses a master', () => {
 })
 
 /** Opens an app, and sessions on all masters. */
-async function open(cluster: TestCluster, { storeTimeoutMs = 1000 } = {}): Promise<Stage> {
-  const redis = new Cluster([...cluster.addresses], {
+async function open(
+  cluster: TestCluster,
+  { storeTimeoutMs = 1000, handlers = {} }: StageOptions = {},
+): Promise<Stage> {
+  const redis = await connect(cluster, {
     ...recommendedClusterOptions,
     // Longer than the deadline: a silent node must not matter to others even if the client is patient.
     redisOptions: { ...recommendedClusterOptions.redisOptions, socketTimeout: 2000 },
   })
-  redis.on('error', () => {})
-  onTestFinished(() => redis.disconnect())
-  await once(redis, 'ready')
   const prefix = uniquePrefix()
-  const testApp = makeApp({}, { redis, prefix, storeTimeoutMs })
+  const testApp = makeApp(handlers, { redis, prefix, storeTimeoutMs })
   testApp.app.silent = true
   const users = await Promise.all(
     Array.from({ length: userCount }, async (_, index): Promise<User> => {
@@ -201,6 +238,18 @@ async function open(cluster: TestCluster, { storeTimeoutMs = 1000 } = {}): Promi
   )
   expect(new Set(users.map(({ node }) => node)).size).toBeGreaterThan(1)
   return { ...testApp, cluster, users }
+}
+
+/** Connects until the end of the test. */
+async function connect(
+  { addresses }: TestCluster,
+  options: RecommendedClusterOptions,
+): Promise<Cluster> {
+  const redis = new Cluster([...addresses], options)
+  redis.on('error', () => {})
+  onTestFinished(() => redis.disconnect())
+  await once(redis, 'ready')
+  return redis
 }
 
 /** Sessions that were ended, by their cookies. */
@@ -286,6 +335,15 @@ async function expectNothingLost({
     storages.push(body.storage)
   }
   return storages
+}
+
+/** Something to wait for. */
+function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
+  let open = (): void => {}
+  const opened = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  return { opened, open }
 }
 
 function statusesOf(answers: readonly Answer[]): readonly number[] {
