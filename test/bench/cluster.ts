@@ -202,7 +202,7 @@ async function strike(name: string, signal: 'SIGKILL' | 'SIGSTOP'): Promise<void
   row(
     `${name}: sessions of other shards do not notice`,
     `${failed(spared).length} of ${spared.length} failed`,
-    failed(spared).length === 0,
+    spared.length > 0 && failed(spared).length === 0,
   )
   row(
     `${name}: not one guest failed`,
@@ -217,14 +217,16 @@ let movingMs = 0
 const guests = await during(async () => {
   const start = performance.now()
   if (to) {
-    const own = users.filter(({ node }) => node !== to).map(({ slot }) => slot)
-    await cluster.moveSlots(own, to)
-    await cluster.moveSlots(movedSlots - own.length, to)
+    const half = users.filter(({ node }, index) => node !== to && index % 2 === 0)
+    await cluster.moveSlots(
+      half.map(({ slot }) => slot),
+      to,
+    )
+    await cluster.moveSlots(movedSlots - half.length, to)
   }
   movingMs = performance.now() - start
 })
 const answers = users.flatMap((user) => user.answers)
-const slots = new Set(users.map(({ slot }) => slot))
 const owners = await Promise.all(users.map(({ slot }) => cluster.masterOf(slot)))
 const changed = users.filter(({ node }, index) => node !== owners[index]).length
 const missing = await lost()
@@ -234,9 +236,9 @@ row(
   failed(answers).length === 0,
 )
 row(
-  `resharding: nothing acknowledged is lost`,
-  `${missing} sessions; ${changed} of those in ${slots.size} slots have moved`,
-  missing === 0,
+  'resharding: nothing acknowledged is lost',
+  `${missing} of ${userCount} sessions, ${changed} of which have moved`,
+  missing === 0 && changed > 0,
 )
 row(
   'resharding: not one guest failed',

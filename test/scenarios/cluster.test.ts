@@ -112,11 +112,11 @@ describe('a Cluster whose nodes are well', () => {
     'F5: applies no write that was answered 503 when a master goes on that stood still',
     { timeout: faultTimeout },
     async () => {
-      const frozen = gate()
+      const frozen = new AbortController()
       let arrived = 0
       const held: Handler = async ({ session: { storage } }) => {
         arrived++
-        await frozen.opened
+        await once(frozen.signal, 'abort')
         storage['late'] = 1
       }
       const { users, visit } = await open(cluster, {
@@ -130,7 +130,7 @@ describe('a Cluster whose nodes are well', () => {
       const late = Promise.all(struck.map(({ cookie }) => visit('/held', cookie)))
       await vi.waitFor(() => expect(arrived).toBe(struck.length), patience)
       victim?.kill('SIGSTOP')
-      frozen.open()
+      frozen.abort()
       const statuses = (await late).map(({ status }) => status)
       victim?.kill('SIGCONT')
 
@@ -338,15 +338,6 @@ async function expectNothingLost({
     storages.push(body.storage)
   }
   return storages
-}
-
-/** Something to wait for. */
-function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
-  let open = (): void => {}
-  const opened = new Promise<void>((resolve) => {
-    open = resolve
-  })
-  return { opened, open }
 }
 
 function statusesOf(answers: readonly Answer[]): readonly number[] {
