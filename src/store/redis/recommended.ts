@@ -47,7 +47,7 @@ export interface RecommendedClusterOptions {
   readonly retryDelayOnFailover: number
   /** `0`: a Cluster that is down fails commands at once. It takes seconds until it is up again. */
   readonly retryDelayOnClusterDown: number
-  /** Milliseconds between looks at which node has what, also when no answer tells of a change. */
+  /** Milliseconds between looks at which node has what, so that nobody has to ask a dead one first. */
   readonly slotsRefreshInterval: number
   /** Milliseconds. A node that takes longer to tell is passed over for the next one. */
   readonly slotsRefreshTimeout: number
@@ -62,7 +62,8 @@ export interface RecommendedClusterOptions {
 
 /**
  * What to give `new Cluster()`: with ioredis' defaults a node that stands still is waited for
- * without end, also when another one has taken its place, and commands are sent twice.
+ * without end, also when another one has taken its place, and a command whose connection broke is
+ * sent again.
  *
  * With `cluster-require-full-coverage no` in Redis, sessions of other nodes do not notice that a
  * node is away.
