@@ -47,10 +47,15 @@ export { MemoryStore } from './store/memory-store.ts'
 export type { MemoryStoreOptions } from './store/memory-store.ts'
 export { RedisStore } from './store/redis-store.ts'
 export type { RedisStoreOptions } from './store/redis-store.ts'
-export { recommendedClusterOptions, recommendedRedisOptions } from './store/redis/recommended.ts'
+export {
+  recommendedClusterOptions,
+  recommendedRedisOptions,
+  recommendedSentinelOptions,
+} from './store/redis/recommended.ts'
 export type {
   RecommendedClusterOptions,
   RecommendedRedisOptions,
+  RecommendedSentinelOptions,
 } from './store/redis/recommended.ts'
 export type { RedisClient } from './store/redis/client.ts'
 export { lockTurnMs, maxOTPs, renewedMemoryMs } from './store/session-store.ts'

@@ -35,6 +35,7 @@ it('exports these names and no others', () => {
     'maxOTPs',
     'recommendedClusterOptions',
     'recommendedRedisOptions',
+    'recommendedSentinelOptions',
     'renewedMemoryMs',
     'requirePrivilege',
     'requireSameOrigin',

@@ -55,21 +55,21 @@ export function checkStorageName(name: string): void {
 export function encodeStorageValue(name: string, value: unknown, maxBytes: number): string {
   // Scalars are what most values are.
   if (typeof value === 'boolean' || value === null) return String(value)
-  const json = JSON.stringify(new JsonCopy(name, maxBytes).of(value))
+  const json = new JsonText(name, maxBytes).of(value)
   if (Buffer.byteLength(json) > maxBytes) throw tooLarge(name, maxBytes)
   return json
 }
 
 /**
- * Copies a value into plain objects and arrays, reading every property once: what is checked is
- * what gets written, whatever getters or proxies the original has.
+ * Writes a value as JSON, reading every property once: what is checked is what gets written,
+ * whatever getters or proxies the value has.
  */
-class JsonCopy {
+class JsonText {
   readonly #name: string
   readonly #maxBytes: number
   readonly #trail: (string | number)[]
   readonly #ancestors: object[] = []
-  /** At least so many bytes of JSON does the copy make. */
+  /** At least so many bytes does the text have. */
   #bytes = 0
 
   constructor(name: string, maxBytes: number) {
@@ -78,7 +78,7 @@ class JsonCopy {
     this.#trail = [name]
   }
 
-  of(value: unknown): unknown {
+  of(value: unknown): string {
     try {
       return this.#of(value)
     } catch (error) {
@@ -88,19 +88,20 @@ class JsonCopy {
     }
   }
 
-  #of(value: unknown): unknown {
+  #of(value: unknown): string {
     this.#count(1)
     switch (typeof value) {
       case 'string':
         this.#count(value.length)
-        return value
+        return JSON.stringify(value)
       case 'boolean':
-        return value
+        return String(value)
       case 'number':
         if (!Number.isFinite(value)) throw this.#refused(`is ${value}, which JSON cannot hold`)
-        return value
+        return String(value)
       case 'object':
-        return value === null ? null : this.#ofObject(value)
+        if (value === null) return 'null'
+        return Array.isArray(value) ? this.#ofArray(value) : this.#ofObject(value)
       case 'undefined':
         throw this.#refused('is undefined, which an array cannot hold in JSON')
       case 'bigint':
@@ -111,48 +112,33 @@ class JsonCopy {
     }
   }
 
-  #ofObject(value: object): unknown {
-    // By its own methods a Date could say anything.
-    if (types.isDate(value)) {
-      const time = Date.prototype.getTime.call(value)
-      if (Number.isNaN(time)) throw this.#refused('is an invalid Date')
-      return new Date(time).toISOString()
-    }
-    if (this.#ancestors.includes(value)) throw this.#refused('refers back to itself')
-    if (this.#ancestors.length === maxDepth) {
-      throw this.#refused(`is nested more than ${maxDepth} levels deep`)
-    }
-    const isArray = Array.isArray(value)
-    if (isArray ? !isPlainArray(value) : !isPlainObject(value)) {
-      throw this.#refused('is neither a plain object nor an array, which is all that JSON can hold')
-    }
-    if (Object.getOwnPropertySymbols(value).length > 0) {
-      throw this.#refused('has a symbol as a name, which JSON cannot hold')
-    }
-    this.#ancestors.push(value)
-    const copy = isArray ? this.#ofArray(value) : this.#ofPlainObject(value)
-    this.#ancestors.pop()
-    return copy
-  }
-
-  #ofArray(value: readonly unknown[]): unknown[] {
+  #ofArray(value: readonly unknown[]): string {
+    this.#enter(value, isPlainArray(value))
     const { length } = value
     if (length > this.#maxBytes) throw tooLarge(this.#name, this.#maxBytes)
-    const copy: unknown[] = []
+    const texts: string[] = []
     for (let index = 0; index < length; index++) {
       this.#trail.push(index)
-      copy.push(this.#of(value[index]))
+      texts.push(this.#of(value[index]))
       this.#trail.pop()
     }
     // Such as the `index` and `groups` of a match: JSON would lose them silently.
     if (Object.keys(value).length > length) {
       throw this.#refused('is an array with named properties, which JSON cannot hold')
     }
-    return copy
+    this.#ancestors.pop()
+    return `[${texts.join(',')}]`
   }
 
-  #ofPlainObject(value: object): Record<string, unknown> {
-    const copy: Record<string, unknown> = {}
+  #ofObject(value: object): string {
+    // By its own methods a Date could say anything.
+    if (types.isDate(value)) {
+      const time = Date.prototype.getTime.call(value)
+      if (Number.isNaN(time)) throw this.#refused('is an invalid Date')
+      return JSON.stringify(new Date(time))
+    }
+    this.#enter(value, isPlainObject(value))
+    let text = ''
     for (const name of Object.keys(value)) {
       if (forbiddenNames.has(name)) {
         throw new StorageKeyError(pathOf(this.#trail), `takes no name "${name}"`)
@@ -161,14 +147,30 @@ class JsonCopy {
       const child: unknown = Reflect.get(value, name)
       if (child !== undefined) {
         this.#count(name.length)
-        copy[name] = this.#of(child)
+        text += `${text === '' ? '' : ','}${JSON.stringify(name)}:${this.#of(child)}`
       }
       this.#trail.pop()
     }
-    return copy
+    this.#ancestors.pop()
+    return `{${text}}`
   }
 
-  /** Ends the copy of what shares its children, whose JSON would double at every level. */
+  /** Goes into an object or array, which then is the last of the ancestors. */
+  #enter(value: object, isPlain: boolean): void {
+    if (this.#ancestors.includes(value)) throw this.#refused('refers back to itself')
+    if (this.#ancestors.length === maxDepth) {
+      throw this.#refused(`is nested more than ${maxDepth} levels deep`)
+    }
+    if (!isPlain) {
+      throw this.#refused('is neither a plain object nor an array, which is all that JSON can hold')
+    }
+    if (Object.getOwnPropertySymbols(value).length > 0) {
+      throw this.#refused('has a symbol as a name, which JSON cannot hold')
+    }
+    this.#ancestors.push(value)
+  }
+
+  /** Ends the text of what shares its children, whose JSON would double at every level. */
   #count(bytes: number): void {
     this.#bytes += bytes
     if (this.#bytes > this.#maxBytes) throw tooLarge(this.#name, this.#maxBytes)

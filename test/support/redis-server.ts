@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,6 +17,8 @@ export interface TestRedisOptions {
    * port is found; the port is not to be set in `args`.
    */
   readonly port?: number
+  /** For a Sentinel: the lines of its configuration file, which it needs and rewrites. */
+  readonly sentinel?: readonly string[]
 }
 
 /** A private redis-server process on 127.0.0.1. */
@@ -76,7 +78,7 @@ export async function startRedisServer(options: TestRedisOptions = {}): Promise<
   const tries = options.port === undefined ? portTries : 1
   let taken: unknown
   for (let attempt = 0; attempt < tries; attempt += 1) {
-    const launch = launchRedis(options.port ?? (await freePort()), options.args ?? [])
+    const launch = launchRedis(options.port ?? (await freePort()), options)
     try {
       await ready(launch)
       return launch.server
@@ -89,9 +91,10 @@ export async function startRedisServer(options: TestRedisOptions = {}): Promise<
   throw taken
 }
 
-function launchRedis(port: number, args: readonly string[]): Launch {
+function launchRedis(port: number, { args = [], sentinel }: TestRedisOptions): Launch {
   const directory = mkdtempSync(join(tmpdir(), 'koa-user-sessions-'))
-  const child = spawn('redis-server', [...ownArguments(port, directory), ...args], {
+  const mode = sentinel ? [sentinelConfig(directory, sentinel), '--sentinel'] : []
+  const child = spawn('redis-server', [...mode, ...ownArguments(port, directory), ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const guard = child.pid === undefined ? undefined : startGuard(child.pid, directory)
@@ -147,6 +150,12 @@ function ownArguments(port: number, directory: string): string[] {
     daemonize: 'no',
   }
   return Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value])
+}
+
+function sentinelConfig(directory: string, lines: readonly string[]): string {
+  const path = join(directory, 'sentinel.conf')
+  writeFileSync(path, lines.join('\n'))
+  return path
 }
 
 /**

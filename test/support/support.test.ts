@@ -11,8 +11,33 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { commandName, countCommands } from './command-count.ts'
 import { connectRedis, uniquePrefix } from './redis-client.ts'
+import { startRedisSentinel } from './redis-sentinel.ts'
 import { startRedisServer, type TestRedis, type TestRedisOptions } from './redis-server.ts'
 import { selfSignedCertificate } from './tls.ts'
+
+describe('startRedisSentinel', () => {
+  it('starts a set that is in sync and leaves no process behind', { timeout: 60_000 }, async () => {
+    const set = await startRedisSentinel(['--maxmemory', '16mb'])
+    onTestFinished(() => set.stop())
+    const [first, ...replicas] = set.servers
+    const master = await set.master()
+
+    await connectRedis(master.url).set('a', '1')
+    await set.inSync()
+
+    expect(master).toBe(first)
+    for (const { url } of replicas) expect(await connectRedis(url).get('a')).toBe('1')
+    expect(await connectRedis(replicas[1]!.url).config('GET', 'maxmemory')).toContain('16777216')
+    expect(set.connection.sentinels).toHaveLength(3)
+
+    master.kill('SIGSTOP')
+    const processes = [...set.servers, ...set.sentinels]
+    await set.stop()
+    await set.stop()
+
+    expect(processes.filter(({ pid }) => isAlive(pid))).toEqual([])
+  })
+})
 
 describe('startRedisServer', () => {
   it('starts two servers at once and leaves no process behind', async () => {

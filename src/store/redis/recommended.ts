@@ -18,9 +18,13 @@ export interface RecommendedRedisOptions {
   readonly reconnectOnError: (error: Error) => boolean
 }
 
+// Before Redis 7 the error of a script comes inside another one: "ERR Error running script … -READONLY …".
+const readOnly = /(?:^| -)READONLY /
+const noReplicas = /(?:^| -)NOREPLICAS /
+
 /**
- * What to give `new Redis()`, on its own or with Sentinel: ioredis' defaults wait up to minutes for
- * a Redis that is away, and run commands late that were answered 503 long ago.
+ * What to give `new Redis()`: ioredis' defaults wait up to minutes for a Redis that is away, and
+ * run commands late that were answered 503 long ago.
  *
  * Until the first connection is ready commands fail too: `await once(redis, 'ready')` before the
  * app listens.
@@ -36,7 +40,48 @@ export const recommendedRedisOptions: RecommendedRedisOptions = Object.freeze({
   maxRetriesPerRequest: 0,
   maxLoadingRetryTime: 250,
   retryStrategy: (times: number) => Math.min(50 * times, 400) + Math.random() * 100,
-  reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+  reconnectOnError: (error: Error) => readOnly.test(error.message),
+})
+
+/** {@link RecommendedRedisOptions} and what finding the master through Sentinel needs besides. */
+export interface RecommendedSentinelOptions extends RecommendedRedisOptions {
+  /** Milliseconds. A Sentinel that stands still, often with the master, is left for the next one. */
+  readonly sentinelCommandTimeout: number
+  /** Milliseconds until all Sentinels are asked again: never long, for they may be back. */
+  readonly sentinelRetryStrategy: (times: number) => number
+  /**
+   * A master that has become a replica is left for the new one, and so is one that its replicas
+   * have left, if it has `min-replicas-to-write`: in a planned failover an old master takes itself
+   * for one for some ten seconds more.
+   */
+  readonly reconnectOnError: (error: Error) => boolean
+}
+
+// Reads go on at a master whose replicas are just away.
+const leaveEveryMs = 2000
+let leftAt = -Infinity
+
+/**
+ * What to give `new Redis()` behind Sentinel: without it a client waits for ever for a Sentinel
+ * that stands still.
+ *
+ * Set `min-replicas-to-write` to 1 in Redis: without it, what an old master still acknowledges is
+ * lost. Leave `failoverDetector` off: a message that finds ioredis connecting ends its client.
+ *
+ * @example
+ *   const redis = new Redis({ sentinels, name, ...recommendedSentinelOptions })
+ */
+export const recommendedSentinelOptions: RecommendedSentinelOptions = Object.freeze({
+  ...recommendedRedisOptions,
+  sentinelCommandTimeout: 250,
+  sentinelRetryStrategy: (times: number) => Math.min(10 * times, 400) + Math.random() * 100,
+  reconnectOnError(error: Error) {
+    if (recommendedRedisOptions.reconnectOnError(error)) return true
+    const now = performance.now()
+    if (!noReplicas.test(error.message) || now - leftAt < leaveEveryMs) return false
+    leftAt = now
+    return true
+  },
 })
 
 /** Options of ioredis by which a client of a Cluster fails fast and follows a failover soon. */

@@ -1,0 +1,47 @@
+import { recommendedRedisOptions, recommendedSentinelOptions } from 'koa-user-sessions'
+import { describe, expect, it } from 'vitest'
+
+const replies = {
+  readOnly:
+    "READONLY You can't write against a read only replica. script: 5f1c, on @user_script:55.",
+  // Redis 6.2.
+  readOnlyInside:
+    'ERR Error running script (call to f_5f1c): @user_script:55: @user_script: 55: ' +
+    "-READONLY You can't write against a read only replica. ",
+  noReplicas: 'NOREPLICAS Not enough good replicas to write. script: 5f1c, on @user_script:55.',
+  noReplicasInside:
+    'ERR Error running script (call to f_5f1c): @user_script:55: @user_script: 55: ' +
+    '-NOREPLICAS Not enough good replicas to write. ',
+  noScript: 'NOSCRIPT No matching script. Please use EVAL.',
+  wrongType: 'WRONGTYPE Operation against a key holding the wrong kind of value',
+}
+
+describe('reconnectOnError', () => {
+  it.each([recommendedRedisOptions, recommendedSentinelOptions])(
+    'F4: leaves a master that has become a replica, however old its Redis',
+    ({ reconnectOnError }) => {
+      const leaves = (reply: string): boolean => reconnectOnError(new Error(reply))
+
+      expect([replies.readOnly, replies.readOnlyInside].map(leaves)).toEqual([true, true])
+      expect([replies.noScript, replies.wrongType].map(leaves)).toEqual([false, false])
+    },
+  )
+
+  it.each([replies.noReplicas, replies.noReplicasInside])(
+    'F4, F7: leaves a master without replicas behind Sentinel, but not time after time',
+    async (reply) => {
+      const { reconnectOnError } = recommendedSentinelOptions
+      const leaves = (): boolean => reconnectOnError(new Error(reply))
+      await expect.poll(leaves, { timeout: 5000 }).toBe(true)
+
+      expect([leaves(), leaves()]).toEqual([false, false])
+      expect(recommendedRedisOptions.reconnectOnError(new Error(reply))).toBe(false)
+    },
+  )
+})
+
+it('F4: has all that is recommended without Sentinel', () => {
+  const { reconnectOnError: _reconnectOnError, ...others } = recommendedRedisOptions
+
+  expect(recommendedSentinelOptions).toMatchObject(others)
+})
