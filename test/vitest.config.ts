@@ -13,6 +13,8 @@ export default defineConfig({
     root: fileURLToPath(new URL('..', import.meta.url)),
     include: ['test/**/*.test.ts'],
     exclude: ['test/browser/**'],
+    // Tests wait for conditions; a busy machine may take its time.
+    testTimeout: 30_000,
     globalSetup: ['test/support/global-redis.ts'],
     coverage: {
       include: ['src/**'],

@@ -11,6 +11,9 @@ const privilegePrefix = 'privilege:'
 const rolePrefix = 'role:'
 const storagePrefix = 'storage:'
 
+// ECMA-262, "Time Values and Time Range": later ones have no date.
+const lastInstant = 8.64e15
+
 /** The kind of a session: who is behind it. */
 export type SessionType = 'web' | 'rest' | 'remote' | 'storedProcedure'
 
@@ -157,9 +160,9 @@ export function decodeRecord(
     return {
       id,
       type,
-      createdAt: numberOf(own.get('createdAt')),
-      signedInAt: numberOf(own.get('signedInAt') ?? '0'),
-      endsAt: numberOf(own.get('endsAt') ?? 'Infinity'),
+      createdAt: instantOf(own.get('createdAt')),
+      signedInAt: instantOf(own.get('signedInAt') ?? '0'),
+      endsAt: own.has('endsAt') ? instantOf(own.get('endsAt')) : Infinity,
       idleTimeoutMs: idleTimeoutOf(own.get('idleTimeoutMs')),
       userName: unescapeText(own.get('userName') ?? ''),
       privileges,
@@ -189,8 +192,14 @@ function idleTimeoutOf(text: string | undefined): number {
 
 function numberOf(text: string | undefined): number {
   const number = Number(text)
-  if (text === undefined || text === '' || Number.isNaN(number)) throw new TypeError('not a number')
+  if (!text || !Number.isFinite(number)) throw new TypeError('not a number')
   return number
+}
+
+function instantOf(text: string | undefined): number {
+  const instant = numberOf(text)
+  if (Math.abs(instant) > lastInstant) throw new TypeError('not an instant')
+  return instant
 }
 
 /** JSON's escapes without its quotes: one line, whatever the text, and exact for lone surrogates. */

@@ -18,9 +18,30 @@ export interface RecommendedRedisOptions {
   readonly reconnectOnError: (error: Error) => boolean
 }
 
-// Before Redis 7 the error of a script comes inside another one: "ERR Error running script … -READONLY …".
-const readOnly = /(?:^| -)READONLY /
-const noReplicas = /(?:^| -)NOREPLICAS /
+/**
+ * Whether a client is to connect anew: once in a while, because that fails all that is under way,
+ * also what the old connection would still answer.
+ *
+ * @param code Of the error. Before Redis 7 that of a script comes inside another one: "ERR Error
+ *   running script … -READONLY …".
+ * @param everyMs At most so often for each client.
+ */
+function reconnectOn(code: string, everyMs: number): (this: unknown, error: Error) => boolean {
+  const pattern = new RegExp(`(?:^| -)${code} `)
+  const reconnectedAt = new WeakMap<object, number>()
+  return function (this: unknown, error: Error) {
+    if (!pattern.test(error.message)) return false
+    // ioredis calls it as a method of a client's own options.
+    const client = typeof this === 'object' && this !== null ? this : reconnectedAt
+    const now = performance.now()
+    if (now - (reconnectedAt.get(client) ?? -Infinity) < everyMs) return false
+    reconnectedAt.set(client, now)
+    return true
+  }
+}
+
+const onReadOnly = reconnectOn('READONLY', 1000)
+const onNoReplicas = reconnectOn('NOREPLICAS', 2000)
 
 /**
  * What to give `new Redis()`: ioredis' defaults wait up to minutes for a Redis that is away, and
@@ -40,7 +61,7 @@ export const recommendedRedisOptions: RecommendedRedisOptions = Object.freeze({
   maxRetriesPerRequest: 0,
   maxLoadingRetryTime: 250,
   retryStrategy: (times: number) => Math.min(50 * times, 400) + Math.random() * 100,
-  reconnectOnError: (error: Error) => readOnly.test(error.message),
+  reconnectOnError: onReadOnly,
 })
 
 /** {@link RecommendedRedisOptions} and what finding the master through Sentinel needs besides. */
@@ -57,10 +78,6 @@ export interface RecommendedSentinelOptions extends RecommendedRedisOptions {
   readonly reconnectOnError: (error: Error) => boolean
 }
 
-// Reads go on at a master whose replicas are just away.
-const leaveEveryMs = 2000
-let leftAt = -Infinity
-
 /**
  * What to give `new Redis()` behind Sentinel: without it a client waits for ever for a Sentinel
  * that stands still.
@@ -75,12 +92,8 @@ export const recommendedSentinelOptions: RecommendedSentinelOptions = Object.fre
   ...recommendedRedisOptions,
   sentinelCommandTimeout: 250,
   sentinelRetryStrategy: (times: number) => Math.min(10 * times, 400) + Math.random() * 100,
-  reconnectOnError(error: Error) {
-    if (recommendedRedisOptions.reconnectOnError(error)) return true
-    const now = performance.now()
-    if (!noReplicas.test(error.message) || now - leftAt < leaveEveryMs) return false
-    leftAt = now
-    return true
+  reconnectOnError(this: unknown, error: Error) {
+    return onReadOnly.call(this, error) || onNoReplicas.call(this, error)
   },
 })
 

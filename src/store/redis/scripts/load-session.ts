@@ -33,7 +33,8 @@ local isTrusted = secretHash == ''
 local renewedAt = isTrusted and head[5] and 0 or tonumber(head[1])
 local endsAt, idleTimeoutMs = tonumber(head[2]), tonumber(head[3])
 if not renewedAt then
-  return head[1] and -2 or 0
+  local isForeign = head[1] or (not head[5] and redis.call('EXISTS', session) == 1)
+  return isForeign and -2 or 0
 end
 
 local time = redis.call('TIME')

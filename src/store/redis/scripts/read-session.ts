@@ -15,13 +15,14 @@ export const readSession: Script<'session', never> = defineScript({
   lua: /* lua */ `
 local session = KEYS[1]
 
-local endsAt = redis.pcall('HGET', session, 'endsAt')
-if type(endsAt) == 'table' and endsAt.err then
-  return string.find(endsAt.err, '^WRONGTYPE') and -2 or endsAt
+local head = redis.pcall('HMGET', session, 'endsAt')
+if head.err then
+  return string.find(head.err, '^WRONGTYPE') and -2 or head
 end
+local endsAt = tonumber(head[1])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if endsAt and now >= tonumber(endsAt) then
+if endsAt and now >= endsAt then
   return 0
 end
 local fields = redis.call('HGETALL', session)

@@ -1,0 +1,127 @@
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+import { inspect } from 'node:util'
+
+import { Redis } from 'ioredis'
+import { recommendedRedisOptions } from 'koa-user-sessions'
+import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+
+import { cookieOf } from '../support/apps.ts'
+import { appAt, openStage } from '../support/fault-stage.ts'
+import { loadThrough, needsStore, statuses, users } from '../support/load.ts'
+import { connectRedis } from '../support/redis-client.ts'
+import { startRedisServer } from '../support/redis-server.ts'
+import type { TestRedis } from '../support/redis-server.ts'
+import { tour } from '../support/tour.ts'
+
+// As the README has it.
+const readmeLine =
+  'ACL SETUSER app on >secret ~sess:* +info +eval +evalsha +time +exists +del +pexpire +pttl ' +
+  '+hget +hgetall +hkeys +hmget +hset +hdel +hstrlen +zadd +zcard +zrange +zrem +zrevrange +zscore'
+const [, , , ...rules] = readmeLine.split(' ')
+const commands = rules.filter((rule) => rule.startsWith('+')).map((rule) => rule.slice(1))
+const password = 'secret'
+
+describe('the rights that an app needs in Redis', () => {
+  let server: TestRedis
+  let admin: Redis
+  beforeAll(async () => {
+    server = await startRedisServer()
+    admin = connectRedis(server.url)
+    return () => server.stop()
+  })
+
+  it('F6: are those of the README', async () => {
+    await admin.acl('SETUSER', 'app', ...rules)
+
+    await tour(await connect('app'))
+  })
+
+  it.each(commands)('F6: have no use without %s', async (command) => {
+    const name = `without-${command}`
+    const warn = vi.spyOn(console, 'warn').mockReturnValue()
+    onTestFinished(() => warn.mockRestore())
+    await admin.acl('SETUSER', name, ...rules, `-${command}`)
+    const redis = await connect(name)
+
+    // Without it ioredis does not wait for a Redis that loads its data, and says so.
+    if (command === 'info') expect(warn).toHaveBeenCalled()
+    else await expect(tour(redis)).rejects.toThrow()
+  })
+
+  it('F6: are all that the scripts run', () => {
+    const folder = new URL('../../src/store/redis/scripts/', import.meta.url)
+    const used = new Set<string>(['info', 'eval', 'evalsha'])
+    for (const file of readdirSync(folder)) {
+      const text = readFileSync(new URL(file, folder), 'utf8')
+      for (const [, name = ''] of text.matchAll(/redis\.p?call\('(\w+)'/g)) {
+        used.add(name.toLowerCase())
+      }
+    }
+
+    expect(commands.toSorted()).toEqual([...used].toSorted())
+  })
+
+  async function connect(name: string): Promise<Redis> {
+    const redis = new Redis(server.url, {
+      ...recommendedRedisOptions,
+      username: name,
+      password,
+    })
+    redis.on('error', () => {})
+    onTestFinished(() => redis.disconnect())
+    await once(redis, 'ready')
+    return redis
+  }
+})
+
+it('F1, F4, H2: an app whose rights are taken away answers 503 until it has them again', async () => {
+  const { server, admin } = await openStage()
+  await admin.acl('SETUSER', 'app', ...rules)
+  const { redis, testApp } = appAt(
+    server.port,
+    {},
+    { ...recommendedRedisOptions, username: 'app', password },
+  )
+  await once(redis, 'ready')
+
+  const { during, all } = await loadThrough(testApp, {
+    begin: () => admin.acl('SETUSER', 'app', '-@all'),
+    end: () => admin.acl('SETUSER', 'app', ...rules),
+  })
+
+  expect(statuses(during, ...needsStore)).toEqual([503])
+  expect(users(all, 'reader')).toEqual(['ann'])
+  expect(inspect(testApp.errors, { depth: 9 })).toContain('NOPERM')
+})
+
+it('F1, F2, H2: an app with a wrong password answers 503 and does not tell the password', async () => {
+  const { server, testApp: good } = await openStage()
+  const admin = connectRedis(server.url)
+  await admin.acl('SETUSER', 'app', ...rules)
+  const wrongPassword = 'not-the-password'
+  const { redis, testApp } = appAt(
+    server.port,
+    {},
+    {
+      ...recommendedRedisOptions,
+      username: 'app',
+      password: wrongPassword,
+    },
+  )
+  const [refusal]: unknown[] = await once(redis, 'error')
+
+  const cookie = cookieOf(await good.visit('/login'))
+  const answers = await Promise.all([
+    testApp.visit('/who', cookie),
+    testApp.visit('/admin', cookie),
+    testApp.visit('/sign-in?user=ann'),
+  ])
+
+  expect(String(refusal)).toContain('WRONGPASS')
+  expect(answers.map(({ status }) => status)).toEqual([503, 503, 503])
+  expect((await testApp.visit('/page')).status).toBe(200)
+  const told = inspect([testApp.errors, testApp.events], { depth: 9 })
+  expect(told).not.toContain(wrongPassword)
+  expect(told).not.toContain(cookie.slice('session='.length))
+})

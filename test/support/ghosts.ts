@@ -1,0 +1,110 @@
+import { EventEmitter, once } from 'node:events'
+import type { Server } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
+
+import type { Redis } from 'ioredis'
+import Koa from 'koa'
+import { session } from 'koa-user-sessions'
+import type { RedisClient } from 'koa-user-sessions'
+
+const waitMs = 30_000
+
+/** Writes that a fault overtakes between the lookup of their session and their commit. */
+export interface GhostRound {
+  /** The app's client. */
+  readonly redis: RedisClient
+  /** Of the test, past what is to fail; used only while Redis answers. */
+  readonly admin: Redis
+  readonly prefix: string
+  /** How many: by turns changes of a session that there is, and new sessions. */
+  readonly writes: number
+  readonly storeTimeoutMs: number
+  readonly begin: () => unknown
+  readonly end: () => unknown
+  /**
+   * Whether Redis runs on meanwhile: what is there before the end has come in time then.
+   *
+   * @default false
+   */
+  readonly runsOn?: boolean
+}
+
+/** What became of them. */
+export interface GhostCount {
+  /** Answered 503. */
+  readonly refused: number
+  /** Answered 503, and stored after the deadline. */
+  readonly applied: number
+}
+
+/**
+ * Lets a fault overtake writes, and counts those that are stored after their deadline.
+ *
+ * @param round What happens.
+ */
+export async function countGhosts(round: GhostRound): Promise<GhostCount> {
+  const { redis, admin, prefix, writes, storeTimeoutMs } = round
+  const newIds = new Map<string, string>()
+  const gate = new EventEmitter().setMaxListeners(0)
+  const app = new Koa()
+  app.silent = true
+  app.use(session({ redis, prefix, storeTimeoutMs, limits: { storageKeys: writes + 1 } }))
+  app.use(async (ctx) => {
+    const name = ctx.path.slice(1)
+    ctx.session.storage[name] = 1
+    ctx.body = ctx.session.id
+    if (name === 'first') return
+    if (ctx.session.isNew) newIds.set(name, ctx.session.id)
+    await once(gate, 'opens')
+  })
+  const server = app.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const ask = async (name: string, cookie = ''): Promise<Response> =>
+    fetch(`http://127.0.0.1:${portOf(server)}/${name}`, { headers: { cookie } })
+
+  const first = await ask('first')
+  const id = await first.text()
+  const cookie = first.headers.getSetCookie()[0]?.split(';', 1)[0]
+  const names = Array.from({ length: writes }, (_value, index) => `ghost${index}`)
+  const stored = async (): Promise<ReadonlySet<string>> => {
+    const fields = new Set(await admin.hkeys(`${prefix}{${id}}`))
+    const found = new Set(names.filter((name) => fields.has(`storage:${name}`)))
+    for (const [name, newId] of newIds) {
+      if ((await admin.exists(`${prefix}{${newId}}`)) === 1) found.add(name)
+    }
+    return found
+  }
+
+  const asked = names.map((name, index) => ask(name, index % 2 === 0 ? cookie : ''))
+  await until(() => gate.listenerCount('opens') === writes)
+  await round.begin()
+  gate.emit('opens')
+  const answers = await Promise.all(asked)
+  // The last deadline of all.
+  await delay(storeTimeoutMs)
+  const inTime = round.runsOn ? await stored() : new Set<string>()
+  await round.end()
+  await until(async () => (await ask('first', cookie)).ok)
+  // What the client sends anew comes with what it sends then.
+  await delay(storeTimeoutMs)
+  const refused = new Set(names.filter((_name, index) => answers[index]?.status === 503))
+  const after = await stored()
+  const applied = [...after].filter((name) => refused.has(name) && !inTime.has(name))
+  server.closeAllConnections()
+  server.close()
+  return { refused: refused.size, applied: applied.length }
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  const end = performance.now() + waitMs
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error('waited in vain')
+    await delay(20)
+  }
+}
+
+function portOf(server: Server): number {
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('the app does not listen')
+  return address.port
+}
