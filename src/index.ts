@@ -47,8 +47,13 @@ export { MemoryStore } from './store/memory-store.ts'
 export type { MemoryStoreOptions } from './store/memory-store.ts'
 export { RedisStore } from './store/redis-store.ts'
 export type { RedisStoreOptions } from './store/redis-store.ts'
-export { recommendedRedisOptions, recommendedSentinelOptions } from './store/redis/recommended.ts'
+export {
+  recommendedClusterOptions,
+  recommendedRedisOptions,
+  recommendedSentinelOptions,
+} from './store/redis/recommended.ts'
 export type {
+  RecommendedClusterOptions,
   RecommendedRedisOptions,
   RecommendedSentinelOptions,
 } from './store/redis/recommended.ts'

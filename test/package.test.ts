@@ -33,6 +33,7 @@ it('exports these names and no others', () => {
     'StorageValueError',
     'lockTurnMs',
     'maxOTPs',
+    'recommendedClusterOptions',
     'recommendedRedisOptions',
     'recommendedSentinelOptions',
     'renewedMemoryMs',

@@ -8,6 +8,7 @@ import { newSecret, parseCookieValue } from '../../src/core/secret.ts'
 import { makeApp } from '../support/apps.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 import { startRedisServer } from '../support/redis-server.ts'
+import { passRedisTime } from '../support/time.ts'
 import { describeJoining } from './joining-contract.ts'
 
 const minute = 60_000
@@ -38,7 +39,7 @@ describeJoining('RedisStore', () => {
   const prefix = uniquePrefix()
   return {
     store: new RedisStore(redis, { prefix }),
-    passTime: (ms) => moveBack(prefix, ms),
+    passTime: (ms) => passRedisTime(redis, prefix, ms),
   }
 })
 
@@ -243,19 +244,4 @@ async function created(
   const outcome = await store.create({ credential, draft, signsIn: false }, policy)
   expect(outcome.status).toBe('created')
   return credential
-}
-
-/** Moves all instants back that the sessions of a prefix have, and what is left of their time. */
-async function moveBack(prefix: string, ms: number): Promise<void> {
-  const instants = new Set(['createdAt', 'signedInAt', 'endsAt'])
-  for (const key of await redis.keys(`${prefix}{*`)) {
-    for (const [field, value] of Object.entries(await redis.hgetall(key))) {
-      const isSecret = field.startsWith('secret:') && value !== '0'
-      if (instants.has(field) || isSecret || field.startsWith('otp:')) {
-        await redis.hset(key, field, Number(value) - ms)
-      }
-    }
-    const remainingMs = await redis.pttl(key)
-    if (remainingMs >= 0) await redis.pexpire(key, remainingMs - ms)
-  }
 }

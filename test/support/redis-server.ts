@@ -29,6 +29,8 @@ export interface TestRedis {
   readonly port: number
   /** The id of its process. */
   readonly pid: number
+  /** Whether the process has ended. */
+  readonly isGone: boolean
   /** Ends the process, a stopped (SIGSTOP) one too, and waits until it is gone. Twice is fine. */
   stop(): Promise<void>
   /** Sends a signal to the process; nothing happens when it is gone. */
@@ -123,6 +125,9 @@ function launchRedis(port: number, { args = [], sentinel }: TestRedisOptions): L
     url: `redis://${host}:${port}`,
     port,
     pid: child.pid ?? -1,
+    get isGone() {
+      return child.exitCode !== null || child.signalCode !== null
+    },
     stop() {
       stopping ??= end(child, closed)
       return stopping

@@ -56,10 +56,13 @@ export async function passRedisTime(redis: Redis, prefix: string, ms: number): P
       for (const id of await redis.zrange(key, '0', '-1')) await redis.zincrby(key, -ms, id)
     } else {
       for (const [field, value] of Object.entries(await redis.hgetall(key))) {
-        const isInstant = instants.has(field) || (field.startsWith('secret:') && value !== '0')
-        if (isInstant) await redis.hset(key, field, String(Number(value) - ms))
+        const isSecret = field.startsWith('secret:') && value !== '0'
+        if (instants.has(field) || isSecret || field.startsWith('otp:')) {
+          await redis.hset(key, field, String(Number(value) - ms))
+        }
       }
     }
-    await redis.pexpire(key, (await redis.pttl(key)) - ms)
+    const remainingMs = await redis.pttl(key)
+    if (remainingMs >= 0) await redis.pexpire(key, remainingMs - ms)
   }
 }

@@ -96,3 +96,56 @@ export const recommendedSentinelOptions: RecommendedSentinelOptions = Object.fre
     return onReadOnly.call(this, error) || onNoReplicas.call(this, error)
   },
 })
+
+/** Options of ioredis by which a client of a Cluster fails fast and follows a failover soon. */
+export interface RecommendedClusterOptions {
+  /** Commands wait while a node is being connected to, such as one that has just become a master. */
+  readonly enableOfflineQueue: boolean
+  /** `0`: a command that was under way when its connection broke may have run: it is not sent again. */
+  readonly retryDelayOnFailover: number
+  /** `0`: a Cluster that is down fails commands at once. It takes seconds until it is up again. */
+  readonly retryDelayOnClusterDown: number
+  /** Milliseconds between looks at which node has what, so that nobody has to ask a dead one first. */
+  readonly slotsRefreshInterval: number
+  /** Milliseconds. A node that takes longer to tell is passed over for the next one. */
+  readonly slotsRefreshTimeout: number
+  /** Milliseconds until the next try when no node can be reached: short, and not all at once. */
+  readonly clusterRetryStrategy: (times: number) => number
+  /** For the connection to each node. A broken one is not mended but made anew when needed. */
+  readonly redisOptions: Pick<
+    RecommendedRedisOptions,
+    'connectTimeout' | 'socketTimeout' | 'maxLoadingRetryTime'
+  >
+}
+
+/**
+ * What to give `new Cluster()`: with ioredis' defaults a node that stands still is waited for
+ * without end, also when another one has taken its place, and a command whose connection broke is
+ * sent again.
+ *
+ * With `cluster-require-full-coverage no` in Redis, sessions of other nodes do not notice that a
+ * node is away.
+ *
+ * @example
+ *   const redis = new Cluster(nodes, recommendedClusterOptions)
+ *
+ * @example
+ *   const { redisOptions } = recommendedClusterOptions
+ *   const redis = new Cluster(nodes, {
+ *     ...recommendedClusterOptions,
+ *     redisOptions: { ...redisOptions, password },
+ *   })
+ */
+export const recommendedClusterOptions: RecommendedClusterOptions = Object.freeze({
+  enableOfflineQueue: true,
+  retryDelayOnFailover: 0,
+  retryDelayOnClusterDown: 0,
+  slotsRefreshInterval: 1000,
+  slotsRefreshTimeout: 500,
+  clusterRetryStrategy: recommendedRedisOptions.retryStrategy,
+  redisOptions: Object.freeze({
+    connectTimeout: recommendedRedisOptions.connectTimeout,
+    socketTimeout: recommendedRedisOptions.socketTimeout,
+    maxLoadingRetryTime: recommendedRedisOptions.maxLoadingRetryTime,
+  }),
+})

@@ -1,0 +1,52 @@
+import { Cluster } from 'ioredis'
+import { recommendedClusterOptions, RedisStore } from 'koa-user-sessions'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+
+import { uniquePrefix } from '../support/redis-client.ts'
+import { startRedisCluster } from '../support/redis-cluster.ts'
+import type { TestCluster } from '../support/redis-cluster.ts'
+import { passRedisTime } from '../support/time.ts'
+import { created } from './contract-parts.ts'
+import type { StoreHarness } from './contract-parts.ts'
+import { describeJoining } from './joining-contract.ts'
+import { describeSessionLocks } from './session-lock-contract.ts'
+import { describeSessionStore } from './session-store-contract.ts'
+
+let cluster: TestCluster
+let redis: Cluster
+
+beforeAll(async () => {
+  cluster = await startRedisCluster()
+  redis = new Cluster([...cluster.addresses], recommendedClusterOptions)
+})
+
+afterAll(async () => {
+  redis.disconnect()
+  await cluster.stop()
+})
+
+describeSessionStore('RedisStore on a Cluster', makeStore)
+describeJoining('RedisStore on a Cluster', makeStore)
+describeSessionLocks('RedisStore on a Cluster', () => makeStore().store)
+
+it('F6: spreads sessions over all masters', async () => {
+  const { store, prefix } = makeStore()
+
+  for (let index = 0; index < 50; index++) await created(store)
+
+  const nodes = await Promise.all(redis.nodes('master').map((node) => node.keys(`${prefix}*`)))
+  expect(nodes.map((keys) => keys.length > 0)).toEqual([true, true, true])
+  expect(nodes.flat()).toHaveLength(50)
+})
+
+function makeStore(): StoreHarness & { readonly prefix: string } {
+  const prefix = uniquePrefix()
+  return {
+    prefix,
+    store: new RedisStore(redis, { prefix }),
+    passTime: async (ms) => {
+      // By the store's own connections, so that what the store has sent comes first.
+      await Promise.all(redis.nodes('master').map((node) => passRedisTime(node, prefix, ms)))
+    },
+  }
+}
