@@ -18,6 +18,14 @@ import type {
 /** A method of a store that can fail. */
 export type StoreOperation = Exclude<keyof SessionStore, 'close'>
 
+/** What a call is about. */
+interface Subject {
+  /** A session. */
+  readonly id?: string
+  /** Whether all sessions of a user are concerned, which may be elsewhere. */
+  readonly isUsers?: boolean
+}
+
 // What is asked for where no session is: an id that none has.
 const nobody = 'ffffffff-ffff-4fff-bfff-ffffffffffff'
 
@@ -45,7 +53,9 @@ export class DeadlineStore implements SessionStore {
   }
 
   create(session: NewSession, policy: StorePolicy): Promise<CreateOutcome> {
-    return this.#within('create', session.credential.id, () => this.#store.create(session, policy))
+    const { id } = session.credential
+    const isUsers = session.draft.userName !== ''
+    return this.#within('create', { id, isUsers }, () => this.#store.create(session, policy))
   }
 
   load(
@@ -53,7 +63,7 @@ export class DeadlineStore implements SessionStore {
     policy: StorePolicy,
     isActivity: boolean,
   ): Promise<LoadOutcome | undefined> {
-    return this.#within('load', credential.id, () =>
+    return this.#within('load', { id: credential.id }, () =>
       this.#store.load(credential, policy, isActivity),
     )
   }
@@ -63,25 +73,27 @@ export class DeadlineStore implements SessionStore {
     commit: SessionCommit,
     policy: StorePolicy,
   ): Promise<CommitOutcome> {
-    return this.#within('commit', credential.id, () =>
+    const { id } = credential
+    const isUsers = Boolean(commit.grants?.userName)
+    return this.#within('commit', { id, isUsers }, () =>
       this.#store.commit(credential, commit, policy),
     )
   }
 
   touch(credential: SessionCredential, policy: StorePolicy): Promise<number | undefined> {
-    return this.#within('touch', credential.id, () => this.#store.touch(credential, policy))
+    return this.#within('touch', { id: credential.id }, () => this.#store.touch(credential, policy))
   }
 
   lock(credential: SessionCredential, lock: SessionLock): Promise<LockOutcome | undefined> {
-    return this.#within('lock', credential.id, () => this.#store.lock(credential, lock))
+    return this.#within('lock', { id: credential.id }, () => this.#store.lock(credential, lock))
   }
 
   extendLock(id: string, lock: SessionLock): Promise<boolean> {
-    return this.#within('extendLock', id, () => this.#store.extendLock(id, lock))
+    return this.#within('extendLock', { id }, () => this.#store.extendLock(id, lock))
   }
 
   unlock(id: string, token: string): Promise<boolean> {
-    return this.#within('unlock', id, () => this.#store.unlock(id, token))
+    return this.#within('unlock', { id }, () => this.#store.unlock(id, token))
   }
 
   addOTP(
@@ -90,7 +102,7 @@ export class DeadlineStore implements SessionStore {
     lifespanMs: number,
     policy: StorePolicy,
   ): Promise<boolean> {
-    return this.#within('addOTP', credential.id, () =>
+    return this.#within('addOTP', { id: credential.id }, () =>
       this.#store.addOTP(credential, otpHash, lifespanMs, policy),
     )
   }
@@ -100,33 +112,35 @@ export class DeadlineStore implements SessionStore {
     newSecretHash: string,
     policy: StorePolicy,
   ): ReturnType<SessionStore['redeemOTP']> {
-    return this.#within('redeemOTP', otp.id, () =>
+    return this.#within('redeemOTP', { id: otp.id }, () =>
       this.#store.redeemOTP(otp, newSecretHash, policy),
     )
   }
 
   read(id: string): Promise<SessionRecord | undefined> {
-    return this.#within('read', id, () => this.#store.read(id))
+    return this.#within('read', { id }, () => this.#store.read(id))
   }
 
   describe(id: string, policy: StorePolicy): Promise<SessionSummary | undefined> {
-    return this.#within('describe', id, () => this.#store.describe(id, policy))
+    return this.#within('describe', { id }, () => this.#store.describe(id, policy))
   }
 
   list(userName: string, policy: StorePolicy): Promise<readonly SessionSummary[]> {
-    return this.#within('list', undefined, () => this.#store.list(userName, policy))
+    return this.#within('list', { isUsers: true }, () => this.#store.list(userName, policy))
   }
 
   grant(id: string, userName: string, grants: GrantChanges, policy: StorePolicy): Promise<boolean> {
-    return this.#within('grant', id, () => this.#store.grant(id, userName, grants, policy))
+    return this.#within('grant', { id }, () => this.#store.grant(id, userName, grants, policy))
   }
 
   destroy(id: string, userName?: string): Promise<boolean> {
-    return this.#within('destroy', id, () => this.#store.destroy(id, userName))
+    return this.#within('destroy', { id }, () => this.#store.destroy(id, userName))
   }
 
   destroyAll(userName: string, exceptId?: string): Promise<readonly string[]> {
-    return this.#within('destroyAll', undefined, () => this.#store.destroyAll(userName, exceptId))
+    return this.#within('destroyAll', { isUsers: true }, () =>
+      this.#store.destroyAll(userName, exceptId),
+    )
   }
 
   close(): Promise<void> {
@@ -135,28 +149,31 @@ export class DeadlineStore implements SessionStore {
     return this.#store.close()
   }
 
-  /** @param id The session that is asked about; `undefined` for all of a user's. */
   async #within<T>(
     operation: StoreOperation,
-    id: string | undefined,
+    { id, isUsers = false }: Subject,
     call: () => Promise<T>,
   ): Promise<T> {
-    const node = (id !== undefined && this.#store.nodeOf?.(id)) || ''
-    if (this.#breakers.get(node)?.isOpen) {
+    const node = this.#nodeOf(id)
+    if (node !== undefined && this.#breakers.get(node)?.isOpen) {
       const error = new SessionStoreError('the session store does not answer')
       this.#onError(operation, error)
       throw error
     }
     let timer: NodeJS.Timeout | undefined
+    let isOver = false
     const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => {
-        this.#timedOut(node, id ?? nobody)
+      const giveUp = (): void => {
+        if (isOver) return
+        this.#timedOut(isUsers ? this.#nodeOf() : node, id ?? nobody)
         reject(new SessionStoreError(`the session store did not answer in ${this.#timeoutMs} ms`))
-      }, this.#timeoutMs)
+      }
+      // An answer may be there that this process was too busy to read: it comes first.
+      timer = setTimeout(() => setImmediate(giveUp), this.#timeoutMs)
     })
     try {
       const answer = await Promise.race([call(), late])
-      this.#answered(node)
+      if (node !== undefined) this.#answered(node)
       return answer
     } catch (reason) {
       const error =
@@ -166,8 +183,13 @@ export class DeadlineStore implements SessionStore {
       this.#onError(operation, error)
       throw error
     } finally {
+      isOver = true
       clearTimeout(timer)
     }
+  }
+
+  #nodeOf(id?: string): string | undefined {
+    return this.#store.nodeOf ? this.#store.nodeOf(id) : ''
   }
 
   #answered(node: string): void {
@@ -175,8 +197,8 @@ export class DeadlineStore implements SessionStore {
     this.#breakers.delete(node)
   }
 
-  #timedOut(node: string, id: string): void {
-    if (this.#isClosed) return
+  #timedOut(node: string | undefined, id: string): void {
+    if (this.#isClosed || node === undefined) return
     let breaker = this.#breakers.get(node)
     if (!breaker) this.#breakers.set(node, (breaker = new Breaker(this.#timeoutMs)))
     breaker.timedOut(() => this.#store.read(id))

@@ -48,6 +48,7 @@ export class RedisStore implements SessionStore {
   readonly #fence: Fence
   readonly #nodeOf: (key: string) => string
   readonly #prefix: string
+  readonly #isCluster: boolean
 
   /**
    * @throws {SessionOptionError} When the prefix is no text or has a brace, which would change the
@@ -64,11 +65,12 @@ export class RedisStore implements SessionStore {
         throw storeError(error)
       }
     }
-    this.#nodeOf = (key) => (redis.isCluster && redis.slots?.[slotOf(key)]?.[0]) || ''
+    this.#isCluster = redis.isCluster ?? false
+    this.#nodeOf = (key) => (this.#isCluster && redis.slots?.[slotOf(key)]?.[0]) || ''
     this.#fence = new Fence((...args) => runScript(redis, ...args), this.#nodeOf)
     this.#hashes = new SessionHashes(run, prefix, this.#fence)
     const users = new UserSessions(run, prefix)
-    this.#owned = new OwnedSessions(this.#hashes, users, redis.isCluster ?? false)
+    this.#owned = new OwnedSessions(this.#hashes, users, this.#isCluster)
     this.#prefix = prefix
   }
 
@@ -182,8 +184,9 @@ export class RedisStore implements SessionStore {
     return this.#owned.destroyAll(userName, exceptId)
   }
 
-  nodeOf(id: string): string {
-    return this.#nodeOf(sessionKey(this.#prefix, id))
+  nodeOf(id?: string): string | undefined {
+    if (!this.#isCluster) return ''
+    return id === undefined ? undefined : this.#nodeOf(sessionKey(this.#prefix, id))
   }
 
   async close(): Promise<void> {

@@ -315,12 +315,13 @@ export interface SessionStore {
   destroyAll(userName: string, exceptId?: string): Promise<readonly string[]>
 
   /**
-   * Which server has a session, in a store that spreads them over several: one that does not answer
+   * Which server answers, in a store that spreads sessions over several: one that does not answer
    * says nothing of the others. A store without this method is one server.
    *
-   * @returns Any text.
+   * @param id Of the session that a call is about; `undefined` for calls about a user's sessions.
+   * @returns Any text; `undefined` when several have to answer.
    */
-  nodeOf?(id: string): string
+  nodeOf?(id?: string): string | undefined
 
   /** Releases what the store itself has opened; nothing that was passed in. */
   close(): Promise<void>

@@ -1,4 +1,4 @@
-import { MemoryStore, SessionStoreError, unknownClient } from 'koa-user-sessions'
+import { MemoryStore, RedisStore, SessionStoreError, unknownClient } from 'koa-user-sessions'
 import type {
   GrantChanges,
   NewSession,
@@ -11,6 +11,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { DeadlineStore } from '../../src/store/deadline-store.ts'
 import type { StoreOperation } from '../../src/store/deadline-store.ts'
+import { connectRedis } from '../support/redis-client.ts'
 
 const timeoutMs = 1000
 
@@ -131,6 +132,22 @@ describe('DeadlineStore', () => {
     const { store } = controlledStore(5)
 
     await expect(store.destroy('1')).rejects.toBeInstanceOf(SessionStoreError)
+  })
+
+  it('F1: takes an answer that this process was too busy to read in time', async () => {
+    const store = new DeadlineStore(new RedisStore(connectRedis()), 50, () => {})
+    await store.read(credential.id)
+
+    const answers = Array.from({ length: 5 }, () => store.read(credential.id))
+    // Sends them, then reads nothing until long after the deadline.
+    await new Promise((resolve) => {
+      setImmediate(resolve)
+    })
+    const until = performance.now() + 500
+    while (performance.now() < until);
+
+    expect(new Set(await Promise.all(answers))).toEqual(new Set([undefined]))
+    expect(await store.read(credential.id)).toBeUndefined()
   })
 
   it('F8: drops an answer and an error that come too late', async () => {
