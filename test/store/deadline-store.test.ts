@@ -140,13 +140,12 @@ describe('DeadlineStore', () => {
 
     const answers = Array.from({ length: 5 }, () => store.read(credential.id))
     // Sends them, then reads nothing until long after the deadline.
-    await new Promise((resolve) => {
-      setImmediate(resolve)
-    })
+    await turn()
     const until = performance.now() + 500
     while (performance.now() < until);
 
     expect(new Set(await Promise.all(answers))).toEqual(new Set([undefined]))
+    await turn()
     expect(await store.read(credential.id)).toBeUndefined()
   })
 
@@ -168,9 +167,7 @@ describe('DeadlineStore', () => {
     answers[0]?.resolve(true)
     answers[1]?.reject(new Error('too late'))
     // Node tells of unhandled rejections before it goes on to these.
-    await new Promise((resolve) => {
-      setImmediate(resolve)
-    })
+    await turn()
 
     expect(unhandled).toEqual([])
     expect(errors).toHaveLength(2)
@@ -347,4 +344,11 @@ function settled(promise: Promise<unknown>): Settled {
   }
   void watch()
   return watched
+}
+
+/** Waits for a turn of the event loop. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve)
+  })
 }
