@@ -2,23 +2,22 @@ import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 
-import { Redis } from 'ioredis'
-import { recommendedRedisOptions } from 'koa-user-sessions'
+import { Cluster, Redis } from 'ioredis'
+import { recommendedClusterOptions, recommendedRedisOptions } from 'koa-user-sessions'
 import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { cookieOf } from '../support/apps.ts'
 import { appAt, openStage } from '../support/fault-stage.ts'
 import { loadThrough, needsStore, statuses, users } from '../support/load.ts'
 import { connectRedis } from '../support/redis-client.ts'
+import { startRedisCluster } from '../support/redis-cluster.ts'
 import { startRedisServer } from '../support/redis-server.ts'
 import type { TestRedis } from '../support/redis-server.ts'
 import { tour } from '../support/tour.ts'
 
-// As the README has it.
-const readmeLine =
-  'ACL SETUSER app on >secret ~sess:* +info +eval +evalsha +time +exists +del +pexpire +pttl ' +
-  '+hget +hgetall +hkeys +hmget +hset +hdel +hstrlen +zadd +zcard +zrange +zrem +zrevrange +zscore'
-const [, , , ...rules] = readmeLine.split(' ')
+const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+const [, , , ...rules] = /^ACL SETUSER app .*$/m.exec(readme)?.[0].split(' ') ?? []
+const ofCluster = /a Cluster's client also ([^\n]*)\n/.exec(readme)?.[1]?.match(/\+[\w|]+/g) ?? []
 const commands = rules.filter((rule) => rule.startsWith('+')).map((rule) => rule.slice(1))
 const password = 'secret'
 
@@ -47,6 +46,35 @@ describe('the rights that an app needs in Redis', () => {
     // Without it ioredis does not wait for a Redis that loads its data, and says so.
     if (command === 'info') expect(warn).toHaveBeenCalled()
     else await expect(tour(redis)).rejects.toThrow()
+  })
+
+  it('F6: are on a Cluster those of the README too, and each has its use', async () => {
+    const cluster = await startRedisCluster()
+    onTestFinished(() => cluster.stop())
+    const connectAs = (name: string): Cluster => {
+      const { redisOptions } = recommendedClusterOptions
+      const redis = new Cluster([...cluster.addresses], {
+        ...recommendedClusterOptions,
+        redisOptions: { ...redisOptions, username: name, password },
+      })
+      redis.on('error', () => {})
+      onTestFinished(() => redis.disconnect())
+      return redis
+    }
+    const allowed = async (name: string, ...more: string[]): Promise<Cluster> => {
+      await Promise.all(
+        cluster.nodes.map(({ client }) => client.acl('SETUSER', name, ...rules, ...more)),
+      )
+      return connectAs(name)
+    }
+
+    await tour(await allowed('app', ...ofCluster))
+    expect(ofCluster.length).toBeGreaterThan(0)
+    for (const command of ofCluster) {
+      const others = ofCluster.filter((one) => one !== command)
+      const redis = await allowed(`without-${command}`, ...others)
+      await expect(tour(redis), command).rejects.toThrow()
+    }
   })
 
   it('F6: are all that the scripts run', () => {

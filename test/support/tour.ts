@@ -23,6 +23,7 @@ export async function tour(redis: RedisClient): Promise<void> {
     }
   }
   const watched: RedisClient = {
+    isCluster: redis.isCluster ?? false,
     eval: (...args) => note(redis.eval(...args)),
     evalsha: (...args) => note(redis.evalsha(...args)),
   }
