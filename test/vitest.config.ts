@@ -12,7 +12,7 @@ export default defineConfig({
   test: {
     root: fileURLToPath(new URL('..', import.meta.url)),
     include: ['test/**/*.test.ts'],
-    exclude: ['test/browser/**'],
+    exclude: ['test/browser/**', 'test/bench/node_modules/**'],
     globalSetup: ['test/support/global-redis.ts'],
     coverage: {
       include: ['src/**'],

@@ -55,7 +55,7 @@ export function useOf(
   const each = new Map<string, number>()
   for (const [name, count] of after.calls) {
     const calls = (count - (before.calls.get(name) ?? 0)) / requests
-    if (calls > 0) each.set(name, calls)
+    if (calls >= 0.005) each.set(name, calls)
   }
   const sentNames = scriptCalls.some((name) => each.has(name))
     ? scriptCalls.filter((name) => each.has(name))

@@ -9,7 +9,7 @@ import { inTurn } from './statistics.ts'
 import type { Contestant, Lane, Size, Work } from './works.ts'
 
 const connections = 20
-const warmUps = 2
+const warmUps = 3
 
 /** What one round gave. */
 export interface Round extends LoadResult {
@@ -79,8 +79,6 @@ export async function measure(
         const ofSize = runs.filter((run) => run.size === size)
         for (const run of inTurn(ofSize, Math.abs(round))) {
           const result = await runRound(run, load)
-          if (process.env['DBG'])
-            console.log(round, run.lane.name, result.cpu.toFixed(0), result.perSecond.toFixed(0))
           if (round >= 0) run.rounds.push(result)
         }
       }

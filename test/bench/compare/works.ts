@@ -44,8 +44,8 @@ export interface Work {
 const sizes = {
   one: { name: '1 key, 100 B', keys: 1, bytes: 90, requests: 1000 },
   twenty: { name: '20 keys, 1 KB', keys: 20, bytes: 44, requests: 1000 },
-  hundred: { name: '100 keys, 10 KB', keys: 100, bytes: 94, requests: 800 },
-  large: { name: '100 keys, 200 KB', keys: 100, bytes: 1990, requests: 120 },
+  hundred: { name: '100 keys, 10 KB', keys: 100, bytes: 94, requests: 600 },
+  large: { name: '100 keys, 200 KB', keys: 100, bytes: 1990, requests: 80 },
 } satisfies Record<string, Size>
 
 const allSizes = Object.values(sizes)
