@@ -49,6 +49,14 @@ const picksContestant = given.only.some((name) => contestantNames.includes(name)
 const keys = given.keys === undefined ? undefined : Number(given.keys)
 const works = picksPart && !picksWork ? [] : chosenWorks(given.only, given.quick, keys)
 
+// Those without load first: they are soon done.
+const others: Figure[] = []
+if (!given.quick && (picksPart || (!picksWork && !picksContestant))) {
+  for (const { name, run } of otherParts) {
+    if (!picksPart || given.only.includes(name)) others.push(...(await run()))
+  }
+}
+
 const cells: Cell[] = []
 const load = await startLoad()
 try {
@@ -62,12 +70,7 @@ try {
   await load.stop()
 }
 
-const figures: Figure[] = [...ratioFigures(cells)]
-if (!given.quick && (picksPart || (!picksWork && !picksContestant))) {
-  for (const { name, run } of otherParts) {
-    if (!picksPart || given.only.includes(name)) figures.push(...(await run()))
-  }
-}
+const figures = [...ratioFigures(cells), ...others]
 const isGood = printFigures(figures, given.quick ? 0.15 : 0)
 console.log(`\n${((performance.now() - start) / 1000).toFixed(0)} s`)
 process.exitCode = isGood ? 0 : 1

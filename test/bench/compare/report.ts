@@ -26,7 +26,7 @@ export function printWork(work: Work, cells: readonly Cell[]): void {
         const of = (what: (round: Round) => number): Spread => spreadOf(rounds.map(what))
         const medianUse = (what: 'commands' | 'sent' | 'received', digits: number): string => {
           const uses = rounds.flatMap(({ redis }) => redis?.[what] ?? [])
-          return uses.length > 0 ? medianOf(uses).toFixed(digits) : '-'
+          return uses.length > 0 ? Math.abs(medianOf(uses)).toFixed(digits) : '-'
         }
         return [
           lane.title,

@@ -1,11 +1,12 @@
 // Nanoseconds that a guard takes on a session that is loaded: awaited, with the handler behind it, which
 // does nothing. Everything is held through one role, and the guard asks for what was declared last.
 
+import { once } from 'node:events'
 import { createServer } from 'node:http'
 
 import Koa from 'koa'
 
-import { requirePrivilege, session } from '../../../../dist/index.js'
+import { MemoryStore, requirePrivilege, session } from '../../../../dist/index.js'
 
 const calls = 20_000
 const batches = 60
@@ -20,7 +21,7 @@ async function openApp(count) {
   const guard = requirePrivilege(names.at(-1))
   const samples = []
   const app = new Koa()
-  app.use(session({ roles }))
+  app.use(session({ store: new MemoryStore(), roles }))
   app.use(async (ctx) => {
     ctx.body = 'done'
     if (ctx.path === '/login') {
@@ -37,6 +38,7 @@ async function openApp(count) {
     if (passed !== calls) ctx.throw(500)
   })
   const server = createServer(app.callback()).listen(0, '127.0.0.1')
+  await once(server, 'listening')
   const url = `http://127.0.0.1:${server.address().port}`
   const refused = await fetch(url)
   if (refused.status !== 500 && refused.status !== 401) throw new Error('a guest came in')

@@ -23,15 +23,20 @@ async function traced() {
   inspector.connect()
   inspector.on('Debugger.scriptParsed', ({ params }) => urls.push(params.url))
   inspector.post('Debugger.enable')
-  const { Sessions } = await import(ours)
+  const { MemoryStore, Sessions } = await import(ours)
+  const store = new MemoryStore()
   if (option === '--tokens') {
     const secret = 'a text of more than thirty-two characters'
     const issuer = 'https://shop.example'
     const keys = [{ kid: '1', alg: 'HS256', secret }]
-    const sessions = new Sessions({ tokens: { keys, issuer, audience: issuer } })
+    const sessions = new Sessions({
+      store,
+      privilegedTypes: ['remote'],
+      tokens: { keys, issuer, audience: issuer },
+    })
     await sessions.open({ userName: 'ann', applicationId: 'cli' })
   } else {
-    const sessions = new Sessions()
+    const sessions = new Sessions({ store })
     await (await sessions.storedProcedure()).save()
   }
   return { jose: urls.filter((url) => url.includes('/node_modules/jose/')).length }

@@ -44,6 +44,7 @@ app.use(
       },
     }),
     ...(given.tokens && {
+      privilegedTypes: ['web', 'rest', 'remote'],
       tokens: {
         keys: [{ kid: '1', alg: 'HS256', secret: signingSecret }],
         issuer: 'https://shop.example',
