@@ -21,7 +21,6 @@ export interface Worker {
 export interface WorkerOptions {
   readonly args?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
-  readonly execArgv?: readonly string[]
 }
 
 /**
@@ -31,10 +30,11 @@ export interface WorkerOptions {
  * @param options How.
  */
 export async function startWorker(script: string, options: WorkerOptions = {}): Promise<Worker> {
-  const { args = [], env = {}, execArgv = [] } = options
+  const { args = [], env = {} } = options
   const path = fileURLToPath(new URL(`servers/${script}`, import.meta.url))
   const child = fork(path, args, {
-    execArgv: [...execArgv],
+    // Without what this process runs TypeScript with.
+    execArgv: [],
     env: { ...process.env, NODE_ENV: 'production', ...env },
   })
   const greeting = await nextMessage(child, script)

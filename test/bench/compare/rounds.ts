@@ -61,7 +61,7 @@ export async function measure(
   try {
     for (const { contestant } of work.lanes) {
       if (servers.has(contestant)) continue
-      const server = await startServer(contestant, profiles)
+      const server = await startServer(contestant)
       servers.set(contestant, server)
       for (const size of work.sizes) await checkServer(server, size)
     }
@@ -75,12 +75,20 @@ export async function measure(
       ),
     )
     for (let round = -warmUps; round < rounds; round++) {
+      if (round === 0 && profiles) {
+        await Promise.all([...servers.values()].map((server) => server.startProfile()))
+      }
       for (const size of work.sizes) {
         const ofSize = runs.filter((run) => run.size === size)
         for (const run of inTurn(ofSize, Math.abs(round))) {
           const result = await runRound(run, load)
           if (round >= 0) run.rounds.push(result)
         }
+      }
+    }
+    if (profiles) {
+      for (const [{ name }, server] of servers) {
+        await server.writeProfile(`${profiles}/${name}.cpuprofile`)
       }
     }
     return runs.map(({ size, lane, rounds: results }) => ({ work, size, lane, rounds: results }))

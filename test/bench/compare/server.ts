@@ -12,6 +12,10 @@ export interface Server {
   readonly redis: Redis | undefined
   /** CPU time of its process so far, user and system, in microseconds. */
   readonly cpuMicros: () => Promise<number>
+  /** Starts a CPU profile of its process. */
+  readonly startProfile: () => Promise<unknown>
+  /** Ends it, and writes it into a file. */
+  readonly writeProfile: (path: string) => Promise<unknown>
   /** Signs somebody in, into a session of that size. */
   readonly signIn: (size: Size) => Promise<{ readonly cookie: string; readonly body: string }>
   readonly get: (path: string, headers?: Readonly<Record<string, string>>) => Promise<string>
@@ -22,19 +26,14 @@ export interface Server {
  * Starts a contestant's server, and a Redis of its own.
  *
  * @param contestant Whose.
- * @param profileDir Where a CPU profile is written when it ends; none by default.
  */
-export async function startServer(contestant: Contestant, profileDir?: string): Promise<Server> {
+export async function startServer(contestant: Contestant): Promise<Server> {
   const { script, args = [], hasRedis, name } = contestant
   const redisServer = hasRedis ? await startRedisServer() : undefined
   const redis = redisServer && new Redis(redisServer.url)
-  const profile = profileDir
-    ? ['--cpu-prof', `--cpu-prof-dir=${profileDir}`, `--cpu-prof-name=${name}.cpuprofile`]
-    : []
   const worker = await startWorker(script, {
     args,
     env: redisServer ? { REDIS_URL: redisServer.url } : {},
-    execArgv: profile,
   })
   const url = `http://127.0.0.1:${String(property(worker.greeting, 'port'))}`
   const fetchGood = async (
@@ -50,8 +49,10 @@ export async function startServer(contestant: Contestant, profileDir?: string): 
     url,
     redis,
     async cpuMicros() {
-      return Number(property(await worker.ask({}), 'cpuMicros'))
+      return Number(property(await worker.ask({ ask: 'cpu' }), 'cpuMicros'))
     },
+    startProfile: () => worker.ask({ ask: 'profile' }),
+    writeProfile: (path) => worker.ask({ ask: 'write', path }),
     async signIn(size) {
       const response = await fetchGood(loginPath(size))
       const cookies = response.headers.getSetCookie().map((text) => text.split(';', 1)[0] ?? '')

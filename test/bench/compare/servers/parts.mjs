@@ -1,5 +1,6 @@
 // What the servers have in common: the same data, the same answers, and the parent's questions.
 
+import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 
 /** Seconds without a request after which a session ends, for all of them. */
@@ -68,20 +69,34 @@ export function newUserName() {
 /**
  * Listens on a free port, tells the parent, and answers what it asks: the CPU time of this process.
  *
- * @param {import('node:http').RequestListener | import('node:http').Server} app
+ * @param {import('node:http').RequestListener} app
  */
 export function serve(app) {
-  const server = typeof app === 'function' ? createServer(app) : app
+  const server = createServer(app)
   server.listen(0, '127.0.0.1', () => process.send({ port: server.address().port }))
   answerParent()
 }
 
-/** Answers the parent, and ends with it. */
+/**
+ * Answers the parent, and ends with it. It asks for the CPU time so far, to start a profile, or to
+ * write one into a file.
+ */
 export function answerParent() {
-  process.on('message', () => {
+  let inspector
+  process.on('message', async ({ ask, path }) => {
+    if (ask === 'profile') {
+      const { Session } = await import('node:inspector/promises')
+      inspector = new Session()
+      inspector.connect()
+      await inspector.post('Profiler.enable')
+      await inspector.post('Profiler.setSamplingInterval', { interval: 250 })
+      await inspector.post('Profiler.start')
+    } else if (ask === 'write') {
+      const { profile } = await inspector.post('Profiler.stop')
+      writeFileSync(path, JSON.stringify(profile))
+    }
     const { user, system } = process.cpuUsage()
     process.send({ cpuMicros: user + system })
   })
-  // Not by a signal: a profile is written on the way out.
   process.on('disconnect', () => process.exit(0))
 }
