@@ -11,6 +11,8 @@ process.on('message', async (/** @type {import('../load.ts').Load} */ load) => {
     headers: load.headers,
     connections: load.connections,
     amount: load.requests,
+    // It looks this often whether it is done; by default once a second.
+    sampleInt: 20,
     ...(load.body !== undefined && { expectBody: load.body }),
   })
   instance.on('response', (client, status, bytes, ms) => {
