@@ -15,6 +15,7 @@ export default defineConfig({
     exclude: ['test/browser/**'],
     // Tests wait for conditions; a busy machine may take its time.
     testTimeout: 30_000,
+    exclude: ['test/browser/**', 'test/bench/node_modules/**'],
     globalSetup: ['test/support/global-redis.ts'],
     coverage: {
       include: ['src/**'],
