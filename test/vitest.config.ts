@@ -12,7 +12,6 @@ export default defineConfig({
   test: {
     root: fileURLToPath(new URL('..', import.meta.url)),
     include: ['test/**/*.test.ts'],
-    exclude: ['test/browser/**'],
     // Tests wait for conditions; a busy machine may take its time.
     testTimeout: 30_000,
     exclude: ['test/browser/**', 'test/bench/node_modules/**'],

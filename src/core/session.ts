@@ -10,6 +10,7 @@ import type { SessionInfo } from './session-info.ts'
 import type { SessionState } from './session-state.ts'
 import type { SessionStorage, StorageOf } from './storage-type.ts'
 import { createStorageView } from './storage.ts'
+import type { Storage, StorageOwner } from './storage.ts'
 import type { TokenClaims } from './token-claims.ts'
 
 /** What a session asks of whoever keeps it. */
@@ -145,13 +146,7 @@ export class Session<S = SessionStorage> {
    * keys both win. See the README for what it takes and refuses.
    */
   get storage(): StorageOf<S> {
-    const host = this.#host
-    this.#storage ??= createStorageView({
-      get storage() {
-        return host.state.storage
-      },
-      changeableStorage: () => this.#changeable().storage,
-    }) as StorageOf<S>
+    this.#storage ??= createStorageView(new HostStorage(this.#host)) as StorageOf<S>
     return this.#storage
   }
 
@@ -447,9 +442,30 @@ export class Session<S = SessionStorage> {
   }
 
   #changeable(): SessionState {
-    if (this.#host.state.isEnded) throw new SessionEndedError()
-    return this.#host.state
+    return changeable(this.#host)
   }
+}
+
+/** The storage of whatever session a host has at the moment. */
+class HostStorage implements StorageOwner {
+  readonly #host: SessionHost
+
+  constructor(host: SessionHost) {
+    this.#host = host
+  }
+
+  get storage(): Storage {
+    return this.#host.state.storage
+  }
+
+  changeableStorage(): Storage {
+    return changeable(this.#host).storage
+  }
+}
+
+function changeable({ state }: SessionHost): SessionState {
+  if (state.isEnded) throw new SessionEndedError()
+  return state
 }
 
 Object.defineProperty(Session.prototype, inspect.custom, {

@@ -175,41 +175,76 @@ export interface StorageOwner {
  * @returns A proxy; the values in it are plain objects.
  */
 export function createStorageView(owner: StorageOwner): Record<string, unknown> {
-  const traps: ProxyHandler<Record<string, unknown>> = {
-    get: (_target, name) => (typeof name === 'string' ? owner.storage.get(name) : undefined),
-    has: (_target, name) => typeof name === 'string' && owner.storage.has(name),
-    ownKeys: () => owner.storage.names(),
-    getOwnPropertyDescriptor(_target, name) {
-      if (typeof name === 'symbol' || !owner.storage.has(name)) return undefined
-      const value = owner.storage.get(name)
-      return { value, writable: true, enumerable: true, configurable: true }
-    },
-    set(_target, name, value) {
-      if (typeof name === 'symbol') throw new TypeError('storage takes no symbol as a name')
-      owner.changeableStorage().set(name, value)
-      return true
-    },
-    defineProperty(_target, name, descriptor) {
-      const { writable = true, enumerable = true, configurable = true } = descriptor
-      const isPlain = 'value' in descriptor && writable && enumerable && configurable
-      if (typeof name === 'symbol' || !isPlain) {
-        throw new TypeError('storage takes plain properties only, with text for names')
-      }
-      owner.changeableStorage().set(name, descriptor.value)
-      return true
-    },
-    deleteProperty(_target, name) {
-      if (typeof name === 'string' && owner.storage.has(name)) {
-        owner.changeableStorage().set(name, undefined)
-      }
-      return true
-    },
-    getPrototypeOf: () => null,
-    setPrototypeOf: () => false,
-    preventExtensions: () => false,
+  return new Proxy<Record<string, unknown>>(target, new StorageTraps(owner))
+}
+
+// One for all views, whose traps never look at it. An object with a prototype or methods of its own
+// for each request outlives the request: V8 keeps the shapes of objects where it seldom looks.
+const target: Record<string, unknown> = Object.create({
+  // `util.inspect` looks past a proxy at its target, and calls this with the proxy.
+  [inspect.custom](this: Record<string, unknown>) {
+    return { ...this }
+  },
+})
+
+/** How a view shows the storage of its owner. */
+class StorageTraps implements ProxyHandler<Record<string, unknown>> {
+  readonly #owner: StorageOwner
+
+  constructor(owner: StorageOwner) {
+    this.#owner = owner
   }
-  // `util.inspect` looks past a proxy at its target, so the target shows what the view has.
-  const target: Record<string, unknown> = Object.create({ [inspect.custom]: () => ({ ...view }) })
-  const view = new Proxy(target, traps)
-  return view
+
+  get(_target: object, name: string | symbol): unknown {
+    return typeof name === 'string' ? this.#owner.storage.get(name) : undefined
+  }
+
+  has(_target: object, name: string | symbol): boolean {
+    return typeof name === 'string' && this.#owner.storage.has(name)
+  }
+
+  ownKeys(): string[] {
+    return this.#owner.storage.names()
+  }
+
+  getOwnPropertyDescriptor(_target: object, name: string | symbol): PropertyDescriptor | undefined {
+    const { storage } = this.#owner
+    if (typeof name === 'symbol' || !storage.has(name)) return undefined
+    return { value: storage.get(name), writable: true, enumerable: true, configurable: true }
+  }
+
+  set(_target: object, name: string | symbol, value: unknown): boolean {
+    if (typeof name === 'symbol') throw new TypeError('storage takes no symbol as a name')
+    this.#owner.changeableStorage().set(name, value)
+    return true
+  }
+
+  defineProperty(_target: object, name: string | symbol, descriptor: PropertyDescriptor): boolean {
+    const { writable = true, enumerable = true, configurable = true } = descriptor
+    const isPlain = 'value' in descriptor && writable && enumerable && configurable
+    if (typeof name === 'symbol' || !isPlain) {
+      throw new TypeError('storage takes plain properties only, with text for names')
+    }
+    this.#owner.changeableStorage().set(name, descriptor.value)
+    return true
+  }
+
+  deleteProperty(_target: object, name: string | symbol): boolean {
+    if (typeof name === 'string' && this.#owner.storage.has(name)) {
+      this.#owner.changeableStorage().set(name, undefined)
+    }
+    return true
+  }
+
+  getPrototypeOf(): null {
+    return null
+  }
+
+  setPrototypeOf(): boolean {
+    return false
+  }
+
+  preventExtensions(): boolean {
+    return false
+  }
 }
