@@ -3,7 +3,7 @@ import { isIP } from 'node:net'
 import type { BearerCredentials } from './carrier/bearer.ts'
 import { noCarrier } from './carrier/carrier.ts'
 import type { Carrier } from './carrier/carrier.ts'
-import type { ClientDescription, HeaderReader } from './core/client.ts'
+import type { ClientDescription } from './core/client.ts'
 import { parseCookieValue, trustedCredential } from './core/secret.ts'
 import type { SessionCredential } from './core/secret.ts'
 import { SessionState } from './core/session-state.ts'
@@ -33,12 +33,12 @@ export interface SessionRequest {
   readonly carrier: Carrier
   /** The client's IP address; `''` when not known. */
   readonly ip: string
-  /** Reads its headers. */
-  readonly header: HeaderReader
+  /** Reads one of its headers. */
+  header(name: string): string
   /** Finds out who the client is. Asked only when a session is stored first. Never rejects. */
-  readonly describeClient: () => Promise<ClientDescription>
+  describeClient(): Promise<ClientDescription>
   /** Whether it keeps the session alive. Asked only when there is a cookie to look up. */
-  readonly isActivity: () => boolean
+  isActivity(): boolean
 }
 
 interface Loaded {
@@ -75,11 +75,20 @@ export class RequestSession<S> {
     this.#request = request
   }
 
-  /** Looks up the session. Never rejects: a fault shows when somebody asks for the session. */
-  async load(): Promise<void> {
+  /**
+   * Looks up the session. Never rejects: a fault shows when somebody asks for the session.
+   *
+   * @returns `undefined` when there is nothing to look up.
+   */
+  load(): Promise<void> | undefined {
+    if (this.isBearer) return this.#failing(this.#loadToken())
+    const credentials = credentialsIn(this.#request.cookies)
+    return credentials.length === 0 ? undefined : this.#failing(this.#loadCookies(credentials))
+  }
+
+  async #failing(loading: Promise<void>): Promise<void> {
     try {
-      if (this.isBearer) await this.#loadToken()
-      else await this.#loadCookie()
+      await loading
     } catch (error) {
       if (!(error instanceof SessionStoreError)) throw error
       const isGuest = this.#services.settings.onStoreError === 'guest'
@@ -113,19 +122,11 @@ export class RequestSession<S> {
     this.#loaded = { live, credential, token }
   }
 
-  async #loadCookie(): Promise<void> {
-    const credentials: SessionCredential[] = []
-    for (const value of this.#request.cookies) {
-      const credential = parseCookieValue(value)
-      if (credential && credentials.length < maxTried) credentials.push(credential)
-    }
-    if (credentials.length === 0) return
+  async #loadCookies(credentials: readonly SessionCredential[]): Promise<void> {
     const { store, policy } = this.#services
     const isActivity = this.#request.isActivity()
-    const outcomes = await Promise.all(
-      credentials.map((credential) => store.load(credential, policy, isActivity)),
-    )
-    this.#take(credentials, outcomes)
+    const loads = credentials.map((credential) => store.load(credential, policy, isActivity))
+    this.#take(credentials, loads.length === 1 ? [await loads[0]] : await Promise.all(loads))
   }
 
   /** Whether the cookie has opened a session. */
@@ -199,8 +200,16 @@ export class RequestSession<S> {
     return this.#failure ?? (this.#refusal instanceof SessionStoreError ? this.#refusal : undefined)
   }
 
-  /** Commits what is left, and waits for what the app has not waited for. */
-  async finish(): Promise<void> {
+  /**
+   * Commits what is left, and waits for what the app has not waited for.
+   *
+   * @returns `undefined` when there is nothing left.
+   */
+  finish(): Promise<void> | undefined {
+    return this.#units.some((unit) => unit.isPending) ? this.#finish() : undefined
+  }
+
+  async #finish(): Promise<void> {
     // In order: what takes the cookie away comes before what sets a new one.
     for (const unit of this.#units) await unit.finish()
   }
@@ -247,8 +256,13 @@ export class RequestSession<S> {
   }
 
   #origin(now: number): SessionOrigin {
-    const { ip, header, describeClient } = this.#request
-    return { now, ip, header, describeClient }
+    const request = this.#request
+    return {
+      now,
+      ip: request.ip,
+      header: (name) => request.header(name),
+      describeClient: () => request.describeClient(),
+    }
   }
 
   #start(state: SessionState): void {
@@ -262,6 +276,16 @@ export class RequestSession<S> {
     if (this.#current === undefined) throw new TypeError('the session was not started')
     return this.#current
   }
+}
+
+/** The well-formed ones of a request's cookies, as many as are looked up. */
+function credentialsIn(cookies: readonly string[]): readonly SessionCredential[] {
+  const credentials: SessionCredential[] = []
+  for (const value of cookies) {
+    const credential = parseCookieValue(value)
+    if (credential && credentials.length < maxTried) credentials.push(credential)
+  }
+  return credentials
 }
 
 /**

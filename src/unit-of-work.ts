@@ -27,6 +27,8 @@ export class UnitOfWork implements SessionHost {
   readonly #committer: Committer
   #state: SessionState
   #queue: Promise<void> = Promise.resolve()
+  /** Calls that are carried out or wait for it. */
+  #turns = 0
   /** Held while a block runs. */
   #lock: BlockLock | undefined
 
@@ -40,6 +42,11 @@ export class UnitOfWork implements SessionHost {
 
   get state(): SessionState {
     return this.#state
+  }
+
+  /** Whether there may be anything to commit or to wait for at the end of the request. */
+  get isPending(): boolean {
+    return this.#turns > 0 || (!this.#state.isEnded && this.#state.mayDiffer)
   }
 
   /** Commits what is left at the end of the request. */
@@ -193,10 +200,11 @@ export class UnitOfWork implements SessionHost {
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     if (isInBlock(this)) return work()
     const turn = this.#queue.then(work)
-    this.#queue = turn.then(
-      () => undefined,
-      () => undefined,
-    )
+    this.#turns++
+    const over = (): void => {
+      this.#turns--
+    }
+    this.#queue = turn.then(over, over)
     return turn
   }
 

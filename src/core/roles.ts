@@ -66,6 +66,9 @@ type Declarations = ReadonlyMap<string, Declared>
 
 type Properties = Readonly<Record<string, unknown>>
 
+const maxExpanded = 100
+const nothingHeld: ReadonlyMap<string, string> = new Map()
+
 /** What a roles file says: which names exist, and what they give. Immutable. */
 export class Roles {
   /** "No roles file": every non-empty privilege name counts as declared, and no role does. */
@@ -75,6 +78,8 @@ export class Roles {
   readonly isOpen: boolean
   readonly #privileges: Declarations
   readonly #roles: Declarations
+  /** What was expanded before, by what was granted. */
+  readonly #expanded = new Map<string, ReadonlyMap<string, string>>()
 
   /** For the parse functions only; everybody else has `Roles.open`. */
   constructor(privileges?: Declarations, roles: Declarations = new Map()) {
@@ -101,7 +106,20 @@ export class Roles {
    * privilege is followed by what it includes, depth first; then come, likewise, the privileges of
    * each role. Names that are not declared (any longer) are skipped.
    */
-  expand(privileges: Iterable<string>, roles: Iterable<string>): ReadonlyMap<string, string> {
+  expand(privileges: readonly string[], roles: readonly string[]): ReadonlyMap<string, string> {
+    if (privileges.length === 0 && roles.length === 0) return nothingHeld
+    const granted = JSON.stringify([privileges, roles])
+    let held = this.#expanded.get(granted)
+    if (!held) {
+      held = this.#expand(privileges, roles)
+      // Most sessions are granted one of a few sets of names.
+      if (this.#expanded.size >= maxExpanded) this.#expanded.clear()
+      this.#expanded.set(granted, held)
+    }
+    return held
+  }
+
+  #expand(privileges: readonly string[], roles: readonly string[]): ReadonlyMap<string, string> {
     const held = new Map<string, string>()
     for (const name of privileges) hold(held, [this.#privilege(name)])
     for (const name of roles) hold(held, this.#roles.get(foldName(name.trim()))?.gives ?? [])

@@ -256,13 +256,29 @@ export class SessionState {
 
   /** Whether a session that the store does not have differs from an untouched guest. */
   get isTouched(): boolean {
-    const { userName, privileges, roles } = this.grants.granted
     return (
-      userName !== '' ||
-      privileges.length > 0 ||
-      roles.length > 0 ||
+      this.#isGranted ||
       this.#idleTimeoutMs !== this.#storedIdleTimeoutMs ||
       this.storage.changes() !== undefined
+    )
+  }
+
+  get #isGranted(): boolean {
+    const { userName, privileges, roles } = this.grants.granted
+    return userName !== '' || privileges.length > 0 || roles.length > 0
+  }
+
+  /**
+   * Whether the store may have to be told anything. False is certain, and asking costs next to
+   * nothing.
+   */
+  get mayDiffer(): boolean {
+    return (
+      this.storage.mayDiffer ||
+      this.grants.changes !== undefined ||
+      this.#idleTimeoutMs !== this.#storedIdleTimeoutMs ||
+      this.replaces.length > 0 ||
+      (this.isNew && this.#isGranted)
     )
   }
 

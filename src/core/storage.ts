@@ -96,6 +96,11 @@ export class Storage {
     return set.size === 0 && removed.length === 0 ? undefined : { set, removed }
   }
 
+  /** Whether anything may differ from the store. False is certain. */
+  get mayDiffer(): boolean {
+    return this.#assigned.size > 0 || this.#handedOut.size > 0
+  }
+
   /** Forgets what differs. */
   discard(): void {
     this.#assigned.clear()

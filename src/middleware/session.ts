@@ -3,19 +3,15 @@ import { types } from 'node:util'
 
 import type { Context, DefaultState, Middleware } from 'koa'
 
-import { readBearer } from '../carrier/bearer.ts'
-import type { BearerCredentials } from '../carrier/bearer.ts'
 import type { Session } from '../core/session.ts'
 import type { SessionStorage } from '../core/storage-type.ts'
-import { describeClient } from '../describe-client.ts'
 import { SessionError, SessionOptionError } from '../errors.ts'
 import type { SessionsOptions } from '../options.ts'
-import { addressOf, RequestSession } from '../request-session.ts'
-import type { Services } from '../services.ts'
+import { RequestSession } from '../request-session.ts'
 import { Sessions, servicesOf } from '../sessions.ts'
 import { attach, attachmentOf } from './attachment.ts'
-import { CookieCarrier } from './cookie-carrier.ts'
 import { withHeaders } from './error-headers.ts'
+import { KoaRequest } from './koa-request.ts'
 
 /** What `session()` adds to a Koa context. */
 export interface SessionContext<S = SessionStorage> {
@@ -43,7 +39,7 @@ export function session<S = SessionStorage>(
 ): Middleware<DefaultState, SessionContext<S>> {
   const sessions = options instanceof Sessions ? options : new Sessions<S>(options)
   const services = servicesOf(sessions)
-  const { countsAsActivity, asyncContext } = services.settings
+  const { asyncContext } = services.settings
 
   const middleware = async function session(ctx: Context, next: () => Promise<unknown>) {
     const present = attachmentOf(ctx)
@@ -51,20 +47,13 @@ export function session<S = SessionStorage>(
       if (present.services === services) return next()
       throw new SessionOptionError('a second session() with options of its own is on this request')
     }
-    const carrier = new CookieCarrier(ctx, services)
-    const header = (name: string): string => ctx.get(name)
-    const ip = addressOf(ctx.ip)
-    const request = new RequestSession<never>(services, {
-      cookies: carrier.values,
-      bearer: bearerOf(ctx, services),
-      carrier,
-      ip,
-      header,
-      describeClient: () => describeClient(services, { header, ip, ctx }),
-      isActivity: () => countsAsActivity?.(ctx) ?? true,
-    })
+    const koaRequest = new KoaRequest(ctx, services)
+    const { carrier } = koaRequest
+    const request = new RequestSession<never>(services, koaRequest)
     attach(ctx, { services, request, carrier })
-    await request.load()
+    // Most requests of guests have nothing to wait for.
+    const loading = request.load()
+    if (loading) await loading
 
     try {
       await (asyncContext ? services.context.run(() => request.session, next) : next())
@@ -72,21 +61,22 @@ export function session<S = SessionStorage>(
       throw closing(ctx, withHeaders(await afterError(request, error), request, carrier))
     }
     try {
-      if (ctx.status < 500) await request.finish()
+      const finishing = ctx.status < 500 ? request.finish() : undefined
+      if (finishing) await finishing
     } catch (error) {
       throw closing(ctx, withHeaders(error, request, carrier))
     }
     carrier.apply()
-    if (request.isAttached && !ctx.headerSent) ctx.vary([...request.varyBy])
+    if (request.isAttached && !ctx.headerSent) vary(ctx, request.varyBy)
     return undefined
   }
   return middleware as Middleware<DefaultState, SessionContext<S>>
 }
 
-/** The bearer token of a request, where tokens are on. */
-function bearerOf({ req }: Context, { tokens }: Services): BearerCredentials {
-  if (!tokens || req.headers.authorization === undefined) return { status: 'none' }
-  return readBearer(req.headersDistinct['authorization'] ?? [])
+/** Adds to the `Vary` header, without looking for what is there where nothing is. */
+function vary(ctx: Context, names: readonly string[]): void {
+  if (ctx.res.hasHeader('Vary')) ctx.vary([...names])
+  else ctx.res.setHeader('Vary', names.join(', '))
 }
 
 /**

@@ -149,7 +149,7 @@ export class DeadlineStore implements SessionStore {
     return this.#store.close()
   }
 
-  async #within<T>(
+  #within<T>(
     operation: StoreOperation,
     { id, isUsers = false }: Subject,
     call: () => Promise<T>,
@@ -158,34 +158,41 @@ export class DeadlineStore implements SessionStore {
     if (node !== undefined && this.#breakers.get(node)?.isOpen) {
       const error = new SessionStoreError('the session store does not answer')
       this.#onError(operation, error)
-      throw error
+      return Promise.reject(error)
     }
-    let timer: NodeJS.Timeout | undefined
-    let isOver = false
-    const late = new Promise<never>((_resolve, reject) => {
+    return new Promise((resolve, reject) => {
+      let isOver = false
+      const fail = (reason: unknown): void => {
+        if (isOver) return
+        isOver = true
+        clearTimeout(timer)
+        const error =
+          reason instanceof SessionStoreError
+            ? reason
+            : new SessionStoreError('the session store failed', { cause: reason })
+        this.#onError(operation, error)
+        reject(error)
+      }
+      const answer = (value: T): void => {
+        if (isOver) return
+        isOver = true
+        clearTimeout(timer)
+        if (node !== undefined) this.#answered(node)
+        resolve(value)
+      }
       const giveUp = (): void => {
         if (isOver) return
         this.#timedOut(isUsers ? this.#nodeOf() : node, id ?? nobody)
-        reject(new SessionStoreError(`the session store did not answer in ${this.#timeoutMs} ms`))
+        fail(new SessionStoreError(`the session store did not answer in ${this.#timeoutMs} ms`))
       }
       // An answer may be there that this process was too busy to read: it comes first.
-      timer = setTimeout(() => setImmediate(giveUp), this.#timeoutMs)
+      const timer = setTimeout(() => setImmediate(giveUp), this.#timeoutMs)
+      try {
+        Promise.resolve(call()).then(answer, fail)
+      } catch (error) {
+        fail(error)
+      }
     })
-    try {
-      const answer = await Promise.race([call(), late])
-      if (node !== undefined) this.#answered(node)
-      return answer
-    } catch (reason) {
-      const error =
-        reason instanceof SessionStoreError
-          ? reason
-          : new SessionStoreError('the session store failed', { cause: reason })
-      this.#onError(operation, error)
-      throw error
-    } finally {
-      isOver = true
-      clearTimeout(timer)
-    }
   }
 
   #nodeOf(id?: string): string | undefined {
@@ -193,6 +200,7 @@ export class DeadlineStore implements SessionStore {
   }
 
   #answered(node: string): void {
+    if (this.#breakers.size === 0) return
     this.#breakers.get(node)?.close()
     this.#breakers.delete(node)
   }

@@ -236,7 +236,7 @@ async function perform(request: WorkerRequest, pause: () => Promise<void>): Prom
     error = codeOf(reason)
     // As the middleware does.
     if (reason instanceof SessionError && reason.status < 500) {
-      await session.finish().catch((failure: unknown) => {
+      await session.finish()?.catch((failure: unknown) => {
         error = codeOf(failure)
       })
     }

@@ -1,0 +1,58 @@
+import type { Context } from 'koa'
+
+import { readBearer } from '../carrier/bearer.ts'
+import type { BearerCredentials } from '../carrier/bearer.ts'
+import type { ClientDescription } from '../core/client.ts'
+import { describeClient } from '../describe-client.ts'
+import { addressOf } from '../request-session.ts'
+import type { SessionRequest } from '../request-session.ts'
+import type { Services } from '../services.ts'
+import { CookieCarrier } from './cookie-carrier.ts'
+
+const noBearer: BearerCredentials = { status: 'none' }
+
+/** A Koa request, as far as its session goes. Looks at it only when it is asked. */
+export class KoaRequest implements SessionRequest {
+  readonly #ctx: Context
+  readonly #services: Services
+  readonly carrier: CookieCarrier
+  readonly bearer: BearerCredentials
+
+  constructor(ctx: Context, services: Services) {
+    this.#ctx = ctx
+    this.#services = services
+    this.carrier = new CookieCarrier(ctx, services)
+    this.bearer = bearerOf(ctx, services)
+  }
+
+  get cookies(): readonly string[] {
+    return this.carrier.values
+  }
+
+  get ip(): string {
+    return addressOf(this.#ctx.ip)
+  }
+
+  header(name: string): string {
+    return this.#ctx.get(name)
+  }
+
+  describeClient(): Promise<ClientDescription> {
+    const { ip } = this
+    return describeClient(this.#services, {
+      header: (name) => this.header(name),
+      ip,
+      ctx: this.#ctx,
+    })
+  }
+
+  isActivity(): boolean {
+    return this.#services.settings.countsAsActivity?.(this.#ctx) ?? true
+  }
+}
+
+/** The bearer token of a request, where tokens are on. */
+function bearerOf({ req }: Context, { tokens }: Services): BearerCredentials {
+  if (!tokens || req.headers.authorization === undefined) return noBearer
+  return readBearer(req.headersDistinct['authorization'] ?? [])
+}
