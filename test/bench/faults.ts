@@ -208,8 +208,13 @@ server = await startRedisServer({ port: server.port })
 const back = await backAfter(signIn)
 row(
   `killed: ${requests} requests, ${inFlight} at once: all 503 with Retry-After`,
-  `${refused(killed)}, p99 ${p99(killed).toFixed(1)} ms`,
+  `${refused(killed)}`,
   refused(killed) === requests,
+)
+row(
+  `killed: p99 at most 25 ms, ${inFlight} at once`,
+  `${p99(killed).toFixed(1)} ms`,
+  p99(killed) <= 25,
 )
 row('killed: first good answer at most 1 s after it is back', `${back.toFixed(0)} ms`, back <= 1000)
 
