@@ -42,6 +42,8 @@ export const systemUser = 'system'
 /** All kinds of session. */
 export const sessionTypes: readonly SessionType[] = ['web', 'rest', 'remote', 'storedProcedure']
 
+const typesByVersion = new Map(sessionTypes.map((type) => [versionOf(type), type]))
+
 /** A stored session, without what only the store needs to know. All instants in epoch milliseconds. */
 export interface SessionRecord {
   readonly id: string
@@ -92,7 +94,7 @@ export type RecordChanges = Partial<
  * @returns Field, value, field, value …
  */
 export function encodeDraft(draft: RecordDraft): string[] {
-  const fields = ['v', `${FORMAT_VERSION} ${draft.type}`]
+  const fields = ['v', versionOf(draft.type)]
   if (draft.ip !== '') fields.push('a', draft.ip)
   fields.push(...encodeClient(draft.client))
   const { userName, ...others } = draft
@@ -168,8 +170,8 @@ export function decodeRecord(
       else if (field.startsWith(privilegePrefix)) privileges.push(unescapeText(field.slice(2)))
       else if (field.startsWith(rolePrefix)) roles.push(unescapeText(field.slice(2)))
     }
-    const [version, type] = own.get('v')?.split(' ') ?? []
-    if (version !== FORMAT_VERSION || !isSessionType(type)) return undefined
+    const type = typesByVersion.get(own.get('v') ?? '')
+    if (type === undefined) return undefined
     return {
       id,
       type,
@@ -187,6 +189,10 @@ export function decodeRecord(
   } catch {
     return undefined
   }
+}
+
+function versionOf(type: SessionType): string {
+  return `${FORMAT_VERSION} ${type}`
 }
 
 /** The texts, escaped, as one with TABs between, in pieces; all that is too long is in the last. */
@@ -224,10 +230,6 @@ function decodeClient(own: ReadonlyMap<string, string>): ClientDescription {
   const client = { ...unknownClient, isOfficialApp: texts[clientNames.length] === '1' }
   for (const [index, name] of clientNames.entries()) client[name] = unescapeText(texts[index] ?? '')
   return client
-}
-
-function isSessionType(type: string | undefined): type is SessionType {
-  return sessionTypes.some((one) => one === type)
 }
 
 function idleTimeoutOf(text: string | undefined): number {
