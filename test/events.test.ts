@@ -8,6 +8,7 @@ import type { RedisClient, SessionEventName, SessionEvents } from 'koa-user-sess
 import { describe, expect, it, onTestFinished } from 'vitest'
 
 import { newSecret, newSessionId, parseCookieValue } from '../src/core/secret.ts'
+import { sessionKey } from '../src/store/redis/keys.ts'
 import { cookieOf, makeApp, me, setCookies } from './support/apps.ts'
 import { connectRedis, uniquePrefix } from './support/redis-client.ts'
 
@@ -253,7 +254,7 @@ describe('the events', () => {
     const client = browser()
     await client.get('/write?a=1')
     const { id } = await me(client)
-    await redis.hset(`${prefix}{${id}}`, 'storage:a', 'S3CRET, no JSON')
+    await redis.hset(sessionKey(prefix, id), 's:a', 'S3CRET, no JSON')
 
     const view = await me(client)
 

@@ -846,7 +846,7 @@ function redisBackend(): Backend {
       const redis = connectRedis()
       for (const key of await redis.keys(`${prefix}{*`)) {
         for (const [field, value] of Object.entries(await redis.hgetall(key))) {
-          if (field.startsWith('otp:')) await redis.hset(key, field, Number(value) - ms)
+          if (field.startsWith('o:')) await redis.hset(key, field, Number(value) - ms)
         }
       }
     },

@@ -4,6 +4,7 @@ import type { SessionStore } from 'koa-user-sessions'
 import supertest from 'supertest'
 import { describe, expect, it, vi } from 'vitest'
 
+import { sessionKey } from '../src/store/redis/keys.ts'
 import { ObservedStore } from './support/apps.ts'
 import { connectRedis, uniquePrefix } from './support/redis-client.ts'
 
@@ -125,8 +126,8 @@ describe('sessions.storage()', () => {
       '00000000-0000-4000-8000-000000000001',
       '00000000-0000-4000-8000-000000000002',
     ]
-    await redis.set(`${prefix}{${text}}`, 'text')
-    await redis.hset(`${prefix}{${hash}}`, 'color', 'red')
+    await redis.set(sessionKey(prefix, text), 'text')
+    await redis.hset(sessionKey(prefix, hash), 'color', 'red')
 
     expect(await sessions.storage(text)).toBeNull()
     expect(await sessions.storage(hash)).toBeNull()

@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest'
 
 import { newSecret } from '../src/core/secret.ts'
 import { storedProcedureId } from '../src/open-session.ts'
+import { sessionKey } from '../src/store/redis/keys.ts'
 import { ObservedStore } from './support/apps.ts'
 import { commandName, countCommands } from './support/command-count.ts'
 import { connectRedis, uniquePrefix } from './support/redis-client.ts'
@@ -327,7 +328,7 @@ describe('sessions.storedProcedure() in Redis', () => {
   it('M8: has no time to live, whatever is done to it', async () => {
     const redis = connectRedis()
     const prefix = uniquePrefix()
-    const key = `${prefix}{${storedProcedureId}}`
+    const key = sessionKey(prefix, storedProcedureId)
     const { sessions } = await serve(new RedisStore(redis, { prefix }), { absoluteTimeout: 60 })
     const session = await sessions.storedProcedure()
 
@@ -345,8 +346,8 @@ describe('sessions.storedProcedure() in Redis', () => {
 
     expect(times).toEqual([-1, -1])
     const fields = await redis.hkeys(key)
-    expect(fields).not.toContain('endsAt')
-    expect(fields).not.toContain('userName')
+    expect(fields).not.toContain('e')
+    expect(fields).not.toContain('u')
     expect(fields.filter((field) => /^(?:secret|otp)/.test(field))).toEqual([])
     expect(await redis.keys(`${prefix}*`)).toEqual([key])
   })
@@ -388,7 +389,7 @@ describe('sessions.storedProcedure() in Redis', () => {
   it('F6: rejects with ERR_SESSION_STORE when its key holds something else', async () => {
     const redis = connectRedis()
     const prefix = uniquePrefix()
-    const key = `${prefix}{${storedProcedureId}}`
+    const key = sessionKey(prefix, storedProcedureId)
     const { sessions } = await serve(new RedisStore(redis, { prefix }))
     await redis.set(key, 'something else')
 

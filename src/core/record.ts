@@ -3,13 +3,32 @@
  * line, of which a Redis hash is made. `store/redis/keys.ts` documents every field.
  */
 
-import { clientTexts, unknownClient } from './client.ts'
+import { unknownClient } from './client.ts'
 import type { ClientDescription } from './client.ts'
 
 const FORMAT_VERSION = '1'
-const privilegePrefix = 'privilege:'
-const rolePrefix = 'role:'
-const storagePrefix = 'storage:'
+const privilegePrefix = 'p:'
+const rolePrefix = 'r:'
+const storagePrefix = 's:'
+
+// The order in which a client's texts are packed: what most have comes first.
+const clientNames = [
+  'appName',
+  'appVersion',
+  'platform',
+  'systemVersion',
+  'country',
+  'region',
+  'deviceModel',
+  'applicationId',
+  'machineName',
+  'systemUserName',
+  'persistentID',
+] as const satisfies (keyof ClientDescription)[]
+
+const clientFields = ['c', 'c1', 'c2', 'c3'] as const
+// A longer one makes Redis keep a hash in a roomier form (`hash-max-listpack-value`).
+const maxPieceBytes = 64
 
 // ECMA-262, "Time Values and Time Range": later ones have no date.
 const lastInstant = 8.64e15
@@ -22,6 +41,8 @@ export const systemUser = 'system'
 
 /** All kinds of session. */
 export const sessionTypes: readonly SessionType[] = ['web', 'rest', 'remote', 'storedProcedure']
+
+const typesByVersion = new Map(sessionTypes.map((type) => [versionOf(type), type]))
 
 /** A stored session, without what only the store needs to know. All instants in epoch milliseconds. */
 export interface SessionRecord {
@@ -73,12 +94,9 @@ export type RecordChanges = Partial<
  * @returns Field, value, field, value …
  */
 export function encodeDraft(draft: RecordDraft): string[] {
-  const fields = ['v', FORMAT_VERSION, 'type', draft.type]
-  if (draft.ip !== '') fields.push('ip', draft.ip)
-  for (const name of clientTexts) {
-    if (draft.client[name] !== '') fields.push(name, escapeText(draft.client[name]))
-  }
-  if (draft.client.isOfficialApp) fields.push('isOfficialApp', '1')
+  const fields = ['v', versionOf(draft.type)]
+  if (draft.ip !== '') fields.push('a', draft.ip)
+  fields.push(...encodeClient(draft.client))
   const { userName, ...others } = draft
   fields.push(...encodeChanges(userName === '' ? others : draft))
   return fields
@@ -93,9 +111,9 @@ export function encodeDraft(draft: RecordDraft): string[] {
 export function encodeChanges(changes: RecordChanges): string[] {
   const fields: string[] = []
   const { idleTimeoutMs, userName, privileges = [], roles = [], storage = [] } = changes
-  if (idleTimeoutMs === Infinity) fields.push('idleTimeoutMs', 'none')
-  else if (idleTimeoutMs !== undefined) fields.push('idleTimeoutMs', String(idleTimeoutMs))
-  if (userName !== undefined) fields.push('userName', escapeText(userName))
+  if (idleTimeoutMs === Infinity) fields.push('i', 'none')
+  else if (idleTimeoutMs !== undefined) fields.push('i', String(idleTimeoutMs))
+  if (userName !== undefined) fields.push('u', escapeText(userName))
   for (const name of privileges) fields.push(privilegePrefix + escapeText(name), '')
   for (const name of roles) fields.push(rolePrefix + escapeText(name), '')
   for (const [name, json] of storage) fields.push(storageField(name), json)
@@ -106,7 +124,7 @@ export function encodeChanges(changes: RecordChanges): string[] {
  * The field of a storage name.
  *
  * @param name A top-level name.
- * @returns `storage:` and the name, escaped as in JSON.
+ * @returns `s:` and the name, escaped as in JSON.
  */
 export function storageField(name: string): string {
   return storagePrefix + escapeText(name)
@@ -147,28 +165,25 @@ export function decodeRecord(
     for (let index = start; index + 1 < fields.length; index += 2) {
       const field = fields[index] ?? ''
       const value = fields[index + 1] ?? ''
-      if (field.startsWith(storagePrefix)) {
-        storage.set(unescapeText(field.slice(storagePrefix.length)), value)
-      } else if (field.startsWith(privilegePrefix)) {
-        privileges.push(unescapeText(field.slice(privilegePrefix.length)))
-      } else if (field.startsWith(rolePrefix)) {
-        roles.push(unescapeText(field.slice(rolePrefix.length)))
-      } else own.set(field, value)
+      if (field.charAt(1) !== ':') own.set(field, value)
+      else if (field.startsWith(storagePrefix)) storage.set(unescapeText(field.slice(2)), value)
+      else if (field.startsWith(privilegePrefix)) privileges.push(unescapeText(field.slice(2)))
+      else if (field.startsWith(rolePrefix)) roles.push(unescapeText(field.slice(2)))
     }
-    const type = own.get('type')
-    if (own.get('v') !== FORMAT_VERSION || !isSessionType(type)) return undefined
+    const type = typesByVersion.get(own.get('v') ?? '')
+    if (type === undefined) return undefined
     return {
       id,
       type,
-      createdAt: instantOf(own.get('createdAt')),
-      signedInAt: instantOf(own.get('signedInAt') ?? '0'),
-      endsAt: own.has('endsAt') ? instantOf(own.get('endsAt')) : Infinity,
-      idleTimeoutMs: idleTimeoutOf(own.get('idleTimeoutMs')),
-      userName: unescapeText(own.get('userName') ?? ''),
+      createdAt: instantOf(own.get('b')),
+      signedInAt: instantOf(own.get('l') ?? '0'),
+      endsAt: own.has('e') ? instantOf(own.get('e')) : Infinity,
+      idleTimeoutMs: idleTimeoutOf(own.get('i')),
+      userName: unescapeText(own.get('u') ?? ''),
       privileges,
       roles,
-      ip: own.get('ip') ?? '',
-      client: clientOf(own),
+      ip: own.get('a') ?? '',
+      client: decodeClient(own),
       storage,
     }
   } catch {
@@ -176,14 +191,45 @@ export function decodeRecord(
   }
 }
 
-function clientOf(own: ReadonlyMap<string, string>): ClientDescription {
-  const client = { ...unknownClient, isOfficialApp: own.has('isOfficialApp') }
-  for (const name of clientTexts) client[name] = unescapeText(own.get(name) ?? '')
-  return client
+function versionOf(type: SessionType): string {
+  return `${FORMAT_VERSION} ${type}`
 }
 
-function isSessionType(type: string | undefined): type is SessionType {
-  return sessionTypes.some((one) => one === type)
+/** The texts, escaped, as one with TABs between, in pieces; all that is too long is in the last. */
+function encodeClient(client: ClientDescription): string[] {
+  const texts = clientNames.map((name) => escapeText(client[name]))
+  if (client.isOfficialApp) texts.push('1')
+  let rest = texts.join('\t').replace(/\t+$/, '')
+  const fields: string[] = []
+  for (const [index, field] of clientFields.entries()) {
+    if (rest === '') break
+    const end = index === clientFields.length - 1 ? rest.length : pieceLength(rest)
+    fields.push(field, rest.slice(0, end))
+    rest = rest.slice(end)
+  }
+  return fields
+}
+
+function pieceLength(text: string): number {
+  if (text.length * 3 <= maxPieceBytes) return text.length
+  let length = 0
+  let bytes = 0
+  for (const character of text) {
+    bytes += Buffer.byteLength(character)
+    if (bytes > maxPieceBytes) break
+    length += character.length
+  }
+  return length
+}
+
+function decodeClient(own: ReadonlyMap<string, string>): ClientDescription {
+  const first = own.get('c')
+  if (first === undefined) return unknownClient
+  const packed = first + (own.get('c1') ?? '') + (own.get('c2') ?? '') + (own.get('c3') ?? '')
+  const texts = packed.split('\t')
+  const client = { ...unknownClient, isOfficialApp: texts[clientNames.length] === '1' }
+  for (const [index, name] of clientNames.entries()) client[name] = unescapeText(texts[index] ?? '')
+  return client
 }
 
 function idleTimeoutOf(text: string | undefined): number {

@@ -83,7 +83,8 @@ function hashOf(secret: Buffer): string {
   return hash('sha256', secret, 'base64url')
 }
 
-function uuidOf(bytes: Buffer): string {
+/** The UUID that bytes begin with. */
+export function uuidOf(bytes: Buffer): string {
   const hex = bytes.toString('hex', 0, idBytes)
   return [
     hex.slice(0, 8),

@@ -12,6 +12,7 @@ import { Cluster } from 'ioredis'
 import Koa from 'koa'
 import { recommendedClusterOptions, session } from 'koa-user-sessions'
 
+import { sessionKey } from '../../src/store/redis/keys.ts'
 import { nodeTimeoutMs, startRedisCluster } from '../support/redis-cluster.ts'
 import type { TestNode } from '../support/redis-cluster.ts'
 
@@ -99,7 +100,7 @@ function ask(path: string, cookie?: string): Promise<Answer> {
 async function signIn(index: number): Promise<User> {
   const { headers, text } = await ask(`/sign-in?n=${index}`)
   const cookie = headers['set-cookie']?.[0]?.split(';')[0] ?? ''
-  const slot = await cluster.slotOf(`sess:{${text}}`)
+  const slot = await cluster.slotOf(sessionKey('sess:', text))
   return { cookie, slot, node: undefined, sent: 0, acknowledged: 0, answers: [] }
 }
 

@@ -12,6 +12,7 @@ import { unknownClient } from 'koa-user-sessions'
 import { decodeRecord } from '../../src/core/record.ts'
 import { newSecret, newSessionId, parseCookieValue } from '../../src/core/secret.ts'
 import { RedisStore } from '../../src/store/redis-store.ts'
+import { sessionKey } from '../../src/store/redis/keys.ts'
 import { defineScript, runScript } from '../../src/store/redis/script.ts'
 import { loadSession } from '../../src/store/redis/scripts/load-session.ts'
 import { startRedisServer } from '../support/redis-server.ts'
@@ -78,7 +79,7 @@ try {
     await redis.set('blob', JSON.stringify({ ...draft, ...granted, storage: data }))
 
     const call = {
-      keys: { session: `sess:{${id}}` },
+      keys: { session: sessionKey('sess:', id) },
       args: {
         secretHash: credential.secretHash,
         refreshMs: 60_000,

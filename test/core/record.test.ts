@@ -1,6 +1,7 @@
 import { unknownClient } from 'koa-user-sessions'
 import { describe, expect, it } from 'vitest'
 
+import { clientTexts } from '../../src/core/client.ts'
 import {
   decodeRecord,
   encodeChanges,
@@ -9,7 +10,7 @@ import {
   storageField,
   storedSize,
 } from '../../src/core/record.ts'
-import type { RecordDraft } from '../../src/core/record.ts'
+import type { RecordDraft, SessionRecord } from '../../src/core/record.ts'
 
 const id = '5f0c1c0e-7d3b-4a53-9d5a-3f6d1f0a7b11'
 
@@ -28,20 +29,12 @@ const draft: RecordDraft = {
 }
 
 const fields: Readonly<Record<string, string>> = {
-  v: '1',
-  type: 'web',
-  createdAt: '1763000000000',
-  idleTimeoutMs: '3600000',
+  v: '1 web',
+  b: '1763000000000',
+  i: '3600000',
 }
 
-const instants = [
-  'createdAt',
-  '1763000000000',
-  'signedInAt',
-  '1763000000001',
-  'endsAt',
-  '1763000000002',
-]
+const instants = ['b', '1763000000000', 'l', '1763000000001', 'e', '1763000000002']
 
 const awkwardTexts = [
   ['nothing', ''],
@@ -52,8 +45,37 @@ const awkwardTexts = [
   ['lone surrogates', '\uDC00a\uD800'],
   ['__proto__', '__proto__'],
   ['the name of a field', 'v'],
-  ['prefixes of fields', 'storage:privilege:role:secret:'],
+  ['prefixes of fields', 's:p:r:k:'],
 ] as const
+
+// No two have the same text, and the packed texts are longer than all pieces together.
+const fullClient: RecordDraft['client'] = {
+  applicationId: 'com.example.shop',
+  appName: 'Example Shop for Desktops',
+  appVersion: '1.22.333',
+  isOfficialApp: true,
+  deviceModel: 'ThinkPad X1 Carbon Gen 12',
+  platform: 'Windows',
+  systemVersion: '11',
+  machineName: 'kontor-04.intern.example.com',
+  systemUserName: 'ann.novák',
+  persistentID: '7c0f3c52-60a5-4a53-8e27-3f6d1f0a7b11'.padEnd(64, '*'),
+  country: 'Česko',
+  region: 'Hlavní město Praha',
+}
+
+/** The fields that a client is packed in. */
+function packed(client: RecordDraft['client']): Record<string, string> {
+  const lines = encodeDraft({ ...draft, client })
+  const pairs = lines.flatMap((field, index) =>
+    index % 2 === 0 && /^c\d?$/.test(field) ? [[field, lines[index + 1] ?? '']] : [],
+  )
+  return Object.fromEntries(pairs)
+}
+
+function clientOf(lines: Readonly<Record<string, string>>): SessionRecord['client'] | undefined {
+  return decodeRecord(id, Object.entries({ ...fields, ...lines }).flat())?.client
+}
 
 function decode(changes: Readonly<Record<string, string | undefined>> = {}): unknown {
   const changed = Object.entries({ ...fields, ...changes })
@@ -67,16 +89,15 @@ describe('encodeDraft', () => {
   it('writes field, value, field, value', () => {
     expect(encodeDraft(draft)).toEqual(
       [
-        ['v', '1'],
-        ['type', 'web'],
-        ['ip', '2001:db8::1'],
-        ['idleTimeoutMs', '3600000'],
-        ['userName', 'ann'],
-        ['privilege:browse', ''],
-        ['privilege:audit', ''],
-        ['role:Clerk', ''],
-        ['storage:cart', '["tea"]'],
-        ['storage:n', '1'],
+        ['v', '1 web'],
+        ['a', '2001:db8::1'],
+        ['i', '3600000'],
+        ['u', 'ann'],
+        ['p:browse', ''],
+        ['p:audit', ''],
+        ['r:Clerk', ''],
+        ['s:cart', '["tea"]'],
+        ['s:n', '1'],
       ].flat(),
     )
   })
@@ -84,19 +105,19 @@ describe('encodeDraft', () => {
   it('writes no field for an address that is not known and for nobody as user', () => {
     const fieldsOfGuest = encodeDraft({ ...draft, ip: '', userName: '' })
 
-    expect(fieldsOfGuest).not.toContain('ip')
-    expect(fieldsOfGuest).not.toContain('userName')
+    expect(fieldsOfGuest).not.toContain('a')
+    expect(fieldsOfGuest).not.toContain('u')
   })
 })
 
 describe('encodeChanges', () => {
   it('T3: writes what changes and nothing else', () => {
     expect(encodeChanges({})).toEqual([])
-    expect(encodeChanges({ idleTimeoutMs: 1 })).toEqual(['idleTimeoutMs', '1'])
-    expect(encodeChanges({ userName: '' })).toEqual(['userName', ''])
-    expect(encodeChanges({ privileges: ['a'] })).toEqual(['privilege:a', ''])
-    expect(encodeChanges({ roles: ['a'] })).toEqual(['role:a', ''])
-    expect(encodeChanges({ storage: new Map([['a', '1']]) })).toEqual(['storage:a', '1'])
+    expect(encodeChanges({ idleTimeoutMs: 1 })).toEqual(['i', '1'])
+    expect(encodeChanges({ userName: '' })).toEqual(['u', ''])
+    expect(encodeChanges({ privileges: ['a'] })).toEqual(['p:a', ''])
+    expect(encodeChanges({ roles: ['a'] })).toEqual(['r:a', ''])
+    expect(encodeChanges({ storage: new Map([['a', '1']]) })).toEqual(['s:a', '1'])
   })
 
   it.each(awkwardTexts)('H1: puts %s on one line that UTF-8 can hold', (_, text) => {
@@ -184,22 +205,22 @@ describe('decodeRecord', () => {
   })
 
   it('ignores fields that it does not know', () => {
-    const more = { 'secret:abc': '0', keys: '1', bytes: '2', later: 'x', ['__proto__']: 'x' }
+    const more = { 'k:abc': '0', n: '1', m: '2', later: 'x', ['__proto__']: 'x' }
 
     expect(decode({ ...more, constructor: 'x', toString: 'x' })).toEqual(decode())
   })
 
   it('S6: reads an empty user name as nobody', () => {
-    expect(decode({ userName: '' })).toEqual(decode())
+    expect(decode({ u: '' })).toEqual(decode())
   })
 
   it('T6: keeps storage apart from the fields of the session and from prototypes', () => {
-    const record = decode({ 'storage:userName': '"eve"', 'storage:__proto__': '{"a":1}' })
+    const record = decode({ 's:u': '"eve"', 's:__proto__': '{"a":1}' })
 
     expect(record).toMatchObject({
       userName: '',
       storage: new Map([
-        ['userName', '"eve"'],
+        ['u', '"eve"'],
         ['__proto__', '{"a":1}'],
       ]),
     })
@@ -207,28 +228,35 @@ describe('decodeRecord', () => {
   })
 
   it.each([
-    ['no version', { v: undefined }],
+    ['no version and no type', { v: undefined }],
     ['an empty version', { v: '' }],
-    ['a later version', { v: '2' }],
-    ['a version that only looks the same', { v: '1.0' }],
-    ['no type', { type: undefined }],
-    ['an unknown type', { type: 'admin' }],
-    ['a type in capitals', { type: 'WEB' }],
-    ['no creation time', { createdAt: undefined }],
-    ['an empty creation time', { createdAt: '' }],
-    ['a creation time that is no number', { createdAt: 'yesterday' }],
-    ['no idle timeout', { idleTimeoutMs: undefined }],
-    ['an empty idle timeout', { idleTimeoutMs: '' }],
-    ['an idle timeout that is no number', { idleTimeoutMs: 'NaN' }],
-    ['an empty end', { endsAt: '' }],
-    ['an end that is no number', { endsAt: 'never' }],
-    ['a sign-in that is no number', { signedInAt: '1763000000000ms' }],
-    ['a user name with a broken escape', { userName: String.raw`a\u12` }],
-    ['a user name that ends in a backslash', { userName: '\\' }],
-    ['a user name with a quote and an escape', { userName: String.raw`a"\n` }],
-    ['a privilege with a broken escape', { [String.raw`privilege:\x`]: '' }],
-    ['a role with a broken escape', { [String.raw`role:\x`]: '' }],
-    ['a storage name with a broken escape', { [String.raw`storage:\x`]: '1' }],
+    ['no version', { v: ' web' }],
+    ['a type alone', { v: 'web' }],
+    ['a later version', { v: '2 web' }],
+    ['a version that only looks the same', { v: '1.0 web' }],
+    ['a version that only begins the same', { v: '11 web' }],
+    ['no type', { v: '1' }],
+    ['an empty type', { v: '1 ' }],
+    ['an unknown type', { v: '1 admin' }],
+    ['a type in capitals', { v: '1 WEB' }],
+    ['more than a type', { v: '1 web 2' }],
+    ['more than one blank', { v: '1  web' }],
+    ['no creation time', { b: undefined }],
+    ['an empty creation time', { b: '' }],
+    ['a creation time that is no number', { b: 'yesterday' }],
+    ['no idle timeout', { i: undefined }],
+    ['an empty idle timeout', { i: '' }],
+    ['an idle timeout that is no number', { i: 'NaN' }],
+    ['an empty end', { e: '' }],
+    ['an end that is no number', { e: 'never' }],
+    ['a sign-in that is no number', { l: '1763000000000ms' }],
+    ['a user name with a broken escape', { u: String.raw`a\u12` }],
+    ['a user name that ends in a backslash', { u: '\\' }],
+    ['a user name with a quote and an escape', { u: String.raw`a"\n` }],
+    ['a client with a broken escape', { c: String.raw`Firefox\x` }],
+    ['a privilege with a broken escape', { [String.raw`p:\x`]: '' }],
+    ['a role with a broken escape', { [String.raw`r:\x`]: '' }],
+    ['a storage name with a broken escape', { [String.raw`s:\x`]: '1' }],
   ])('F6: refuses a record with %s', (_, changes) => {
     expect(decode(changes)).toBeUndefined()
   })
@@ -237,8 +265,8 @@ describe('decodeRecord', () => {
     ['nothing', []],
     ['an empty line', ['']],
     ['one line', ['v']],
-    ['a field without a value', ['v', '1', 'type']],
-    ['values and fields the wrong way round', ['1', 'v', 'web', 'type']],
+    ['a field without a value', ['v', '1 web', 'b']],
+    ['values and fields the wrong way round', ['1 web', 'v', '3600000', 'i']],
     ['text', 'the quick brown fox'.split(' ')],
     ['many empty lines', Array<string>(1001).fill('')],
   ])('F6: refuses %s', (_, lines) => {
@@ -249,9 +277,120 @@ describe('decodeRecord', () => {
 
   it('F6: refuses a record that a line break in a value has put out of step', () => {
     const lines = [...encodeDraft(draft), ...instants]
-    lines.splice(5, 1, '192.0.2.1', 'privilege:WebAdmin')
+    lines.splice(5, 1, '192.0.2.1', 'p:WebAdmin')
 
     expect(decodeRecord(id, lines)).toBeUndefined()
+  })
+})
+
+describe('a client', () => {
+  it('T2: has no field when nothing is known of it', () => {
+    expect(packed(unknownClient)).toEqual({})
+    expect(clientOf({})).toEqual(unknownClient)
+  })
+
+  it('T2: is one field when it is short, what most have first, and nothing behind the last', () => {
+    const client = { ...unknownClient, appName: 'Firefox', platform: 'Windows' }
+
+    expect(packed(client)).toEqual({ c: 'Firefox\t\tWindows' })
+  })
+
+  it('T2: is given back with all its texts, and each alone', () => {
+    expect(clientTexts).toHaveLength(11)
+    expect(clientOf(packed(fullClient))).toEqual(fullClient)
+    for (const name of clientTexts) {
+      for (const isOfficialApp of [false, true]) {
+        const client = { ...unknownClient, isOfficialApp, [name]: fullClient[name] }
+        expect(clientOf(packed(client))).toEqual(client)
+      }
+    }
+    const official = { ...unknownClient, isOfficialApp: true }
+    expect(clientOf(packed(official))).toEqual(official)
+  })
+
+  it('T2: does not become an official app by its texts', () => {
+    const texts = Object.fromEntries(clientTexts.map((name) => [name, '1']))
+    const client = { ...unknownClient, ...texts, persistentID: '1\t1' }
+
+    expect(clientOf(packed(client))).toEqual(client)
+  })
+
+  it.each([...awkwardTexts, ['TABs', '\ta\t\tb\t'], ['TABs only', '\t\t\t']] as const)(
+    'H1: is given back with %s in every text, on one line',
+    (_, text) => {
+      const texts = Object.fromEntries(clientTexts.map((name) => [name, text]))
+      const client = { ...unknownClient, ...texts, isOfficialApp: true }
+
+      const lines = packed(client)
+
+      expect(clientOf(lines)).toEqual(client)
+      expect(Object.values(lines).filter((line) => /[\n\r\0]/.test(line))).toEqual([])
+      for (const name of clientTexts) {
+        const one = { ...unknownClient, [name]: text }
+        expect(clientOf(packed(one))).toEqual(one)
+      }
+    },
+  )
+
+  it.each([
+    ['ASCII', 'a'],
+    ['two bytes', 'ž'],
+    ['three bytes', '漢'],
+    ['four bytes', '👩'],
+    ['escapes', '"'],
+    ['lone surrogates', '\uD83D'],
+  ])('T2: is in pieces of 64 bytes at most, with no character of %s in two', (_, character) => {
+    for (let length = 1; length <= 300; length++) {
+      // So that the pieces end at every offset.
+      const appName = 'x'.repeat(length % 5) + character.repeat(length)
+      const client = { ...unknownClient, appName, region: 'end' }
+
+      const lines = packed(client)
+
+      const pieces = Object.values(lines)
+      const names = ['c', 'c1', 'c2', 'c3'].slice(0, pieces.length)
+      expect(Object.keys(lines)).toEqual(names)
+      expect(pieces.map((piece) => Buffer.from(piece).toString())).toEqual(pieces)
+      const sizes = pieces.slice(0, 3).map((piece) => Buffer.byteLength(piece))
+      expect(Math.max(...sizes)).toBeLessThanOrEqual(64)
+      // Full but for a character, unless it is the last one.
+      const full = sizes.slice(0, pieces.length - 1)
+      expect(Math.min(64, ...full)).toBeGreaterThan(60)
+      expect(clientOf(lines)).toEqual(client)
+    }
+  })
+
+  it('T2: has all that is too long in the fourth piece', () => {
+    const client = { ...unknownClient, appName: 'x'.repeat(1000) }
+
+    const sizes = Object.entries(packed(client)).map(([field, { length }]) => [field, length])
+
+    expect(sizes).toEqual([
+      ['c', 64],
+      ['c1', 64],
+      ['c2', 64],
+      ['c3', 808],
+    ])
+  })
+
+  it.each([
+    ['empty', { c: '' }, {}],
+    ['TABs only', { c: '\t'.repeat(11) }, {}],
+    ['more TABs than there are texts', { c: `a${'\t'.repeat(30)}b` }, { appName: 'a' }],
+    ['no 1 for an official app', { c: `a${'\t'.repeat(11)}0` }, { appName: 'a' }],
+    ['without its first piece', { c1: 'a', c2: 'b', c3: 'c' }, {}],
+    ['without a piece in the middle', { c: 'a', c2: 'b\tc' }, { appName: 'ab', appVersion: 'c' }],
+    ['with a piece too many', { c: 'a', c4: 'b' }, { appName: 'a' }],
+    ['with quotes', { c: '"a"' }, { appName: '"a"' }],
+  ])('F6: is read as what is there of it when it is damaged: %s', (_, lines, known) => {
+    expect(clientOf(lines)).toEqual({ ...unknownClient, ...known })
+  })
+
+  it('F6: makes a record that cannot be read of every escape that is cut or broken', () => {
+    for (const c of [String.raw`\x`, '\\', String.raw`\u12`, 'a\t\\', String.raw`\n"`]) {
+      expect(decode({ c })).toBeUndefined()
+      expect(decode({ c: 'a', c3: c })).toBeUndefined()
+    }
   })
 })
 
@@ -269,7 +408,7 @@ describe('storageField', () => {
       'e\u0301',
     ]
 
-    expect(storageField('a\n"b"')).toBe(String.raw`storage:a\n\"b\"`)
+    expect(storageField('a\n"b"')).toBe(String.raw`s:a\n\"b\"`)
     expect(new Set(names.map(storageField)).size).toBe(names.length)
   })
 })

@@ -385,7 +385,7 @@ describe('names', () => {
     'line\nbreak',
     '\0',
     'tea 🍵',
-    'storage:cart',
+    's:cart',
     '{tag}',
     'n'.repeat(10_000),
   ])('T6: takes the name %j', (name) => {

@@ -11,6 +11,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { WebSocket } from 'ws'
 
 import { createChat } from '../../examples/chat.ts'
+import { sessionKey } from '../../src/store/redis/keys.ts'
 import { cookieOf, ObservedStore } from '../support/apps.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 
@@ -157,7 +158,7 @@ describe('examples/chat.ts', () => {
     const store = new RedisStore(redis, { prefix })
     const { join } = await startChat({ store, refreshSeconds: 0 })
     const ann = await join('ann')
-    const key = `${prefix}{${await ann.idOf()}}`
+    const key = sessionKey(prefix, await ann.idOf())
     const full = await redis.pttl(key)
     expect(full).toBeGreaterThan(3_500_000)
 

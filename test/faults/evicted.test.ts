@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest'
 
+import { sessionKey } from '../../src/store/redis/keys.ts'
 import { cookieOf } from '../support/apps.ts'
 import { openStage } from '../support/fault-stage.ts'
 import { Load, statuses } from '../support/load.ts'
@@ -30,7 +31,7 @@ it.each(['allkeys-lru', 'volatile-lru'])(
 
     const kept = new Set<string>()
     for (const { user, cookie, id } of people) {
-      const isKept = (await admin.exists(`sess:{${id}}`)) === 1
+      const isKept = (await admin.exists(sessionKey('sess:', id))) === 1
       if (isKept) kept.add(id)
       const response = await testApp.visit('/who', cookie)
       expect(response.status).toBe(200)

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
 import { beforeAll, describe, expect, it } from 'vitest'
 
-import { userSessionsKey } from '../../src/store/redis/keys.ts'
+import { sessionKey, userSessionsKey } from '../../src/store/redis/keys.ts'
 import { cookieOf, makeApp } from '../support/apps.ts'
 import type { TestApp } from '../support/apps.ts'
 import { loadHandlers } from '../support/load.ts'
@@ -25,23 +25,23 @@ const otherValues: readonly (readonly [string, Damage])[] = [
 
 const damages: readonly (readonly [string, Damage])[] = [
   ['no version', (key) => redis.hdel(key, 'v')],
-  ['a later version', (key) => redis.hset(key, 'v', '2')],
-  ['no type', (key) => redis.hdel(key, 'type')],
-  ['an unknown type', (key) => redis.hset(key, 'type', marker)],
-  ['no creation date', (key) => redis.hdel(key, 'createdAt')],
-  ['a creation date that is no number', (key) => redis.hset(key, 'createdAt', marker)],
-  ['a creation date beyond all dates', (key) => redis.hset(key, 'createdAt', '1e300')],
-  ['an infinite creation date', (key) => redis.hset(key, 'createdAt', '1e999')],
-  ['a sign-in date that is no number', (key) => redis.hset(key, 'signedInAt', marker)],
-  ['a sign-in date beyond all dates', (key) => redis.hset(key, 'signedInAt', '1e300')],
-  ['an end that is no number', (key) => redis.hset(key, 'endsAt', marker)],
-  ['an empty end', (key) => redis.hset(key, 'endsAt', '')],
-  ['no idle timeout', (key) => redis.hdel(key, 'idleTimeoutMs')],
-  ['an idle timeout that is no number', (key) => redis.hset(key, 'idleTimeoutMs', marker)],
-  ['an endless idle timeout', (key) => redis.hset(key, 'idleTimeoutMs', '1e999')],
-  ['a user name with a broken escape', (key) => redis.hset(key, 'userName', '\\u12')],
-  ['an app name with a broken escape', (key) => redis.hset(key, 'appName', '\\x')],
-  ['a line break in a value', (key) => redis.hset(key, 'ip', `1\n${marker}`)],
+  ['a later version', (key) => redis.hset(key, 'v', '2 web')],
+  ['no type', (key) => redis.hset(key, 'v', '1')],
+  ['an unknown type', (key) => redis.hset(key, 'v', `1 ${marker}`)],
+  ['no creation date', (key) => redis.hdel(key, 'b')],
+  ['a creation date that is no number', (key) => redis.hset(key, 'b', marker)],
+  ['a creation date beyond all dates', (key) => redis.hset(key, 'b', '1e300')],
+  ['an infinite creation date', (key) => redis.hset(key, 'b', '1e999')],
+  ['a sign-in date that is no number', (key) => redis.hset(key, 'l', marker)],
+  ['a sign-in date beyond all dates', (key) => redis.hset(key, 'l', '1e300')],
+  ['an end that is no number', (key) => redis.hset(key, 'e', marker)],
+  ['an empty end', (key) => redis.hset(key, 'e', '')],
+  ['no idle timeout', (key) => redis.hdel(key, 'i')],
+  ['an idle timeout that is no number', (key) => redis.hset(key, 'i', marker)],
+  ['an endless idle timeout', (key) => redis.hset(key, 'i', '1e999')],
+  ['a user name with a broken escape', (key) => redis.hset(key, 'u', '\\u12')],
+  ['an app name with a broken escape', (key) => redis.hset(key, 'c', '\\x')],
+  ['a line break in a value', (key) => redis.hset(key, 'a', `1\n${marker}`)],
 ]
 
 describe('a session key that has something else', () => {
@@ -55,9 +55,9 @@ describe('a session key that has something else', () => {
 })
 
 const damagedNames: readonly (readonly [string, Damage])[] = [
-  ['a privilege', (key) => redis.hset(key, 'privilege:\\u12', '')],
-  ['a role', (key) => redis.hset(key, 'role:\\u12', '')],
-  ['a stored name', (key) => redis.hset(key, 'storage:\\u12', '1')],
+  ['a privilege', (key) => redis.hset(key, 'p:\\u12', '')],
+  ['a role', (key) => redis.hset(key, 'r:\\u12', '')],
+  ['a stored name', (key) => redis.hset(key, 's:\\u12', '1')],
 ]
 
 describe('a session that is damaged', () => {
@@ -85,7 +85,7 @@ describe('a session that is damaged', () => {
 
   it('F6, H2: a stored value that is no JSON reads as absent, and is told', async () => {
     const { testApp, cookie, key, id } = await openSession()
-    await redis.hset(key, 'storage:cart', `{${marker}`, 'storage:list', '[1')
+    await redis.hset(key, 's:cart', `{${marker}`, 's:list', '[1')
 
     const { status, body } = await testApp.visit('/me', cookie)
 
@@ -104,11 +104,11 @@ describe('a session that is damaged', () => {
   it('F6: a damaged lock and damaged sizes do no harm', async () => {
     const { testApp, cookie, key } = await openSession()
     await redis.hset(key, {
-      lock: marker,
-      lockNext: marker,
-      keys: marker,
-      bytes: '',
-      postponed: 'x',
+      x: marker,
+      y: marker,
+      n: marker,
+      m: '',
+      z: 'x',
     })
 
     expect((await testApp.visit('/count', cookie)).body).toMatchObject({ count: 1 })
@@ -166,7 +166,7 @@ async function openSession(): Promise<Stage> {
   const first = await testApp.visit('/write?kept=1')
   const cookie = cookieOf(await testApp.visit('/login?user=ann', cookieOf(first)))
   const { id } = (await testApp.visit('/me', cookie)).body
-  return { testApp, prefix, id, key: `${prefix}{${id}}`, cookie }
+  return { testApp, prefix, id, key: sessionKey(prefix, id), cookie }
 }
 
 async function expectNoSession({ testApp, cookie, id, key }: Stage): Promise<void> {

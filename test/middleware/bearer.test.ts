@@ -18,6 +18,7 @@ import supertest from 'supertest'
 import type { Response } from 'supertest'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
+import { sessionKey } from '../../src/store/redis/keys.ts'
 import { policy } from '../store/contract-parts.ts'
 import { cookieOf, makeApp, setCookies, storeKinds } from '../support/apps.ts'
 import type { Handler, TestApp } from '../support/apps.ts'
@@ -528,14 +529,14 @@ describe('what a bearer request costs', () => {
     const prefix = uniquePrefix()
     const testApp = makeBearerApp({ redis: client, prefix })
     const { id, token } = await testApp.open()
-    const sessionKey = `${prefix}{${id}}`
-    await client.pexpire(sessionKey, 3_630_000)
+    const key = sessionKey(prefix, id)
+    await client.pexpire(key, 3_630_000)
 
     await testApp.call('/page', token)
-    expect(await client.pttl(sessionKey)).toBeLessThanOrEqual(3_630_000)
-    await client.pexpire(sessionKey, 3_500_000)
+    expect(await client.pttl(key)).toBeLessThanOrEqual(3_630_000)
+    await client.pexpire(key, 3_500_000)
     await testApp.call('/page', token)
-    expect(await client.pttl(sessionKey)).toBeGreaterThan(3_640_000)
+    expect(await client.pttl(key)).toBeGreaterThan(3_640_000)
   })
 })
 

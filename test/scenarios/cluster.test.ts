@@ -6,6 +6,7 @@ import { recommendedClusterOptions } from 'koa-user-sessions'
 import type { RecommendedClusterOptions } from 'koa-user-sessions'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 
+import { sessionKey } from '../../src/store/redis/keys.ts'
 import { cookieOf, makeApp } from '../support/apps.ts'
 import type { Handler, TestApp } from '../support/apps.ts'
 import { uniquePrefix } from '../support/redis-client.ts'
@@ -233,7 +234,7 @@ async function open(
     Array.from({ length: userCount }, async (_, index): Promise<User> => {
       const cookie = cookieOf(await testApp.visit(`/login?user=user${index}`))
       const { id } = (await testApp.visit('/me', cookie)).body
-      const slot = await cluster.slotOf(`${prefix}{${id}}`)
+      const slot = await cluster.slotOf(sessionKey(prefix, id))
       const node = await cluster.masterOf(slot)
       if (!node) throw new Error(`slot ${slot} has no master`)
       return { cookie, slot, node, answers: [], sent: 0, acknowledged: 0, staleReads: [] }

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis'
 import type { SessionsOptions } from 'koa-user-sessions'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 
+import { sessionKey } from '../../src/store/redis/keys.ts'
 import { cookieOf, makeApp, setCookies } from '../support/apps.ts'
 import type { Handler, TestApp } from '../support/apps.ts'
 import { commandName, countCommands } from '../support/command-count.ts'
@@ -79,7 +80,7 @@ async function makeCounted(options: SessionsOptions = {}): Promise<CountedApp> {
         expect(status).toBe(200)
       }),
     tripsOf: (work, unanswered) => client.roundTrips(work, unanswered),
-    keyOf: async (cookie) => `${prefix}{${(await visit('/me', cookie)).body.id}}`,
+    keyOf: async (cookie) => sessionKey(prefix, (await visit('/me', cookie)).body.id),
     sessionCount: async () => (await redis.keys(`${prefix}{*`)).length,
   }
 }
@@ -111,7 +112,7 @@ describe('an app on Redis', () => {
     async (path) => {
       const { commands, sessionCount, prefix, visit } = await makeCounted()
 
-      expect(await commands(path, unknown)).toEqual([`EVALSHA ${prefix}{${unknownId}}`])
+      expect(await commands(path, unknown)).toEqual([`EVALSHA ${sessionKey(prefix, unknownId)}`])
       expect(await sessionCount()).toBe(0)
       expect(setCookies(await visit(path, unknown))).toEqual([])
     },

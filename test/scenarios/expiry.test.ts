@@ -1,6 +1,7 @@
 import type { SessionsOptions } from 'koa-user-sessions'
 import { describe, expect, it } from 'vitest'
 
+import { sessionKey } from '../../src/store/redis/keys.ts'
 import { cookieOf, guestView, makeApp, setCookies } from '../support/apps.ts'
 import type { Handler, TestApp } from '../support/apps.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
@@ -251,7 +252,7 @@ describe('a session whose idle timeout has passed', () => {
         {
           '/slow': async (ctx) => {
             ctx.session.storage.late = true
-            await untilGone(redis, `${prefix}{${ctx.session.id}}`)
+            await untilGone(redis, sessionKey(prefix, ctx.session.id))
             ctx.body = 'done'
           },
         },
@@ -275,22 +276,18 @@ describe('the absolute end', () => {
 
     const { key } = await start()
 
-    expectBetween(
-      Number(await redis.hget(key, 'endsAt')) - Date.now(),
-      119 * minuteMs,
-      120 * minuteMs,
-    )
+    expectBetween(Number(await redis.hget(key, 'e')) - Date.now(), 119 * minuteMs, 120 * minuteMs)
   })
 
   it('L5: is not there with absoluteTimeout: Infinity', async () => {
     const { start, redis, visit } = makeExpiring({ absoluteTimeout: Infinity })
     const { cookie, key } = await start()
-    expect(await redis.hexists(key, 'endsAt')).toBe(0)
+    expect(await redis.hexists(key, 'e')).toBe(0)
 
     await visit('/login', cookie)
 
-    expect(await redis.hexists(key, 'endsAt')).toBe(0)
-    const signedInAt = Number(await redis.hget(key, 'signedInAt'))
+    expect(await redis.hexists(key, 'e')).toBe(0)
+    const signedInAt = Number(await redis.hget(key, 'l'))
     expectBetween(Date.now() - signedInAt, -slackMs, slackMs)
   })
 
@@ -301,7 +298,7 @@ describe('the absolute end', () => {
       expect((await testApp.visit('/me', cookie)).body.userName).toBe('ann')
     }
 
-    await testApp.redis.hset(key, 'endsAt', Date.now() - 1)
+    await testApp.redis.hset(key, 'e', Date.now() - 1)
 
     for (const { visit } of [testApp.other, testApp]) {
       const response = await visit('/me', cookie)
@@ -315,11 +312,11 @@ describe('the absolute end', () => {
     const { start, redis, visit } = makeExpiring()
     const { cookie, key } = await start('/login')
     const endsAt = Date.now() + 10 * minuteMs
-    await redis.hset(key, 'endsAt', endsAt)
+    await redis.hset(key, 'e', endsAt)
 
     for (const path of ['/write?a=2', '/idle?minutes=90', '/me']) await visit(path, cookie)
 
-    expect(await redis.hget(key, 'endsAt')).toBe(String(endsAt))
+    expect(await redis.hget(key, 'e')).toBe(String(endsAt))
     const { body } = await visit('/me', cookie)
     expect(body.expirationDate).toBe(new Date(endsAt).toISOString())
   })
@@ -328,15 +325,15 @@ describe('the absolute end', () => {
     const { start, redis, visit } = makeExpiring({ absoluteTimeout: 120 })
     const { cookie, key } = await start()
     const endsAt = Date.now() + 10 * minuteMs
-    await redis.hset(key, 'endsAt', endsAt)
+    await redis.hset(key, 'e', endsAt)
 
     const signedIn = cookieOf(await visit('/login', cookie))
-    const anew = Number(await redis.hget(key, 'endsAt'))
+    const anew = Number(await redis.hget(key, 'e'))
     expectBetween(anew - Date.now(), 119 * minuteMs, 120 * minuteMs)
 
-    await redis.hset(key, 'endsAt', endsAt)
+    await redis.hset(key, 'e', endsAt)
     await visit('/elevate', signedIn)
-    expect(await redis.hget(key, 'endsAt')).toBe(String(endsAt))
+    expect(await redis.hget(key, 'e')).toBe(String(endsAt))
   })
 
   it('L5: ends a session under a request, whose changes are dropped', async () => {
@@ -346,7 +343,7 @@ describe('the absolute end', () => {
       {
         '/slow': async (ctx) => {
           ctx.session.storage.late = true
-          await redis.hset(`${prefix}{${ctx.session.id}}`, 'endsAt', Date.now() - 1)
+          await redis.hset(sessionKey(prefix, ctx.session.id), 'e', Date.now() - 1)
           ctx.body = 'done'
         },
       },

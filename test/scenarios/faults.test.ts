@@ -6,6 +6,7 @@ import type { SessionCommit, SessionCredential, StorePolicy } from 'koa-user-ses
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { newSecret, newSessionId } from '../../src/core/secret.ts'
+import { sessionKey } from '../../src/store/redis/keys.ts'
 import { noGrants } from '../store/contract-parts.ts'
 import { cookieOf, makeApp } from '../support/apps.ts'
 import { connectRedis } from '../support/redis-client.ts'
@@ -38,7 +39,7 @@ describe('a Redis that stands still', () => {
     const redeemed = newCredential()
     const otp = { id: credential.id, secretHash: redeemed.secretHash }
     await store.addOTP(credential, otp.secretHash, 60_000, policy)
-    const key = `sess:{${credential.id}}`
+    const key = sessionKey('sess:', credential.id)
     const before = await client.hgetall(key)
 
     server.kill('SIGSTOP')
@@ -58,7 +59,7 @@ describe('a Redis that stands still', () => {
 
     expect(outcomes.filter(({ status }) => status === 'fulfilled')).toEqual([])
     expect(await client.hgetall(key)).toEqual(before)
-    expect(await client.exists(`sess:{${alsoLate.id}}`)).toBe(0)
+    expect(await client.exists(sessionKey('sess:', alsoLate.id))).toBe(0)
     // What comes afterwards is in time.
     await commit(store, credential, 'now')
     expect((await store.read(credential.id))?.storage.has('now')).toBe(true)
@@ -78,8 +79,8 @@ describe('a Redis that stands still', () => {
     const outcomes = await Promise.allSettled(late)
 
     expect(outcomes.filter(({ status }) => status === 'fulfilled')).toEqual([])
-    expect(await client.hget(`sess:{${credential.id}}`, 'storage:late')).toBeNull()
-    expect(await client.exists(`sess:{${first.id}}`)).toBe(0)
+    expect(await client.hget(sessionKey('sess:', credential.id), 's:late')).toBeNull()
+    expect(await client.exists(sessionKey('sess:', first.id))).toBe(0)
   })
 
   it('F5: takes the clock of Redis for the right one when it was set', async () => {

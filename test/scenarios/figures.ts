@@ -530,8 +530,8 @@ class ListRace {
     const found = await Promise.all(ids.map((id) => redis.hgetall(this.#stage.keyOf(id))))
     return new Map(
       ids.flatMap((id, index) => {
-        const { userName, signedInAt, ...fields } = found[index]!
-        const secrets = Object.keys(fields).filter((field) => field.startsWith('secret:'))
+        const { u: userName, l: signedInAt, ...fields } = found[index]!
+        const secrets = Object.keys(fields).filter((field) => field.startsWith('k:'))
         return userName === this.#userName
           ? [[id, [signedInAt, ...secrets.toSorted()].join(' ')]]
           : []
@@ -620,7 +620,7 @@ export async function measureLimits(
     sums.errors += errors.length - refused.length
     if (refused.length !== (onExceed === 'refuse' ? inFlight - perUser : 0)) sums.wrongRefused++
     const ids = outcomes.flatMap(({ after }) => after?.id ?? [])
-    const owners = await Promise.all(ids.map((id) => stage.redis.hget(stage.keyOf(id), 'userName')))
+    const owners = await Promise.all(ids.map((id) => stage.redis.hget(stage.keyOf(id), 'u')))
     const live = ids.filter((_, index) => owners[index] === userName)
     if (live.length !== perUser) sums.wrongLive++
     const listed = await stage.sessions.list(userName)

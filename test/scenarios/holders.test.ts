@@ -158,7 +158,7 @@ async function here(): Promise<{
     cookie,
     id,
     async lockOf() {
-      const lock = await redis.hget(sessionKey(prefix, id), 'lock')
+      const lock = await redis.hget(sessionKey(prefix, id), 'x')
       const until = Number(lock?.split(' ')[1])
       return { until, leaseMs: until - Date.now() }
     },

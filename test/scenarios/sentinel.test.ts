@@ -5,6 +5,7 @@ import { recommendedSentinelOptions, RedisStore } from 'koa-user-sessions'
 import type { RecommendedSentinelOptions, SessionsOptions } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
+import { sessionKey } from '../../src/store/redis/keys.ts'
 import { cookieOf, exactly, makeApp, me } from '../support/apps.ts'
 import type { Handler, TestApp } from '../support/apps.ts'
 import { connectRedis } from '../support/redis-client.ts'
@@ -142,7 +143,7 @@ describe('replicas that are lost', () => {
     const direct = connectRedis((await set.master()).url)
     const cookie = cookieOf(await app.visit('/login?user=ann'))
     const { id } = await me({ get: (path) => app.visit(path, cookie) })
-    const key = `sess:{${id}}`
+    const key = sessionKey('sess:', id)
     const ttl = await direct.pttl(key)
     const load = await startLoad(app)
     await load.stores(5)

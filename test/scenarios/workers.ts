@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import { Sessions } from 'koa-user-sessions'
 
-import { userSessionsKey } from '../../src/store/redis/keys.ts'
+import { sessionKey, userSessionsKey } from '../../src/store/redis/keys.ts'
 import { startRedisServer, type TestRedis } from '../support/redis-server.ts'
 import type {
   FromWorker,
@@ -91,7 +91,7 @@ export async function openStage(workerCount: number, settings: StageSettings = {
     redis,
     sessions: new Sessions({ redis, prefix, storeTimeoutMs: 20_000 }),
     workerCount,
-    keyOf: (id) => `${prefix}{${id}}`,
+    keyOf: (id) => sessionKey(prefix, id),
     userKeyOf: (userName) => userSessionsKey(prefix, userName),
     send: (worker, request) => workerOf(worker).send(request),
     ask: (worker, request) => workerOf(worker).send(request).outcome,

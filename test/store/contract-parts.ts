@@ -82,8 +82,8 @@ export const awkwardTexts: readonly (readonly [string, string])[] = [
   ['__proto__', '__proto__'],
   ['constructor', 'constructor'],
   ['hasOwnProperty', 'hasOwnProperty'],
-  ['a name that a store could use itself', 'userName'],
-  ['a prefix that a store could use itself', 'secret:storage:privilege:role:'],
+  ['a name that a store could use itself', 'u'],
+  ['a prefix that a store could use itself', 'k:s:p:r:'],
   ['braces and wildcards', '{a}:*?[b] ${c} %s {'],
 ]
 

@@ -15,6 +15,7 @@ import type {
 import { describe, expect, it, onTestFinished } from 'vitest'
 
 import { newSecret, newSessionId } from '../../src/core/secret.ts'
+import { sessionKey } from '../../src/store/redis/keys.ts'
 import { countCommands } from '../support/command-count.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 import { startRedisServer } from '../support/redis-server.ts'
@@ -63,7 +64,7 @@ describe('RedisStore', () => {
     const keys = await redis.keys(`${prefix}*`)
     await store.destroy(id)
 
-    expect(keys).toEqual([`${prefix}{${id}}`])
+    expect(keys).toEqual([sessionKey(prefix, id)])
     expect(await redis.keys(`${prefix}*`)).toEqual([])
   })
 
@@ -72,7 +73,7 @@ describe('RedisStore', () => {
 
     const { id } = await created(store)
 
-    expect(await redis.type(`sess:{${id}}`)).toBe('hash')
+    expect(await redis.type(sessionKey('sess:', id))).toBe('hash')
     await store.destroy(id)
   })
 
@@ -106,7 +107,7 @@ describe('RedisStore', () => {
       await callAll(store, credential)
     })
 
-    expect(commands).toEqual(Array(5).fill(`EVALSHA ${prefix}{${credential.id}}`))
+    expect(commands).toEqual(Array(5).fill(`EVALSHA ${sessionKey(prefix, credential.id)}`))
   })
 
   it('L4: lets Redis expire a session after its idle timeout and the refresh time', async () => {
@@ -196,8 +197,8 @@ describe('RedisStore', () => {
     const fields = await redis.hgetall(keyOf(credential))
     const text = JSON.stringify([await redis.keys(`${prefix}*`), fields])
     expect(fields).toMatchObject({
-      [`secret:${first.secretHash}`]: expect.stringMatching(/^\d{13}$/),
-      [`secret:${next.secretHash}`]: '0',
+      [`k:${first.secretHash}`]: expect.stringMatching(/^\d{13}$/),
+      [`k:${next.secretHash}`]: '0',
     })
     for (const { value } of [first, next]) {
       const secret = Buffer.from(value, 'base64url').subarray(16)
@@ -232,9 +233,9 @@ describe('RedisStore', () => {
     expect(lines.filter((line) => /[\n\r\0]/.test(line))).toEqual([])
     expect(Object.keys(fields)).toEqual(
       expect.arrayContaining([
-        String.raw`privilege:\n__proto__\r\n\u0000\"` + '\u2028' + String.raw`\n`,
-        String.raw`role:\n__proto__\r\n\u0000\"` + '\u2028' + String.raw`\n`,
-        String.raw`storage:\n__proto__\r\n\u0000\"` + '\u2028' + String.raw`\n`,
+        String.raw`p:\n__proto__\r\n\u0000\"` + '\u2028' + String.raw`\n`,
+        String.raw`r:\n__proto__\r\n\u0000\"` + '\u2028' + String.raw`\n`,
+        String.raw`s:\n__proto__\r\n\u0000\"` + '\u2028' + String.raw`\n`,
       ]),
     )
   })
@@ -262,13 +263,13 @@ describe('RedisStore', () => {
     }
 
     const fields = await redis.hgetall(keyOf(credential))
-    const stored = Object.entries(fields).filter(([field]) => field.startsWith('storage:'))
-    const sizes = stored.map(([field, value]) => Buffer.byteLength(field + value) - 8)
+    const stored = Object.entries(fields).filter(([field]) => field.startsWith('s:'))
+    const sizes = stored.map(([field, value]) => Buffer.byteLength(field + value) - 2)
     expect(outcomes).toEqual(outcomesInMemory)
     expect(new Set(outcomes)).toEqual(new Set(['committed', 'tooLarge']))
     expect(fields).toMatchObject({
-      keys: String(stored.length),
-      bytes: String(sizes.reduce((sum, size) => sum + size, 0)),
+      n: String(stored.length),
+      m: String(sizes.reduce((sum, size) => sum + size, 0)),
     })
     expect(await store.load(credential, limited, true)).toMatchObject({
       record: { storage: await storageIn(memory, credential) },
@@ -276,7 +277,7 @@ describe('RedisStore', () => {
   })
 
   it.each([
-    ['a string', (key) => redis.set(key, 'secret:abc')],
+    ['a string', (key) => redis.set(key, 'k:abc')],
     ['a list', (key) => redis.rpush(key, 'a', 'b')],
     ['a set', (key) => redis.sadd(key, 'a', 'b')],
     ['a sorted set', (key) => redis.zadd(key, 1, 'a')],
@@ -307,10 +308,9 @@ describe('RedisStore', () => {
     const { store, keyOf } = makeStore()
     const { credential } = newSession()
     await redis.hset(keyOf(credential), {
-      v: '1',
-      type: 'web',
-      userName: 'ann',
-      idleTimeoutMs: '1',
+      v: '1 web',
+      u: 'ann',
+      i: '1',
     })
     const before = await dumpOf(keyOf(credential))
 
@@ -324,15 +324,15 @@ describe('RedisStore', () => {
   })
 
   it.each([
-    ['a later version', { v: '2' }],
-    ['an unknown type', { type: 'admin' }],
-    ['no number as creation time', { createdAt: 'yesterday' }],
-    ['no number as idle timeout', { idleTimeoutMs: 'long' }],
-    ['an empty idle timeout', { idleTimeoutMs: '' }],
-    ['no number as end', { endsAt: 'never' }],
-    ['a user name with a broken escape', { userName: String.raw`a\u12` }],
-    ['a storage name with a broken escape', { [String.raw`storage:\x`]: '1' }],
-    ['a line break in a value', { ip: '192.0.2.1\nprivilege:WebAdmin' }],
+    ['a later version', { v: '2 web' }],
+    ['an unknown type', { v: '1 admin' }],
+    ['no number as creation time', { b: 'yesterday' }],
+    ['no number as idle timeout', { i: 'long' }],
+    ['an empty idle timeout', { i: '' }],
+    ['no number as end', { e: 'never' }],
+    ['a user name with a broken escape', { u: String.raw`a\u12` }],
+    ['a storage name with a broken escape', { [String.raw`s:\x`]: '1' }],
+    ['a line break in a value', { a: '192.0.2.1\np:WebAdmin' }],
   ])('F6: reads a session with %s as unreadable, again and again', async (_, fields) => {
     const { store, keyOf } = makeStore()
     const credential = await created(store)
@@ -347,7 +347,7 @@ describe('RedisStore', () => {
   it('F6: reads a session without an idle timeout as unreadable, and touches it not', async () => {
     const { store, keyOf } = makeStore()
     const credential = await created(store)
-    await redis.hdel(keyOf(credential), 'idleTimeoutMs')
+    await redis.hdel(keyOf(credential), 'i')
     await redis.pexpire(keyOf(credential), minute)
 
     const loaded = await store.load(credential, policy, true)
@@ -361,7 +361,7 @@ describe('RedisStore', () => {
   it('F6: reads a session whose secret has a corrupt state as unreadable', async () => {
     const { store, keyOf } = makeStore()
     const credential = await created(store)
-    await redis.hset(keyOf(credential), `secret:${credential.secretHash}`, 'good')
+    await redis.hset(keyOf(credential), `k:${credential.secretHash}`, 'good')
 
     const loaded = await store.load(credential, policy, true)
     const touched = await store.touch(credential, policy)
@@ -375,7 +375,7 @@ describe('RedisStore', () => {
   it('F6: ends and touches a session whose user name is corrupt', async () => {
     const { store, keyOf } = makeStore()
     const credential = await created(store, { userName: 'ann' })
-    await redis.hset(keyOf(credential), 'userName', String.raw`a\u12`)
+    await redis.hset(keyOf(credential), 'u', String.raw`a\u12`)
     await redis.pexpire(keyOf(credential), minute)
 
     expect(await store.touch(credential, policy)).toBeGreaterThan(0)
@@ -387,13 +387,13 @@ describe('RedisStore', () => {
   it('F6: signs in where the state of another secret and the counts are corrupt', async () => {
     const { store, keyOf } = makeStore()
     const credential = await created(store, { storage: new Map([['a', '1']]) })
-    await redis.hset(keyOf(credential), { 'secret:other': 'bad', keys: 'some', bytes: 'few' })
+    await redis.hset(keyOf(credential), { 'k:other': 'bad', n: 'some', m: 'few' })
 
     const commit = { ...signIn(), storage: storageOf({ b: '2' }) }
     const outcome = await store.commit(credential, commit, policy)
 
     expect(outcome).toMatchObject({ status: 'committed' })
-    expect(await redis.hexists(keyOf(credential), 'secret:other')).toBe(0)
+    expect(await redis.hexists(keyOf(credential), 'k:other')).toBe(0)
   })
 
   it('F6: works after SCRIPT FLUSH, whatever the call is', async () => {
@@ -458,7 +458,7 @@ describe('RedisStore', () => {
     const other = await created(store)
     const before = await store.load(credential, policy, false)
     await fill(client)
-    await client.pexpire(`sess:{${credential.id}}`, minute)
+    await client.pexpire(sessionKey('sess:', credential.id), minute)
 
     const loaded = await store.load(credential, policy, true)
     const destroyed = await store.destroy(other.id)
@@ -475,7 +475,7 @@ describe('RedisStore', () => {
     const credential = await created(store, {
       storage: new Map(Object.entries({ a: '1', b: '2' })),
     })
-    const before = await dumpOf(`sess:{${credential.id}}`, client)
+    const before = await dumpOf(sessionKey('sess:', credential.id), client)
     await fill(client)
 
     const storage = storageOf({ a: '3', c: JSON.stringify('x'.repeat(1000)) }, ['b'])
@@ -483,8 +483,10 @@ describe('RedisStore', () => {
     const outcome = store.commit(credential, commit, policy)
 
     await expect(outcome).rejects.toMatchObject({ code: 'ERR_SESSION_STORE', status: 503 })
-    expect(await dumpOf(`sess:{${credential.id}}`, client)).toEqual(before)
-    expect(await client.pttl(`sess:{${credential.id}}`)).toSatisfy(isJustUnder(61 * minute))
+    expect(await dumpOf(sessionKey('sess:', credential.id), client)).toEqual(before)
+    expect(await client.pttl(sessionKey('sess:', credential.id))).toSatisfy(
+      isJustUnder(61 * minute),
+    )
   })
 
   it('F7: reads sessions on a Redis that is read-only, a refresh that is due included', async () => {
@@ -492,9 +494,9 @@ describe('RedisStore', () => {
     const store = new RedisStore(client)
     const credential = await created(store, { userName: 'ann' })
     const over = await created(store)
-    await client.hset(`sess:{${over.id}}`, 'endsAt', Date.now() - 1)
+    await client.hset(sessionKey('sess:', over.id), 'e', Date.now() - 1)
     const before = await store.load(credential, policy, false)
-    await client.pexpire(`sess:{${credential.id}}`, minute)
+    await client.pexpire(sessionKey('sess:', credential.id), minute)
     await makeReadOnly(client)
 
     const loaded = await store.load(credential, policy, true)
@@ -620,7 +622,7 @@ function makeStore(): {
   return {
     store: new RedisStore(redis, { prefix }),
     prefix,
-    keyOf: ({ id }) => `${prefix}{${id}}`,
+    keyOf: ({ id }) => sessionKey(prefix, id),
   }
 }
 

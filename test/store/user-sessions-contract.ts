@@ -566,7 +566,7 @@ export function describeUserSessions(makeStore: () => StoreHarness | Promise<Sto
       const credential = await created(store, {
         ...signedInDraft,
         privileges: ['a', 'b'],
-        storage: new Map([['privilege:a', '1']]),
+        storage: new Map([['p:a', '1']]),
       })
       const before = await recordOf(store, credential)
 

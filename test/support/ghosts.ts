@@ -7,6 +7,8 @@ import Koa from 'koa'
 import { session } from 'koa-user-sessions'
 import type { RedisClient } from 'koa-user-sessions'
 
+import { sessionKey } from '../../src/store/redis/keys.ts'
+
 const waitMs = 30_000
 
 /** Writes that a fault overtakes between the lookup of their session and their commit. */
@@ -67,10 +69,10 @@ export async function countGhosts(round: GhostRound): Promise<GhostCount> {
   const cookie = first.headers.getSetCookie()[0]?.split(';', 1)[0]
   const names = Array.from({ length: writes }, (_value, index) => `ghost${index}`)
   const stored = async (): Promise<ReadonlySet<string>> => {
-    const fields = new Set(await admin.hkeys(`${prefix}{${id}}`))
-    const found = new Set(names.filter((name) => fields.has(`storage:${name}`)))
+    const fields = new Set(await admin.hkeys(sessionKey(prefix, id)))
+    const found = new Set(names.filter((name) => fields.has(`s:${name}`)))
     for (const [name, newId] of newIds) {
-      if ((await admin.exists(`${prefix}{${newId}}`)) === 1) found.add(name)
+      if ((await admin.exists(sessionKey(prefix, newId))) === 1) found.add(name)
     }
     return found
   }

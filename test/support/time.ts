@@ -50,14 +50,14 @@ export const timedStoreKinds: readonly (readonly [string, () => TimedStore])[] =
  * @param ms How much.
  */
 export async function passRedisTime(redis: Redis, prefix: string, ms: number): Promise<void> {
-  const instants = new Set(['createdAt', 'signedInAt', 'endsAt'])
+  const instants = new Set(['b', 'l', 'e'])
   for (const key of await redis.keys(`${prefix}*`)) {
     if ((await redis.type(key)) === 'zset') {
       for (const id of await redis.zrange(key, '0', '-1')) await redis.zincrby(key, -ms, id)
     } else {
       for (const [field, value] of Object.entries(await redis.hgetall(key))) {
-        const isSecret = field.startsWith('secret:') && value !== '0'
-        if (instants.has(field) || isSecret || field.startsWith('otp:')) {
+        const isSecret = field.startsWith('k:') && value !== '0'
+        if (instants.has(field) || isSecret || field.startsWith('o:')) {
           await redis.hset(key, field, String(Number(value) - ms))
         }
       }

@@ -136,7 +136,7 @@ export class SessionHashes {
       ...(grants && { privileges: grants.privileges, roles: grants.roles }),
       ...(storage && { storage: storage.set }),
     })
-    if (commit.postpones) set.push('postponed', '1')
+    if (commit.postpones) set.push('z', '1')
     const reply = await this.#fence.run(
       commitSession,
       {
@@ -313,7 +313,7 @@ function within(timeoutMs: number): RunOptions {
 
 /** A caller that is trusted needs none. */
 function secretField({ secretHash }: SessionCredential): readonly string[] {
-  return secretHash === '' ? [] : [`secret:${secretHash}`, '0']
+  return secretHash === '' ? [] : [`k:${secretHash}`, '0']
 }
 
 /** What the commit script takes for a sign-in. */

@@ -1,5 +1,5 @@
 import { SessionStoreError } from '../../errors.ts'
-import { userSessionsKey } from './keys.ts'
+import { longId, shortId, userSessionsKey } from './keys.ts'
 import type { RunScript } from './script.ts'
 import { addUserSession } from './scripts/add-user-session.ts'
 import { keepUserSession } from './scripts/keep-user-session.ts'
@@ -64,7 +64,7 @@ export class UserSessions {
       addUserSession,
       {
         keys: this.#keys(userName),
-        args: { id, timeToLiveMs: keyLifeMs(timeToLiveMs), perUser: perUser ?? '' },
+        args: { id: shortId(id), timeToLiveMs: keyLifeMs(timeToLiveMs), perUser: perUser ?? '' },
       },
       // A script that Redis has to be told first would arrive after the sign-in.
       { isWhole: true },
@@ -124,7 +124,7 @@ export class UserSessions {
     entries: readonly { readonly id: string; readonly score: string }[],
   ): Promise<void> {
     if (entries.length === 0) return
-    const rest = entries.flatMap(({ id, score }) => [id, score])
+    const rest = entries.flatMap(({ id, score }) => [shortId(id), score])
     await this.#run(removeUserSessions, { keys: this.#keys(userName), args: {}, rest })
   }
 
@@ -137,7 +137,7 @@ export class UserSessions {
     const timeToLiveMs = keyLifeMs(how.timeToLiveMs)
     return this.#run(keepUserSession, {
       keys: this.#keys(userName),
-      args: { id, score, pendingScore, timeToLiveMs },
+      args: { id: shortId(id), score, pendingScore, timeToLiveMs },
     })
   }
 
@@ -154,7 +154,8 @@ function keyLifeMs(timeToLiveMs: number): number {
 function entriesOf(texts: readonly string[], now: number): readonly UserSession[] {
   const entries: UserSession[] = []
   for (let index = 0; index + 1 < texts.length; index += 2) {
-    const id = texts[index] ?? ''
+    const id = longId(texts[index] ?? '')
+    if (id === undefined) continue
     const score = texts[index + 1] ?? ''
     const isPending = score.endsWith('.5') && now - Number(score) < pendingMs
     entries.push({ id, score, isPending })

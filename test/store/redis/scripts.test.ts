@@ -47,14 +47,13 @@ const scripts = [
 ] as const
 
 const stored = {
-  v: '1',
-  type: 'web',
-  createdAt: '1763000000000',
-  idleTimeoutMs: '3600000',
-  'secret:good': '0',
-  'storage:a': '1',
-  keys: '1',
-  bytes: '2',
+  v: '1 web',
+  b: '1763000000000',
+  i: '3600000',
+  'k:good': '0',
+  's:a': '1',
+  n: '1',
+  m: '2',
 }
 
 const redis = connectRedis()
@@ -111,7 +110,7 @@ describe('scripts', () => {
         maxKeys: 1,
         maxBytes: 2,
       },
-      rest: ['type', 'web', 'storage:a', '1'],
+      rest: ['v', '1 web', 's:a', '1'],
     }
 
     const time = Number(await runScript(redis, createSession, call))
@@ -119,13 +118,13 @@ describe('scripts', () => {
 
     expect(again).toBe(0)
     expect(await redis.hgetall(session)).toEqual({
-      type: 'web',
-      'storage:a': '1',
-      createdAt: String(time),
-      signedInAt: String(time),
-      endsAt: String(time + 9000),
-      keys: '1',
-      bytes: '2',
+      v: '1 web',
+      's:a': '1',
+      b: String(time),
+      l: String(time),
+      e: String(time + 9000),
+      n: '1',
+      m: '2',
     })
   })
 
@@ -138,7 +137,7 @@ describe('scripts', () => {
     const reply = await runScript(redis, createSession, {
       keys: { session },
       args: { untilMs: '', timeToLiveMs: 5000, absoluteTimeoutMs: '', signsIn: 0, ...limits },
-      rest: ['storage:a', '1'],
+      rest: ['s:a', '1'],
     })
 
     expect(reply).toBe(-1)
@@ -165,8 +164,8 @@ describe('scripts', () => {
     const now = Date.now()
     await redis.hset(session, {
       ...stored,
-      'secret:renewed': now,
-      'secret:forgotten': now - 31_000,
+      'k:renewed': now,
+      'k:forgotten': now - 31_000,
     })
     await redis.set(text, 'something else')
     const load = (key: string, secretHash: string): Promise<unknown> =>
@@ -187,18 +186,18 @@ describe('scripts', () => {
       await runScript(redis, commitSession, {
         keys: { session },
         args: { ...commitArgs, setCount: 2 },
-        rest: ['storage:b', '2', 'storage:a'],
+        rest: ['s:b', '2', 's:a'],
       }),
     )
 
-    const { 'storage:a': _, ...others } = stored
+    const { 's:a': _, ...others } = stored
     expect(time).toBeGreaterThan(0)
-    expect(await redis.hgetall(session)).toEqual({ ...others, 'storage:b': '2' })
+    expect(await redis.hgetall(session)).toEqual({ ...others, 's:b': '2' })
   })
 
   it('commit-session answers a negative time, 0, 1 or 2 when it takes not everything', async () => {
     const session = newKey()
-    await redis.hset(session, { ...stored, 'secret:renewed': Date.now() })
+    await redis.hset(session, { ...stored, 'k:renewed': Date.now() })
     const commit = (args: Partial<typeof commitArgs>, rest: string[] = []): Promise<unknown> =>
       runScript(redis, commitSession, {
         keys: { session },
@@ -208,8 +207,8 @@ describe('scripts', () => {
 
     expect(await commit({ secretHash: 'wrong' })).toBe(0)
     expect(await commit({ secretHash: 'renewed', asksFor: 'secret' })).toBe(1)
-    expect(await commit({ maxKeys: 1 }, ['storage:b', '2'])).toBe(2)
-    expect(await commit({ maxBytes: 2 }, ['storage:b', '2'])).toBe(2)
+    expect(await commit({ maxKeys: 1 }, ['s:b', '2'])).toBe(2)
+    expect(await commit({ maxBytes: 2 }, ['s:b', '2'])).toBe(2)
     expect(await commit({ secretHash: 'renewed' })).toBeLessThan(-1_700_000_000_000)
     expect(await redis.hgetall(session)).toMatchObject(stored)
   })
@@ -228,7 +227,7 @@ describe('scripts', () => {
     expect(await redis.pttl(session)).toBeLessThanOrEqual(1000)
     expect(await touch('good')).toMatch(/^\d{13}\n1\n3600000\n0\n$/)
     expect(await redis.pttl(session)).toBeGreaterThan(3_600_000)
-    await redis.hset(session, { userName: String.raw`ann\n`, signedInAt: '1763000000001' })
+    await redis.hset(session, { u: String.raw`ann\n`, l: '1763000000001' })
     expect(await touch('good')).toMatch(/^\d{13}\n0\n3600000\n1763000000001\nann\\n$/)
   })
 
@@ -244,8 +243,8 @@ describe('scripts', () => {
 
   it('destroy-session ends an owned session for its user only, and none that is past its end', async () => {
     const [session, over] = [newKey(), newKey()]
-    await redis.hset(session, { ...stored, userName: 'ann' })
-    await redis.hset(over, { ...stored, endsAt: Date.now() - 1 })
+    await redis.hset(session, { ...stored, u: 'ann' })
+    await redis.hset(over, { ...stored, e: Date.now() - 1 })
     const destroy = (key: string, isOwned: number, userName: string): Promise<unknown> =>
       runScript(redis, destroySession, { keys: { session: key }, args: { isOwned, userName } })
 
@@ -259,17 +258,17 @@ describe('scripts', () => {
 
   it('describe-session answers what is known and not what is kept, and 0 or -2 for what is no session', async () => {
     const [session, over, text] = [newKey(), newKey(), newKey()]
-    await redis.hset(session, { ...stored, 'privilege:a': '', appName: 'Firefox' })
+    await redis.hset(session, { ...stored, 'p:a': '', c: 'Firefox', c3: 'more' })
     await redis.pexpire(session, 3_600_000)
-    await redis.hset(over, { ...stored, endsAt: Date.now() - 1 })
+    await redis.hset(over, { ...stored, e: Date.now() - 1 })
     await redis.set(text, 'something else')
     const describeKey = (key: string): Promise<unknown> =>
       runScript(redis, describeSession, { keys: { session: key }, args: { refreshMs: 60_000 } })
 
     const [now, activeAt, isPostponed, ...fields] = String(await describeKey(session)).split('\n')
 
-    const { v, type, createdAt, idleTimeoutMs } = stored
-    const known = { v, type, createdAt, idleTimeoutMs, appName: 'Firefox' }
+    const { v, b, i } = stored
+    const known = { v, b, i, c: 'Firefox', c3: 'more' }
     expect(Number(now) - Number(activeAt)).toSatisfy((ms: number) => ms >= 60_000 && ms < 70_000)
     expect(isPostponed).toBe('0')
     expect(fields).toEqual(Object.entries(known).flat())
@@ -282,14 +281,14 @@ describe('scripts', () => {
 
   it('grant-session adds, or replaces all, and changes nothing for another user', async () => {
     const [session, over] = [newKey(), newKey()]
-    const owned = { ...stored, userName: 'ann', 'privilege:a': '', 'role:b': '' }
+    const owned = { ...stored, u: 'ann', 'p:a': '', 'r:b': '' }
     await redis.hset(session, owned)
-    await redis.hset(over, { ...owned, endsAt: Date.now() - 1 })
+    await redis.hset(over, { ...owned, e: Date.now() - 1 })
     const grant = (userName: string, clears: number, key = session): Promise<unknown> =>
       runScript(redis, grantSession, {
         keys: { session: key },
         args: { untilMs: '', userName, clears },
-        rest: ['userName', 'ann', 'privilege:c', ''],
+        rest: ['u', 'ann', 'p:c', ''],
       })
 
     expect(await grant('bob', 1)).toBe(0)
@@ -297,9 +296,9 @@ describe('scripts', () => {
     expect(await grant('ann', 1, newKey())).toBe(0)
     expect(await redis.hgetall(session)).toEqual(owned)
     expect(await grant('ann', 0)).toBe(1)
-    expect(await redis.hgetall(session)).toEqual({ ...owned, 'privilege:c': '' })
+    expect(await redis.hgetall(session)).toEqual({ ...owned, 'p:c': '' })
     expect(await grant('ann', 1)).toBe(1)
-    expect(await redis.hgetall(session)).toEqual({ ...stored, userName: 'ann', 'privilege:c': '' })
+    expect(await redis.hgetall(session)).toEqual({ ...stored, u: 'ann', 'p:c': '' })
   })
 
   it('add-user-session answers a score above all others, and what was there', async () => {
@@ -402,7 +401,7 @@ describe('scripts of one-time tokens', () => {
     const session = newKey()
     const text = newKey()
     const before = Date.now()
-    await redis.hset(session, { ...stored, 'secret:renewed': before })
+    await redis.hset(session, { ...stored, 'k:renewed': before })
     await redis.set(text, 'something else')
 
     expect(await addTo(newKey())).toBe(0)
@@ -410,33 +409,33 @@ describe('scripts of one-time tokens', () => {
     expect(await addTo(text)).toBe(0)
     expect(await addTo(session, { secretHash: 'wrong' })).toBe(0)
     expect(await addTo(session, { secretHash: 'renewed' })).toBe(0)
-    expect(await redis.hkeys(session)).not.toContain('otp:otp')
+    expect(await redis.hkeys(session)).not.toContain('o:otp')
     expect(await addTo(session)).toBe(1)
-    expect(Number(await redis.hget(session, 'otp:otp'))).toBeGreaterThanOrEqual(before + 1000)
+    expect(Number(await redis.hget(session, 'o:otp'))).toBeGreaterThanOrEqual(before + 1000)
   })
 
   it('X5: add-otp removes those that are over, and of too many the first to expire', async () => {
     const session = newKey()
     const now = Date.now()
-    const otps = { 'otp:over': now - 1, 'otp:last': now + 60_000, 'otp:first': now + 30_000 }
-    await redis.hset(session, { ...stored, ...otps, 'otp:bad': 'some day' })
+    const otps = { 'o:over': now - 1, 'o:last': now + 60_000, 'o:first': now + 30_000 }
+    await redis.hset(session, { ...stored, ...otps, 'o:bad': 'some day' })
 
     await addTo(session)
 
     const fields = await redis.hkeys(session)
-    expect(fields.filter((field) => field.startsWith('otp:'))).toEqual(['otp:last', 'otp:otp'])
+    expect(fields.filter((field) => field.startsWith('o:'))).toEqual(['o:last', 'o:otp'])
   })
 
   it('X5: redeem-otp answers as load-session, once, and 0 for what opens nothing', async () => {
     const session = newKey()
     const text = newKey()
     const now = Date.now()
-    await redis.hset(session, { ...stored, 'otp:good': now + 60_000, 'otp:over': now })
+    await redis.hset(session, { ...stored, 'o:good': now + 60_000, 'o:over': now })
     await redis.set(text, 'something else')
 
     const lines = String(await redeemOf(session, 'good')).split('\n')
 
-    const fields = { ...stored, 'otp:over': String(now), 'secret:new': '0' }
+    const fields = { ...stored, 'o:over': String(now), 'k:new': '0' }
     expect(lines[0]).toMatch(/^\d{13}$/)
     expect(lines[1]).toBe('1')
     expect(lines.slice(2)).toEqual(Object.entries(fields).flat())

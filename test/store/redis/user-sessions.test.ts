@@ -12,7 +12,7 @@ import type {
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { newSecret, newSessionId } from '../../../src/core/secret.ts'
-import { userSessionsKey } from '../../../src/store/redis/keys.ts'
+import { longId, sessionKey, shortId, userSessionsKey } from '../../../src/store/redis/keys.ts'
 import { runScript } from '../../../src/store/redis/script.ts'
 import { removeUserSessions } from '../../../src/store/redis/scripts/remove-user-sessions.ts'
 import { UserSessions } from '../../../src/store/redis/user-sessions.ts'
@@ -66,10 +66,11 @@ function setUp(client: RedisClient = redis, direct: Redis = redis): Setup {
       prefix,
     ),
     prefix,
-    keyOf: (id) => `${prefix}{${id}}`,
+    keyOf: (id) => sessionKey(prefix, id),
     indexKeyOf,
-    indexOf: (userName) => direct.zrange(indexKeyOf(userName), '0', '-1'),
-    scoreOf: async (userName, id) => Number(await direct.zscore(indexKeyOf(userName), id)),
+    indexOf: async (userName) =>
+      (await direct.zrange(indexKeyOf(userName), '0', '-1')).map((id) => longId(id) ?? id),
+    scoreOf: async (userName, id) => Number(await direct.zscore(indexKeyOf(userName), shortId(id))),
   }
 }
 
@@ -81,8 +82,8 @@ describe('the key of a user', () => {
     const { id } = await signedIn(store, userName)
 
     const keys = await redis.keys(`${prefix}*`)
-    expect(keys.filter((key) => key !== `${prefix}{${id}}`)).toEqual([
-      expect.stringMatching(/^t:[0-9a-f]{8}:user:\{[\w-]{43}\}$/),
+    expect(keys.filter((key) => key !== sessionKey(prefix, id))).toEqual([
+      expect.stringMatching(/^t:[0-9a-f]{8}:user:\{[\w-]{22}\}$/),
     ])
     expect(keys.join()).not.toContain('ann')
   })
@@ -145,7 +146,7 @@ describe("the index of a user's sessions", () => {
   it('M2: keeps a strict order of sign-ins within one millisecond, and when the clock goes back', async () => {
     const { store, scoreOf, indexKeyOf } = setUp()
     const later = Date.now() + 60 * minute
-    await redis.zadd(indexKeyOf('ann'), later, newSessionId())
+    await redis.zadd(indexKeyOf('ann'), later, shortId(newSessionId()))
 
     const credentials = await Promise.all(range(50).map(() => signedIn(store, 'ann')))
 
@@ -190,9 +191,9 @@ describe("the index of a user's sessions", () => {
     const { store, keyOf, indexKeyOf, indexOf, scoreOf } = setUp()
     const first = await signedIn(store, 'ann')
     const second = await signedIn(store, 'ann')
-    const signedInAt = Number(await redis.hget(keyOf(first.id), 'signedInAt'))
+    const signedInAt = Number(await redis.hget(keyOf(first.id), 'l'))
 
-    await redis.zrem(indexKeyOf('ann'), first.id)
+    await redis.zrem(indexKeyOf('ann'), shortId(first.id))
     await refresh(store, first)
     await redis.ping()
     expect(await indexOf('ann')).toEqual([second.id])
@@ -229,7 +230,7 @@ describe("the index of a user's sessions", () => {
     const sessions = await inTurn(3, () => signedIn(store, 'ann'))
     // So that no two have the same instant.
     for (const [index, { id }] of sessions.entries()) {
-      await redis.hset(keyOf(id), 'signedInAt', 1_763_000_000_000 + index)
+      await redis.hset(keyOf(id), 'l', 1_763_000_000_000 + index)
       await redis.pexpire(keyOf(id), minute)
     }
     await redis.del(indexKeyOf('ann'))
@@ -251,16 +252,16 @@ describe("the index of a user's sessions", () => {
     await redis.del(keyOf(gone!.id))
     await store.grant(cleared!.id, 'ann', { ...noGrants, clears: true, userName: '' }, policy)
     const now = Date.now()
-    const [young, almost, old] = ['young', 'almost', 'old'] as const
+    const [young, almost, old] = [newSessionId(), newSessionId(), newSessionId()] as const
     const key = indexKeyOf('ann')
     await redis.zadd(
       key,
       `${now}.5`,
-      young,
+      shortId(young),
       `${now - 100_000}.5`,
-      almost,
+      shortId(almost),
       `${now - 121_000}.5`,
-      old,
+      shortId(old),
     )
 
     expect(await idsOf(store, 'ann')).toEqual([kept!.id])
@@ -338,7 +339,7 @@ describe("the index of a user's sessions", () => {
   it('M2: leaves the entry of a session that only a later version can read', async () => {
     const { store, keyOf, indexOf } = setUp()
     const [later, gone, last] = await inTurn(3, () => signedIn(store, 'ann'))
-    await redis.hset(keyOf(later!.id), 'v', '2')
+    await redis.hset(keyOf(later!.id), 'v', '2 web')
     await redis.del(keyOf(gone!.id))
 
     expect(await idsOf(store, 'ann')).toEqual([last!.id])
@@ -346,11 +347,46 @@ describe("the index of a user's sessions", () => {
     await expect.poll(() => indexOf('ann')).toEqual([later!.id, last!.id])
   })
 
+  it('F6, M2: has foreign members that everybody passes over', async () => {
+    const { store, indexKeyOf, indexOf } = setUp()
+    const [first, second, third] = await inTurn(3, () => signedIn(store, 'ann'))
+    await redis.ping()
+    const foreign = ['', 'a', '{}', first!.id, `${shortId(first!.id)}==`, '!'.repeat(22)]
+    // So that each comes before all others, and one is as pending as can be.
+    const scored = foreign.flatMap((member, index) => [index + 1, member])
+    await redis.zadd(indexKeyOf('ann'), ...scored, `${Date.now()}.5`, 'pending')
+    const refusing = { ...policy, maxSessions: { perUser: 4, onExceed: 'refuse' } } as const
+    const ending = {
+      ...policy,
+      maxSessions: { perUser: 4, onExceed: 'terminateOldest' },
+    } as const
+
+    expect(await idsOf(store, 'ann')).toEqual([first!.id, second!.id, third!.id])
+    const fourth = newSession({ userName: 'ann' })
+    expect(await store.create(fourth, refusing)).toMatchObject({ status: 'created' })
+    const more = newSession({ userName: 'ann' })
+    expect(await store.create(more, refusing)).toEqual({ status: 'refused' })
+    expect(await store.create(more, ending)).toMatchObject({
+      status: 'created',
+      ended: [first!.id],
+    })
+    expect(await store.destroyAll('ann', second!.id)).toEqual([
+      third!.id,
+      fourth.credential.id,
+      more.credential.id,
+    ])
+    expect(await store.destroyAll('ann')).toEqual([second!.id])
+
+    expect(await idsOf(store, 'ann')).toEqual([])
+    // It is not known whose they are.
+    await expect.poll(() => indexOf('ann')).toHaveLength(foreign.length + 1)
+  })
+
   it('M2: has a stale entry at most after a confirmation that comes behind the end', async () => {
     const { store, users, keyOf, indexOf } = setUp()
     const credential = await signedIn(store, '')
     const { score } = await users.add('ann', credential.id, minute)
-    await redis.hset(keyOf(credential.id), 'userName', 'ann')
+    await redis.hset(keyOf(credential.id), 'u', 'ann')
     expect(await store.destroy(credential.id)).toBe(true)
     await expect.poll(() => indexOf('ann')).toEqual([])
 
@@ -406,17 +442,21 @@ describe("the index of a user's sessions", () => {
   })
 
   it('M2: stays small when no sign-in was ever confirmed, once they are two minutes old', async () => {
-    const { store, indexKeyOf } = setUp()
+    const { store, indexKeyOf, indexOf } = setUp()
     const spy = vi.spyOn(Math, 'random').mockReturnValue(0)
     onTestFinished(() => spy.mockRestore())
     const key = indexKeyOf('ann')
     const old = Date.now() - 121_000
-    await redis.zadd(key, ...range(500).flatMap((index) => [`${old - index}.5`, `old ${index}`]))
-    await redis.zadd(key, Date.now() - 60_000 + 0.5, 'young')
+    await redis.zadd(
+      key,
+      ...range(500).flatMap((index) => [`${old - index}.5`, shortId(newSessionId())]),
+    )
+    const young = newSessionId()
+    await redis.zadd(key, Date.now() - 60_000 + 0.5, shortId(young))
 
     const { id } = await signedIn(store, 'ann')
 
-    await expect.poll(() => redis.zrange(key, '0', '-1')).toEqual(['young', id])
+    await expect.poll(() => indexOf('ann')).toEqual([young, id])
   })
 })
 
@@ -444,7 +484,7 @@ describe('a Redis that fails the index', () => {
       const adds = lines.findIndex(([name, key]) => name === 'ZADD' && key === indexKeyOf('ann'))
       const writes = lines.findIndex(
         ([name, key, ...fields]) =>
-          name === 'HSET' && key?.includes('user:') === false && fields.includes('userName'),
+          name === 'HSET' && key?.includes('user:') === false && fields.includes('u'),
       )
       expect(adds).toBeGreaterThanOrEqual(0)
       expect(writes).toBeGreaterThan(adds)
@@ -488,7 +528,7 @@ describe('a Redis that fails the index', () => {
     }
     expect((await visit('/me', cookie)).body).toMatchObject(guestView)
     const users = await Promise.all(
-      (await redis.keys(`${prefix}{*`)).map((key) => redis.hget(key, 'userName')),
+      (await redis.keys(`${prefix}{*`)).map((key) => redis.hget(key, 'u')),
     )
     expect(users.filter(Boolean)).toEqual([])
     await expect(sessions.list('ann')).rejects.toMatchObject({ code: 'ERR_SESSION_STORE' })
@@ -577,7 +617,7 @@ describe('a Redis that fails the index', () => {
     setFull(false)
 
     const isSignedIn = outcomes.map(({ status }) => status === 'fulfilled')
-    const users = await Promise.all(guests.map(({ id }) => direct.hget(keyOf(id), 'userName')))
+    const users = await Promise.all(guests.map(({ id }) => direct.hget(keyOf(id), 'u')))
     const exist = await Promise.all(guests.map(({ id }) => direct.exists(keyOf(id))))
     expect(isSignedIn).toEqual(guests.map((_, index) => index % 3 === 0))
     expect(users.map((user) => user === 'ann')).toEqual(isSignedIn)
@@ -664,7 +704,7 @@ describe('maxSessions on Redis', () => {
     await users.add('ann', pending, minute)
 
     const refused = await store.create(newSession({ userName: 'ann' }), limited)
-    await redis.zadd(indexKeyOf('ann'), Date.now() - 121_000 + 0.5, pending)
+    await redis.zadd(indexKeyOf('ann'), Date.now() - 121_000 + 0.5, shortId(pending))
     const created = await store.create(newSession({ userName: 'ann' }), limited)
 
     expect(refused).toEqual({ status: 'refused' })

@@ -28,7 +28,7 @@ if untilMs and now > untilMs then
   return { err = string.format('LATE %.0f', now) }
 end
 
-local head = redis.pcall('HMGET', session, 'secret:' .. secretHash, 'endsAt', 'type')
+local head = redis.pcall('HMGET', session, 'k:' .. secretHash, 'e', 'v')
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and 0 or head
 end
@@ -39,7 +39,7 @@ end
 
 local dropped, live, first, firstUntil = {}, 0, nil, math.huge
 for _, field in ipairs(redis.call('HKEYS', session)) do
-  if string.sub(field, 1, 4) == 'otp:' then
+  if string.sub(field, 1, 2) == 'o:' then
     local goodUntilMs = tonumber(redis.call('HGET', session, field)) or 0
     if goodUntilMs <= now then
       dropped[#dropped + 1] = field
@@ -54,7 +54,7 @@ end
 if live >= maxOTPs then
   dropped[#dropped + 1] = first
 end
-redis.call('HSET', session, 'otp:' .. otpHash, string.format('%.0f', now + lifespanMs))
+redis.call('HSET', session, 'o:' .. otpHash, string.format('%.0f', now + lifespanMs))
 if #dropped > 0 then
   redis.call('HDEL', session, unpack(dropped))
 end

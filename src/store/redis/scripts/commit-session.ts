@@ -69,7 +69,7 @@ if untilMs and now > untilMs then
   return { err = string.format('LATE %.0f', now) }
 end
 
-local names = { 'secret:' .. secretHash, 'endsAt', 'userName', 'keys', 'bytes', 'lock', 'type' }
+local names = { 'k:' .. secretHash, 'e', 'u', 'n', 'm', 'x', 'v' }
 local head = redis.pcall('HMGET', session, unpack(names))
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and 0 or head
@@ -108,16 +108,16 @@ local keys, bytes = oldKeys, oldBytes
 local function count(field, length)
   local oldLength = redis.call('HSTRLEN', session, field)
   if oldLength > 0 then
-    keys, bytes = keys - 1, bytes - #field + 8 - oldLength
+    keys, bytes = keys - 1, bytes - #field + 2 - oldLength
   end
   if length > 0 then
-    keys, bytes = keys + 1, bytes + #field - 8 + length
+    keys, bytes = keys + 1, bytes + #field - 2 + length
   end
 end
 for index = firstSet, lastSet, 2 do
   local field, value = ARGV[index], ARGV[index + 1]
   put(field, value)
-  if string.sub(field, 1, 8) == 'storage:' then
+  if string.sub(field, 1, 2) == 's:' then
     count(field, #value)
   end
 end
@@ -129,24 +129,24 @@ if (keys > maxKeys and keys > oldKeys) or (bytes > maxBytes and bytes > oldBytes
   return 2
 end
 if keys ~= oldKeys or bytes ~= oldBytes then
-  putNumber('keys', keys)
-  putNumber('bytes', bytes)
+  putNumber('n', keys)
+  putNumber('m', bytes)
 end
 
 if absoluteTimeoutMs ~= '' then
-  putNumber('signedInAt', now)
+  putNumber('l', now)
 end
 if absoluteTimeoutMs == 'none' then
-  dropped[#dropped + 1] = 'endsAt'
+  dropped[#dropped + 1] = 'e'
 elseif absoluteTimeoutMs ~= '' then
-  putNumber('endsAt', now + absoluteTimeoutMs)
+  putNumber('e', now + absoluteTimeoutMs)
 end
 
 local takesSecret = newSecretHash ~= '' and (joins or not isRenewed)
 if takesSecret or clears == '1' then
   for _, field in ipairs(redis.call('HKEYS', session)) do
     local kind = string.match(field, '^(%a+):') or field
-    if kind == 'secret' and takesSecret then
+    if kind == 'k' and takesSecret then
       -- What is no number counts as forgotten.
       local since = tonumber(redis.call('HGET', session, field)) or 1
       if since == 0 and not joins then
@@ -154,21 +154,21 @@ if takesSecret or clears == '1' then
       elseif since ~= 0 and now - since > renewedMemoryMs then
         dropped[#dropped + 1] = field
       end
-    elseif kind == 'otp' and takesSecret and not joins then
+    elseif kind == 'o' and takesSecret and not joins then
       dropped[#dropped + 1] = field
-    elseif (kind == 'userName' or kind == 'privilege' or kind == 'role') and clears == '1' and not isSet[field] then
+    elseif (kind == 'u' or kind == 'p' or kind == 'r') and clears == '1' and not isSet[field] then
       dropped[#dropped + 1] = field
     end
   end
 end
 if takesSecret then
-  put('secret:' .. newSecretHash, '0')
+  put('k:' .. newSecretHash, '0')
 end
 
 if lockToken ~= '' and leaseMs > 0 then
-  put('lock', string.format('%s %.0f', lockToken, now + leaseMs))
+  put('x', string.format('%s %.0f', lockToken, now + leaseMs))
 elseif lockToken ~= '' then
-  dropped[#dropped + 1] = 'lock'
+  dropped[#dropped + 1] = 'x'
 end
 
 -- The growing command first: when memory is short it fails before anything is half done. In parts,
@@ -186,7 +186,7 @@ if isRenewed and not joins then
   return -now
 end
 if lockToken == '' or leaseMs == 0 then
-  return absoluteTimeoutMs ~= '' and { now, redis.call('HGET', session, 'idleTimeoutMs') } or now
+  return absoluteTimeoutMs ~= '' and { now, redis.call('HGET', session, 'i') } or now
 end
 local fields = redis.call('HGETALL', session)
 return string.format('%.0f', now) .. '\\n' .. table.concat(fields, '\\n')

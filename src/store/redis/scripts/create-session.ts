@@ -37,9 +37,9 @@ for index = 7, #ARGV, 2 do
   local field, value = ARGV[index], ARGV[index + 1]
   fields[#fields + 1] = field
   fields[#fields + 1] = value
-  if string.sub(field, 1, 8) == 'storage:' then
+  if string.sub(field, 1, 2) == 's:' then
     keys = keys + 1
-    bytes = bytes + #field - 8 + #value
+    bytes = bytes + #field - 2 + #value
   end
 end
 if keys > maxKeys or bytes > maxBytes then
@@ -50,16 +50,16 @@ local function add(field, number)
   fields[#fields + 1] = field
   fields[#fields + 1] = string.format('%.0f', number)
 end
-add('createdAt', now)
+add('b', now)
 if signsIn == '1' then
-  add('signedInAt', now)
+  add('l', now)
 end
 if absoluteTimeoutMs ~= '' then
-  add('endsAt', now + absoluteTimeoutMs)
+  add('e', now + absoluteTimeoutMs)
 end
 if keys > 0 then
-  add('keys', keys)
-  add('bytes', bytes)
+  add('n', keys)
+  add('m', bytes)
 end
 -- In parts, because Lua cannot unpack more than some 8 000 values.
 for first = 1, #fields, 4000 do

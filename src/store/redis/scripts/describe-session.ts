@@ -17,19 +17,15 @@ export const describeSession: Script<'session', 'refreshMs'> = defineScript({
 local session = KEYS[1]
 local refreshMs = tonumber(ARGV[1])
 
-local names = {
-  'v', 'type', 'ip', 'createdAt', 'signedInAt', 'endsAt', 'idleTimeoutMs', 'userName',
-  'applicationId', 'appName', 'appVersion', 'isOfficialApp', 'deviceModel', 'platform',
-  'systemVersion', 'machineName', 'systemUserName', 'persistentID', 'country', 'region', 'postponed'
-}
+local names = { 'v', 'a', 'b', 'l', 'e', 'i', 'u', 'c', 'c1', 'c2', 'c3', 'z' }
 local values = redis.pcall('HMGET', session, unpack(names))
 if values.err then
   return string.find(values.err, '^WRONGTYPE') and -2 or values
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local endsAt, idleTimeoutMs = tonumber(values[6]), tonumber(values[7])
-if not values[7] or (endsAt and now >= endsAt) then
+local endsAt, idleTimeoutMs = tonumber(values[5]), tonumber(values[6])
+if not values[6] or (endsAt and now >= endsAt) then
   return 0
 end
 -- The time to live is written at an activity.

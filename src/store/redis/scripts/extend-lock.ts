@@ -15,16 +15,16 @@ export const extendLock: Script<'session', 'token' | 'leaseMs'> = defineScript({
 local session = KEYS[1]
 local token, leaseMs = ARGV[1], tonumber(ARGV[2])
 
-local holder, untilMs = string.match(redis.call('HGET', session, 'lock') or '', '^(%S+) (%d+)$')
+local holder, untilMs = string.match(redis.call('HGET', session, 'x') or '', '^(%S+) (%d+)$')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if holder ~= token or tonumber(untilMs) <= now then
   return 0
 end
 if leaseMs == 0 then
-  redis.call('HDEL', session, 'lock')
+  redis.call('HDEL', session, 'x')
 else
-  redis.call('HSET', session, 'lock', string.format('%s %.0f', token, now + leaseMs))
+  redis.call('HSET', session, 'x', string.format('%s %.0f', token, now + leaseMs))
 end
 return 1
 `,

@@ -24,7 +24,7 @@ if untilMs and now > untilMs then
   return { err = string.format('LATE %.0f', now) }
 end
 
-local head = redis.pcall('HMGET', session, 'userName', 'endsAt')
+local head = redis.pcall('HMGET', session, 'u', 'e')
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and 0 or head
 end
@@ -43,7 +43,7 @@ end
 if clears == '1' then
   for _, field in ipairs(redis.call('HKEYS', session)) do
     local kind = string.match(field, '^(%a+):') or field
-    if (kind == 'userName' or kind == 'privilege' or kind == 'role') and not isSet[field] then
+    if (kind == 'u' or kind == 'p' or kind == 'r') and not isSet[field] then
       dropped[#dropped + 1] = field
     end
   end

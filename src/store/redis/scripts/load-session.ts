@@ -24,7 +24,7 @@ local session = KEYS[1]
 local secretHash, refreshMs, isActivity = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local renewedMemoryMs = tonumber(ARGV[4])
 
-local names = { 'secret:' .. secretHash, 'endsAt', 'idleTimeoutMs', 'postponed', 'type' }
+local names = { 'k:' .. secretHash, 'e', 'i', 'z', 'v' }
 local head = redis.pcall('HMGET', session, unpack(names))
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and -2 or head
@@ -50,7 +50,7 @@ end
 local refreshed = '0'
 local isPostponed = isActivity == '1' and head[4]
 if isPostponed then
-  redis.pcall('HDEL', session, 'postponed')
+  redis.pcall('HDEL', session, 'z')
 end
 if isActivity == '1' and idleTimeoutMs and (isPostponed or redis.call('PTTL', session) < idleTimeoutMs) then
   local reply = redis.pcall('PEXPIRE', session, string.format('%.0f', idleTimeoutMs + refreshMs))

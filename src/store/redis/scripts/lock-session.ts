@@ -18,7 +18,7 @@ export const lockSession: Script<'session', 'secretHash' | 'token' | 'leaseMs' |
 local session = KEYS[1]
 local secretHash, token, leaseMs, turnMs = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
-local head = redis.pcall('HMGET', session, 'secret:' .. secretHash, 'endsAt', 'lock', 'lockNext', 'type')
+local head = redis.pcall('HMGET', session, 'k:' .. secretHash, 'e', 'x', 'y', 'v')
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and 0 or head
 end
@@ -37,14 +37,14 @@ end
 local holder, nextHolder = holderOf(head[3]), holderOf(head[4])
 if (holder and holder ~= token) or (not holder and nextHolder and nextHolder ~= token) then
   if not nextHolder or nextHolder == token then
-    redis.call('HSET', session, 'lockNext', string.format('%s %.0f', token, now + turnMs))
+    redis.call('HSET', session, 'y', string.format('%s %.0f', token, now + turnMs))
   end
   return -1
 end
 
-redis.call('HSET', session, 'lock', string.format('%s %.0f', token, now + leaseMs))
+redis.call('HSET', session, 'x', string.format('%s %.0f', token, now + leaseMs))
 if nextHolder == token then
-  redis.call('HDEL', session, 'lockNext')
+  redis.call('HDEL', session, 'y')
 end
 local fields = redis.call('HGETALL', session)
 return string.format('%.0f', now) .. '\\n' .. table.concat(fields, '\\n')

@@ -15,7 +15,7 @@ export const readSession: Script<'session', never> = defineScript({
   lua: /* lua */ `
 local session = KEYS[1]
 
-local head = redis.pcall('HMGET', session, 'endsAt')
+local head = redis.pcall('HMGET', session, 'e')
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and -2 or head
 end

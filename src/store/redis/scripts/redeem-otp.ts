@@ -27,7 +27,7 @@ if untilMs and now > untilMs then
   return { err = string.format('LATE %.0f', now) }
 end
 
-local head = redis.pcall('HMGET', session, 'otp:' .. otpHash, 'endsAt', 'idleTimeoutMs')
+local head = redis.pcall('HMGET', session, 'o:' .. otpHash, 'e', 'i')
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and 0 or head
 end
@@ -35,8 +35,8 @@ local goodUntilMs, endsAt, idleTimeoutMs = tonumber(head[1]), tonumber(head[2]),
 if not goodUntilMs or now >= goodUntilMs or not head[3] or (endsAt and now >= endsAt) then
   return 0
 end
-redis.call('HSET', session, 'secret:' .. newSecretHash, '0')
-redis.call('HDEL', session, 'otp:' .. otpHash, 'postponed')
+redis.call('HSET', session, 'k:' .. newSecretHash, '0')
+redis.call('HDEL', session, 'o:' .. otpHash, 'z')
 if idleTimeoutMs then
   redis.call('PEXPIRE', session, string.format('%.0f', idleTimeoutMs + refreshMs))
 end

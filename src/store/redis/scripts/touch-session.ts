@@ -17,7 +17,7 @@ export const touchSession: Script<'session', 'secretHash' | 'refreshMs'> = defin
 local session = KEYS[1]
 local secretHash, refreshMs = ARGV[1], tonumber(ARGV[2])
 
-local names = { 'secret:' .. secretHash, 'endsAt', 'idleTimeoutMs', 'postponed', 'signedInAt', 'userName', 'type' }
+local names = { 'k:' .. secretHash, 'e', 'i', 'z', 'l', 'u', 'v' }
 local head = redis.pcall('HMGET', session, unpack(names))
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and 0 or head
@@ -35,7 +35,7 @@ if endsAt and now >= endsAt then
 end
 local refreshed = '0'
 if head[4] then
-  redis.call('HDEL', session, 'postponed')
+  redis.call('HDEL', session, 'z')
 end
 if idleTimeoutMs and (head[4] or redis.call('PTTL', session) < idleTimeoutMs) then
   redis.call('PEXPIRE', session, string.format('%.0f', idleTimeoutMs + refreshMs))
