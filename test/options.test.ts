@@ -20,9 +20,11 @@ import type { RedisClient, SessionsOptions, TokenKey, TokensOptions } from 'koa-
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { resolveOptions } from '../src/resolve-options.ts'
+import { sessionKey } from '../src/store/redis/keys.ts'
 import { recordWarnings } from './support/apps.ts'
 
 const src = fileURLToPath(new URL('../src', import.meta.url))
+const id = '5f0c1c0e-7d3b-4a53-9d5a-3f6d1f0a7b11'
 
 /** A Redis that notes what it is asked. */
 function fakeRedis(): RedisClient & { readonly asked: unknown[] } {
@@ -575,9 +577,9 @@ describe('options that are taken', () => {
     const redis = fakeRedis()
     const { store } = resolveOptions({ redis, prefix: 'app:' })
 
-    await store.destroy('id')
+    await store.destroy(id)
 
-    expect(redis.asked).toContain('app:{id}')
+    expect(redis.asked).toContain(sessionKey('app:', id))
   })
 
   it('§7: neither keeps nor changes what it was given', () => {
@@ -624,14 +626,15 @@ describe('defaults', () => {
   it('§7: has the defaults that the comments tell', async () => {
     const redis = fakeRedis()
     const settings = resolveOptions({ redis })
-    await settings.store.destroy('id')
+    await settings.store.destroy(id)
+    const keyEnd = sessionKey('', id)
     const told = documented('options.ts', 'SessionsOptions')
 
     expect(Object.fromEntries(told)).toEqual({
       redis: undefined,
       store: undefined,
-      prefix: String(redis.asked.find((value) => String(value).includes('{id}'))).replace(
-        '{id}',
+      prefix: String(redis.asked.find((value) => String(value).includes(keyEnd))).replace(
+        keyEnd,
         '',
       ),
       type: settings.type,
