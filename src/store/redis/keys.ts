@@ -70,6 +70,7 @@ import { isSessionId, uuidOf } from '../../core/secret.ts'
  *   score is unchanged and they are not pending, for two minutes at most (`remove`, which nobody
  *   waits for). Where there is a long list, sign-ins look through it now and then.
  * - Its time to live is twice that of its longest session, and two minutes.
+ * - A member that is no session's id is passed over, and stays.
  *
  * ## A trace
  *
