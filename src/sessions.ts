@@ -300,12 +300,10 @@ export class Sessions<S = SessionStorage> {
   ): Promise<Session<S> | null> {
     const { cookie } = this.#services.settings
     const { secure = 'encrypted' in req.socket, ip = req.socket.remoteAddress ?? '' } = options
-    const name = (cookie.secure === 'auto' ? secure : cookie.secure)
-      ? cookie.secureName
-      : cookie.plainName
+    const isSecure = cookie.secure === 'auto' ? secure : cookie.secure
     const request = new RequestSession<S>(this.#services, {
       ...serverRequest,
-      cookies: readCookies(req.headers.cookie, name),
+      cookies: readCookies(req.headers.cookie, cookie, isSecure),
       bearer: this.#services.tokens
         ? readBearer(req.headersDistinct['authorization'] ?? [])
         : { status: 'none' },

@@ -1,4 +1,4 @@
-import { parseCookie, stringifySetCookie } from 'cookie'
+import { stringifySetCookie } from 'cookie'
 import type { SetCookie } from 'cookie'
 
 import { SessionOptionError } from '../errors.ts'
@@ -60,6 +60,9 @@ export interface CookieSettings {
   readonly secureName: string
   /** The name over HTTP. */
   readonly plainName: string
+  /** What finds its values over HTTPS and over HTTP, in group 1. Global. */
+  readonly secureValues: RegExp
+  readonly plainValues: RegExp
   readonly attributes: Omit<SetCookie, 'name' | 'value' | 'secure' | 'maxAge' | 'expires'>
 }
 
@@ -125,7 +128,16 @@ export function resolveCookie(options: CookieOptions = {}): CookieSettings {
   } as const
   // RFC 6265bis section 4.1.3.2: __Host- promises Path=/ and no Domain.
   const prefix = domain === undefined && path === '/' ? '__Host-' : '__Secure-'
-  return { secure, persistent, secureName: prefix + name, plainName: name, attributes }
+  const secureName = prefix + name
+  return {
+    secure,
+    persistent,
+    secureName,
+    plainName: name,
+    secureValues: valuePattern(secureName),
+    plainValues: valuePattern(name),
+    attributes,
+  }
 }
 
 function checkText(label: string, value: unknown, form: RegExp, problem: string): void {
@@ -133,25 +145,36 @@ function checkText(label: string, value: unknown, form: RegExp, problem: string)
   throw new SessionOptionError(`"${label}" option ${problem}`)
 }
 
-// Our values are never encoded: each has one spelling.
-const asItIs = { decode: (value: string) => value }
+/** What finds our values in a `Cookie` header. They are never quoted or encoded. */
+function valuePattern(name: string): RegExp {
+  const escaped = name.replace(/\W/g, String.raw`\$&`)
+  return new RegExp(String.raw`(?:^|;)[ \t]*${escaped}=[ \t]*([\w-]{64})[ \t]*(?=;|$)`, 'g')
+}
+
+const noValues: readonly string[] = []
 
 /**
- * Finds all values that a request has for a cookie: a browser sends several of one name when a
- * sibling host or another path has set its own.
+ * Finds the values that a request has for the session cookie: a browser sends several of one name
+ * when a sibling host or another path has set its own.
  *
  * @param header The `Cookie` header.
- * @param name The cookie's name, case and prefix included.
- * @returns Each value once, in the order of the header.
+ * @param settings Of the cookie.
+ * @param isSecure Whether it came over HTTPS.
+ * @returns Each well-formed value once, in the order of the header.
  */
-export function readCookies(header: string | undefined, name: string): string[] {
-  if (header === undefined || !header.includes(`${name}=`)) return []
-  const values = new Set<string>()
-  // A parser keeps one value a name, so it is shown one pair at a time.
-  for (const pair of header.split(';')) {
-    if (!pair.trimStart().startsWith(name)) continue
-    const value = parseCookie(pair, asItIs)[name]
-    if (value !== undefined) values.add(value)
+export function readCookies(
+  header: string | undefined,
+  settings: CookieSettings,
+  isSecure: boolean,
+): readonly string[] {
+  if (header === undefined) return noValues
+  const pattern = isSecure ? settings.secureValues : settings.plainValues
+  pattern.lastIndex = 0
+  const first = pattern.exec(header)?.[1]
+  if (first === undefined) return noValues
+  const values = new Set([first])
+  for (let match = pattern.exec(header); match; match = pattern.exec(header)) {
+    values.add(match[1] ?? '')
   }
   return [...values]
 }

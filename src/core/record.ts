@@ -10,6 +10,7 @@ const FORMAT_VERSION = '1'
 const privilegePrefix = 'p:'
 const rolePrefix = 'r:'
 const storagePrefix = 's:'
+const colon = 0x3a
 
 // The order in which a client's texts are packed: what most have comes first.
 const clientNames = [
@@ -165,7 +166,7 @@ export function decodeRecord(
     for (let index = start; index + 1 < fields.length; index += 2) {
       const field = fields[index] ?? ''
       const value = fields[index + 1] ?? ''
-      if (field.charAt(1) !== ':') own.set(field, value)
+      if (field.charCodeAt(1) !== colon) own.set(field, value)
       else if (field.startsWith(storagePrefix)) storage.set(unescapeText(field.slice(2)), value)
       else if (field.startsWith(privilegePrefix)) privileges.push(unescapeText(field.slice(2)))
       else if (field.startsWith(rolePrefix)) roles.push(unescapeText(field.slice(2)))
@@ -222,13 +223,23 @@ function pieceLength(text: string): number {
   return length
 }
 
+// Clients that were read before, by their packed text: there are far fewer than sessions.
+const clients = new Map<string, ClientDescription>()
+const maxClients = 1000
+
 function decodeClient(own: ReadonlyMap<string, string>): ClientDescription {
   const first = own.get('c')
   if (first === undefined) return unknownClient
-  const packed = first + (own.get('c1') ?? '') + (own.get('c2') ?? '') + (own.get('c3') ?? '')
+  const stored = first + (own.get('c1') ?? '') + (own.get('c2') ?? '') + (own.get('c3') ?? '')
+  const known = clients.get(stored)
+  if (known) return known
+  // A copy: a part of a reply would keep all of it in memory.
+  const packed = Buffer.from(stored).toString()
   const texts = packed.split('\t')
   const client = { ...unknownClient, isOfficialApp: texts[clientNames.length] === '1' }
   for (const [index, name] of clientNames.entries()) client[name] = unescapeText(texts[index] ?? '')
+  if (clients.size >= maxClients) clients.clear()
+  clients.set(packed, Object.freeze(client))
   return client
 }
 

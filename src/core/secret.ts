@@ -2,7 +2,6 @@ import { hash, randomBytes, randomUUID } from 'node:crypto'
 
 const idBytes = 16
 const secretBytes = 32
-const idHexLength = idBytes * 2
 // 48 bytes are exactly 64 characters of base64url: no padding and no spare bits, so that every
 // value has one spelling only.
 const wellFormedValue = /^[A-Za-z0-9_-]{64}$/
@@ -86,11 +85,6 @@ function hashOf(secret: Buffer): string {
 /** The UUID that bytes begin with. */
 export function uuidOf(bytes: Buffer): string {
   const hex = bytes.toString('hex', 0, idBytes)
-  return [
-    hex.slice(0, 8),
-    hex.slice(8, 12),
-    hex.slice(12, 16),
-    hex.slice(16, 20),
-    hex.slice(20, idHexLength),
-  ].join('-')
+  const [low, mid, high] = [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16)]
+  return `${low}-${mid}-${high}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }

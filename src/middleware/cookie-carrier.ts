@@ -23,9 +23,10 @@ export class CookieCarrier implements Carrier {
     this.#name = this.#isSecure ? secureName : plainName
   }
 
-  /** All values that the request has for the cookie. */
+  /** The well-formed values that the request has for the cookie. */
   get values(): readonly string[] {
-    return readCookies(this.#ctx.req.headers.cookie, this.#name)
+    const { cookie } = this.#services.settings
+    return readCookies(this.#ctx.req.headers.cookie, cookie, this.#isSecure)
   }
 
   get canSet(): boolean {

@@ -56,12 +56,12 @@ import { isSessionId, uuidOf } from '../../core/secret.ts'
  *
  * ## `sess:user:{<hash>}`: a user's sessions
  *
- * A sorted set, always a superset of the user's live sessions. The hash is the first 132 bits of
- * the SHA-256 of the user name in base64url, 22 characters: whoever shares a set with somebody else
- * by a collision still sees their own sessions only. A member is a session's id as in its key, its
- * score the time of the sign-in in ms, strictly increasing within the set, plus a half while the
- * sign-in is on its way. It lives on another node of a Cluster than the sessions, so nothing is
- * done to both in one step. Instead:
+ * A sorted set, always a superset of the user's live sessions. The hash is the first 96 bits of the
+ * SHA-256 of the user name in base64url, 16 characters: whoever shares a set with somebody else by
+ * a collision still sees their own sessions only. A member is a session's id, the UUID's 16 bytes
+ * in base64url, its score the time of the sign-in in ms, strictly increasing within the set, plus a
+ * half while the sign-in is on its way. It lives on another node of a Cluster than the sessions, so
+ * nothing is done to both in one step. Instead:
  *
  * - A session is added before the write that signs it in (`add`), as pending, and is no longer
  *   pending when that has arrived (`keep`, which nobody waits for).
@@ -76,17 +76,17 @@ import { isSessionId, uuidOf } from '../../core/secret.ts'
  *
  * What Redis runs from the first change of a guest to the sign-out:
  *
- *     create  TIME, EXISTS, HSET sess:{Xwwc…} v '1 web' a 203.0.113.7 … s:cart ["tea"] k:x7Zf… 0 b 1763…, PEXPIRE
- *     load    HMGET sess:{Xwwc…} k:x7Zf… e i z v, TIME, PTTL, HGETALL
+ *     create  TIME, EXISTS, HSET sess:{5f0c…} v '1 web' a 203.0.113.7 … s:cart ["tea"] k:x7Zf… 0 b 1763…, PEXPIRE
+ *     load    HMGET sess:{5f0c…} k:x7Zf… e i z v, TIME, PTTL, HGETALL
  *     add     TIME, ZREVRANGE, ZADD sess:user:{Gk3x…} 1763….5 Xwwc…, PTTL, PEXPIRE, ZCARD
- *     commit  TIME, HMGET, HKEYS, HSET sess:{Xwwc…} u ann r:Manager '' k:Qd0w… 0 k:x7Zf… 1763… l 1763…
+ *     commit  TIME, HMGET, HKEYS, HSET sess:{5f0c…} u ann r:Manager '' k:Qd0w… 0 k:x7Zf… 1763… l 1763…
  *     keep    ZSCORE, ZADD sess:user:{Gk3x…} 1763… Xwwc…, PTTL
- *     load    HMGET sess:{Xwwc…} k:Qd0w… …, TIME, PTTL, PEXPIRE, HGETALL
+ *     load    HMGET sess:{5f0c…} k:Qd0w… …, TIME, PTTL, PEXPIRE, HGETALL
  *     keep    ZSCORE, PTTL, PEXPIRE sess:user:{Gk3x…}
- *     addOTP  TIME, HMGET sess:{Xwwc…} k:Qd0w… …, HKEYS, HSET sess:{Xwwc…} o:Lw8b… 1763…
- *     redeem  TIME, HMGET sess:{Xwwc…} o:Lw8b… …, HSET k:Tn4k… 0, HDEL o:Lw8b… z, PEXPIRE, HGETALL
- *     list    TIME, ZRANGE sess:user:{Gk3x…}; then for each HMGET sess:{Xwwc…} v a b …, TIME, PTTL
- *     destroy HMGET, DEL sess:{Xwwc…}; ZREM sess:user:{Gk3x…} Xwwc…
+ *     addOTP  TIME, HMGET sess:{5f0c…} k:Qd0w… …, HKEYS, HSET sess:{5f0c…} o:Lw8b… 1763…
+ *     redeem  TIME, HMGET sess:{5f0c…} o:Lw8b… …, HSET k:Tn4k… 0, HDEL o:Lw8b… z, PEXPIRE, HGETALL
+ *     list    TIME, ZRANGE sess:user:{Gk3x…}; then for each HMGET sess:{5f0c…} v a b …, TIME, PTTL
+ *     destroy HMGET, DEL sess:{5f0c…}; ZREM sess:user:{Gk3x…} Xwwc…
  *
  * `add` and `commit` go out together, one round trip; on a Cluster the first is waited for.
  *
@@ -100,7 +100,7 @@ import { isSessionId, uuidOf } from '../../core/secret.ts'
  * @param id The session's id: a UUID, never text that a client sent as it is.
  */
 export function sessionKey(prefix: string, id: string): string {
-  return `${prefix}{${shortId(id)}}`
+  return `${prefix}{${id}}`
 }
 
 /**
@@ -111,14 +111,16 @@ export function sessionKey(prefix: string, id: string): string {
  */
 export function userSessionsKey(prefix: string, userName: string): string {
   const digest = hash('sha256', Buffer.from(userName, 'utf16le'), 'base64url')
-  return `${prefix}user:{${digest.slice(0, shortLength)}}`
+  return `${prefix}user:{${digest.slice(0, userLength)}}`
 }
 
+// 96 bits, in base64url.
+const userLength = 16
 // What 16 bytes take in base64url.
 const shortLength = 22
 
 /**
- * A session's id as Redis has it.
+ * A session's id as it is in a user's index: the UUID's 16 bytes in base64url.
  *
  * @param id A UUID.
  * @throws {TypeError} When it is none, which would be the id of another session.

@@ -104,8 +104,9 @@ export class SessionHashes {
     policy: StorePolicy,
     isActivity: boolean,
   ): Promise<LoadOutcome | undefined> {
+    const keys = this.#keys(id)
     const reply = await this.#run(loadSession, {
-      keys: this.#keys(id),
+      keys,
       args: {
         secretHash,
         refreshMs: policy.expiry.refreshMs,
@@ -117,10 +118,11 @@ export class SessionHashes {
     if (reply === -1) return { status: 'renewed' }
     if (typeof reply !== 'string') return { status: 'unreadable' }
     const lines = reply.split('\n')
-    this.#fence.note(this.#keys(id), Number(lines[0]))
+    const now = Number(lines[0])
+    this.#fence.note(keys, now)
     const record = decodeRecord(id, lines, 2)
     if (!record) return { status: 'unreadable' }
-    return { status: 'live', record, now: Number(lines[0]), refreshed: lines[1] === '1' }
+    return { status: 'live', record, now, refreshed: lines[1] === '1' }
   }
 
   async commit(

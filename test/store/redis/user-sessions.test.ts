@@ -83,7 +83,7 @@ describe('the key of a user', () => {
 
     const keys = await redis.keys(`${prefix}*`)
     expect(keys.filter((key) => key !== sessionKey(prefix, id))).toEqual([
-      expect.stringMatching(/^t:[0-9a-f]{8}:user:\{[\w-]{22}\}$/),
+      expect.stringMatching(/^t:[0-9a-f]{8}:user:\{[\w-]{16}\}$/),
     ])
     expect(keys.join()).not.toContain('ann')
   })
