@@ -6,6 +6,8 @@
 export interface RedisClient {
   /** Whether keys are on several nodes, so that calls on two keys may arrive in any order. */
   readonly isCluster?: boolean
+  /** What its connection does, such as `ready`. */
+  readonly status?: string
   /** On a Cluster, which nodes have a slot, its master first. */
   readonly slots?: readonly (readonly string[])[]
   evalsha(sha1: string, keyCount: number, ...keysAndArgs: string[]): Promise<unknown>

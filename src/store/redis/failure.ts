@@ -2,6 +2,7 @@ import { SessionStoreError } from '../../errors.ts'
 
 /** What a caller may know of an error that Redis or its client has told. */
 export function storeError(error: unknown): SessionStoreError {
+  if (error instanceof SessionStoreError) return error
   return new SessionStoreError(`Redis failed: ${reasonOf(error)}`)
 }
 

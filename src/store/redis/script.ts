@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 
+import { SessionStoreError } from '../../errors.ts'
 import type { RedisClient } from './client.ts'
 
 /** A Lua script whose keys and arguments are passed by name. */
@@ -50,6 +51,11 @@ export type RunScript = <Key extends string, Arg extends string>(
   options?: RunOptions,
 ) => Promise<unknown>
 
+// A client that has lost its connection, or has none any more. What it is given then it keeps, by
+// ioredis' own options, until it has one again or many tries later. One that connects first is not
+// among them: its commands wait for milliseconds.
+const awayStates: ReadonlySet<string | undefined> = new Set(['close', 'reconnecting', 'end'])
+
 /**
  * Runs a script in one round trip, or two when Redis does not know it yet: after a start, a
  * failover or a `SCRIPT FLUSH`.
@@ -59,6 +65,7 @@ export type RunScript = <Key extends string, Arg extends string>(
  * @param call Keys and arguments by name.
  * @param options How.
  * @returns The script's reply.
+ * @throws {SessionStoreError} When the client has lost its connection.
  */
 export async function runScript<Key extends string, Arg extends string>(
   redis: RedisClient,
@@ -66,6 +73,7 @@ export async function runScript<Key extends string, Arg extends string>(
   call: ScriptCall<Key, Arg>,
   { isWhole = false }: RunOptions = {},
 ): Promise<unknown> {
+  if (awayStates.has(redis.status)) throw new SessionStoreError('Redis is away')
   const values = script.keys.map((name) => call.keys[name])
   for (const name of script.args) values.push(String(call.args[name]))
   if (call.rest) values.push(...call.rest)
