@@ -46,7 +46,8 @@ function headersOf(error: object): ErrorHeaders {
 }
 
 function withVary(headers: ErrorHeaders, names: readonly string[]): ErrorHeaders {
-  const name = Object.keys(headers).find((key) => key.toLowerCase() === 'vary') ?? 'Vary'
+  const name = Object.keys(headers).find((key) => key.toLowerCase() === 'vary')
+  if (name === undefined) return { ...headers, Vary: names.join(', ') }
   const present = [headers[name] ?? []].flat().join(', ')
   const listed = new Set(present.split(',').map((one) => one.trim().toLowerCase()))
   const missing = names.filter((one) => !listed.has(one.toLowerCase()))
