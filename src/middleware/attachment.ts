@@ -1,15 +1,49 @@
 import type { Context } from 'koa'
 
-import type { RequestSession } from '../request-session.ts'
+import { RequestSession } from '../request-session.ts'
 import type { Services } from '../services.ts'
 import type { CookieCarrier } from './cookie-carrier.ts'
+import { KoaRequest } from './koa-request.ts'
 
-/** What `session()` leaves on a Koa context. */
-export interface Attachment {
+/** What `session()` leaves on a Koa context. Made complete when somebody asks for the session. */
+export class Attachment {
   /** Of the `Sessions` that is mounted. */
   readonly services: Services
-  readonly request: RequestSession<never>
-  readonly carrier: CookieCarrier
+  readonly #ctx: Context
+  #koaRequest: KoaRequest | undefined
+  #request: RequestSession<never> | undefined
+
+  constructor(ctx: Context, services: Services) {
+    this.#ctx = ctx
+    this.services = services
+  }
+
+  /** Whether anything comes with the request that may open a session. */
+  get hasCredentials(): boolean {
+    const { cookie, authorization } = this.#ctx.req.headers
+    return (
+      cookie !== undefined || (authorization !== undefined && this.services.tokens !== undefined)
+    )
+  }
+
+  /** Whether anybody has asked for the session. */
+  get isUsed(): boolean {
+    return this.#request !== undefined
+  }
+
+  get request(): RequestSession<never> {
+    this.#request ??= new RequestSession<never>(this.services, this.#made)
+    return this.#request
+  }
+
+  get carrier(): CookieCarrier {
+    return this.#made.carrier
+  }
+
+  get #made(): KoaRequest {
+    this.#koaRequest ??= new KoaRequest(this.#ctx, this.services)
+    return this.#koaRequest
+  }
 }
 
 // Registered, so that two copies of this package in one app see each other.
@@ -30,11 +64,13 @@ export function attachmentOf(ctx: object): Attachment | undefined {
  * Leaves a session on a context, where `ctx.session` finds it.
  *
  * @param ctx Of the request.
- * @param attachment What to leave.
+ * @param services Of the `Sessions` that is mounted.
  */
-export function attach(ctx: Context, attachment: Attachment): void {
+export function attach(ctx: Context, services: Services): Attachment {
   defineSession(ctx.app.context)
+  const attachment = new Attachment(ctx, services)
   Object.defineProperty(ctx, key, { value: attachment })
+  return attachment
 }
 
 // Apps whose contexts have `session` from here.

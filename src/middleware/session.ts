@@ -7,11 +7,11 @@ import type { Session } from '../core/session.ts'
 import type { SessionStorage } from '../core/storage-type.ts'
 import { SessionError, SessionOptionError } from '../errors.ts'
 import type { SessionsOptions } from '../options.ts'
-import { RequestSession } from '../request-session.ts'
+import type { RequestSession } from '../request-session.ts'
 import { Sessions, servicesOf } from '../sessions.ts'
 import { attach, attachmentOf } from './attachment.ts'
+import type { Attachment } from './attachment.ts'
 import { withHeaders } from './error-headers.ts'
-import { KoaRequest } from './koa-request.ts'
 
 /** What `session()` adds to a Koa context. */
 export interface SessionContext<S = SessionStorage> {
@@ -47,30 +47,36 @@ export function session<S = SessionStorage>(
       if (present.services === services) return next()
       throw new SessionOptionError('a second session() with options of its own is on this request')
     }
-    const koaRequest = new KoaRequest(ctx, services)
-    const { carrier } = koaRequest
-    const request = new RequestSession<never>(services, koaRequest)
-    attach(ctx, { services, request, carrier })
+    const attachment = attach(ctx, services)
     // Most requests of guests have nothing to wait for.
-    const loading = request.load()
+    const loading = attachment.hasCredentials ? attachment.request.load() : undefined
     if (loading) await loading
 
     try {
-      await (asyncContext ? services.context.run(() => request.session, next) : next())
+      await (asyncContext ? services.context.run(() => attachment.request.session, next) : next())
     } catch (error) {
-      throw closing(ctx, withHeaders(await afterError(request, error), request, carrier))
+      const { isUsed, request, carrier } = attachment
+      const answer = isUsed
+        ? withHeaders(await afterError(request, error), request, carrier)
+        : error
+      throw closing(ctx, answer)
     }
-    try {
-      const finishing = ctx.status < 500 ? request.finish() : undefined
-      if (finishing) await finishing
-    } catch (error) {
-      throw closing(ctx, withHeaders(error, request, carrier))
-    }
-    carrier.apply()
-    if (request.isAttached && !ctx.headerSent) vary(ctx, request.varyBy)
+    if (attachment.isUsed) await finish(ctx, attachment)
     return undefined
   }
   return middleware as Middleware<DefaultState, SessionContext<S>>
+}
+
+/** Commits what is left, and completes the response's headers. */
+async function finish(ctx: Context, { request, carrier }: Attachment): Promise<void> {
+  try {
+    const finishing = ctx.status < 500 ? request.finish() : undefined
+    if (finishing) await finishing
+  } catch (error) {
+    throw closing(ctx, withHeaders(error, request, carrier))
+  }
+  carrier.apply()
+  if (request.isAttached && !ctx.headerSent) vary(ctx, request.varyBy)
 }
 
 /** Adds to the `Vary` header, without looking for what is there where nothing is. */

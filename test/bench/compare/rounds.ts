@@ -9,7 +9,7 @@ import { inTurn } from './statistics.ts'
 import type { Contestant, Lane, Size, Work } from './works.ts'
 
 const connections = 20
-const warmUps = 20
+const warmUps = 8
 
 /** What one round gave. */
 export interface Round extends LoadResult {
