@@ -244,8 +244,7 @@ export class RequestSession<S> {
   #firstState(): SessionState {
     if (this.#loaded === undefined) return this.#guest()
     const { live, credential, token } = this.#loaded
-    const origin = { ...this.#origin(live.now), token }
-    return new SessionState(this.#services.rules, origin, {
+    return new SessionState(this.#services.rules, this.#origin(live.now, token), {
       record: live.record,
       credential,
     })
@@ -255,13 +254,14 @@ export class RequestSession<S> {
     return new SessionState(this.#services.rules, this.#origin(Date.now()), { replaces })
   }
 
-  #origin(now: number): SessionOrigin {
+  #origin(now: number, token?: SessionToken): SessionOrigin {
     const request = this.#request
     return {
       now,
       ip: request.ip,
       header: (name) => request.header(name),
       describeClient: () => request.describeClient(),
+      token,
     }
   }
 
