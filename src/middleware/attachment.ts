@@ -10,11 +10,16 @@ export class Attachment {
   /** Of the `Sessions` that is mounted. */
   readonly services: Services
   readonly #ctx: Context
+  // Of the connection, which may be gone when somebody asks for the session.
+  readonly #isSecure: boolean
+  readonly #ip: string
   #koaRequest: KoaRequest | undefined
   #request: RequestSession<never> | undefined
 
   constructor(ctx: Context, services: Services) {
     this.#ctx = ctx
+    this.#isSecure = ctx.secure
+    this.#ip = ctx.ip
     this.services = services
   }
 
@@ -41,7 +46,7 @@ export class Attachment {
   }
 
   get #made(): KoaRequest {
-    this.#koaRequest ??= new KoaRequest(this.#ctx, this.services)
+    this.#koaRequest ??= new KoaRequest(this.#ctx, this.services, this.#isSecure, this.#ip)
     return this.#koaRequest
   }
 }

@@ -10,16 +10,19 @@ import type { Services } from '../services.ts'
 export class CookieCarrier implements Carrier {
   readonly #ctx: Context
   readonly #services: Services
+  /** Whether the request came over HTTPS. */
+  readonly #cameSecurely: boolean
   readonly #isSecure: boolean
   readonly #name: string
   /** The `Set-Cookie` header that the response is to have. */
   #header: string | undefined
 
-  constructor(ctx: Context, services: Services) {
+  constructor(ctx: Context, services: Services, cameSecurely: boolean) {
     const { secure, secureName, plainName } = services.settings.cookie
     this.#ctx = ctx
     this.#services = services
-    this.#isSecure = secure === 'auto' ? ctx.secure : secure
+    this.#cameSecurely = cameSecurely
+    this.#isSecure = secure === 'auto' ? cameSecurely : secure
     this.#name = this.#isSecure ? secureName : plainName
   }
 
@@ -83,7 +86,7 @@ export class CookieCarrier implements Carrier {
 
   #warnOfProxy(): void {
     const { secure } = this.#services.settings.cookie
-    if (this.#ctx.secure || secure === false) return
+    if (this.#cameSecurely || secure === false) return
     const proxied = isForwardedHttps(this.#ctx)
     if (secure === 'auto' && proxied && !this.#ctx.app.proxy) {
       this.#services.warnOnce(

@@ -15,13 +15,19 @@ const noBearer: BearerCredentials = { status: 'none' }
 export class KoaRequest implements SessionRequest {
   readonly #ctx: Context
   readonly #services: Services
+  readonly #ip: string
   readonly carrier: CookieCarrier
   readonly bearer: BearerCredentials
 
-  constructor(ctx: Context, services: Services) {
+  /**
+   * @param isSecure Whether it came over HTTPS.
+   * @param ip Its address, as Koa tells it.
+   */
+  constructor(ctx: Context, services: Services, isSecure: boolean, ip: string) {
     this.#ctx = ctx
     this.#services = services
-    this.carrier = new CookieCarrier(ctx, services)
+    this.#ip = ip
+    this.carrier = new CookieCarrier(ctx, services, isSecure)
     this.bearer = bearerOf(ctx, services)
   }
 
@@ -30,7 +36,7 @@ export class KoaRequest implements SessionRequest {
   }
 
   get ip(): string {
-    return addressOf(this.#ctx.ip)
+    return addressOf(this.#ip)
   }
 
   header(name: string): string {

@@ -55,11 +55,9 @@ export function session<S = SessionStorage>(
     try {
       await (asyncContext ? services.context.run(() => attachment.request.session, next) : next())
     } catch (error) {
-      const { isUsed, request, carrier } = attachment
-      const answer = isUsed
-        ? withHeaders(await afterError(request, error), request, carrier)
-        : error
-      throw closing(ctx, answer)
+      if (!attachment.isUsed) throw closing(ctx, error)
+      const { request, carrier } = attachment
+      throw closing(ctx, withHeaders(await afterError(request, error), request, carrier))
     }
     if (attachment.isUsed) await finish(ctx, attachment)
     return undefined

@@ -134,6 +134,23 @@ describe('a guest', () => {
     expect(store.calls).toEqual(['load'])
     expect(setCookies(response)).toEqual([])
   })
+
+  it('L1, M1: is there for a handler that has left the body unread, and the connection with it', async () => {
+    const { app, sessions, errors } = makeApp({
+      '/cut': async (ctx) => {
+        for await (const part of ctx.req) if (part) break
+        ctx.session.storage['made'] = true
+        await ctx.session.save()
+        const info = await sessions.info(ctx.session.id)
+        ctx.body = { socket: ctx.req.socket, isGuest: ctx.session.isGuest(), ip: info?.IPAddress }
+      },
+    })
+
+    const { body } = await request(app.callback()).post('/cut').send('a'.repeat(2000))
+
+    expect(errors).toEqual([])
+    expect(body).toEqual({ socket: null, isGuest: true, ip: '127.0.0.1' })
+  })
 })
 
 describe('the first change', () => {
