@@ -301,6 +301,17 @@ describe('scripts', () => {
     expect(await redis.hgetall(session)).toEqual({ ...stored, u: 'ann', 'p:c': '' })
   })
 
+  it('F6: lock-session and add-otp find no session whose end is damaged', async () => {
+    const session = newKey()
+    await redis.hset(session, { ...stored, e: 'soon' })
+    const before = await redis.hgetall(session)
+
+    const locked = await runScript(redis, lockSession, { keys: { session }, args: lockArgs })
+
+    expect([locked, await addTo(session, { secretHash: 'good' })]).toEqual([0, 0])
+    expect(await redis.hgetall(session)).toEqual(before)
+  })
+
   it('add-user-session answers a score above all others, and what was there', async () => {
     const userSessions = newKey()
     await redis.zadd(userSessions, 4_000_000_000_000, 'later')
@@ -534,6 +545,8 @@ const allArgs = {
   lifespanMs: 1000,
   maxOTPs: 2,
 }
+
+const lockArgs = { secretHash: 'good', token: 'a', leaseMs: 1000, turnMs: 250 }
 
 function addTo(session: string, args: Partial<typeof allArgs> = {}): Promise<unknown> {
   return runScript(redis, addOTP, { keys: { session }, args: { ...allArgs, ...args } })

@@ -33,7 +33,8 @@ if head.err then
   return string.find(head.err, '^WRONGTYPE') and 0 or head
 end
 local isOpen = head[1] == '0' or (secretHash == '' and head[3])
-if not isOpen or (head[2] and now >= tonumber(head[2])) then
+-- An end that is no number has come.
+if not isOpen or (head[2] and now >= (tonumber(head[2]) or 0)) then
   return 0
 end
 

@@ -25,7 +25,8 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local isOpen = head[1] == '0' or (secretHash == '' and head[5])
-if not isOpen or (head[2] and now >= tonumber(head[2])) then
+-- An end that is no number has come.
+if not isOpen or (head[2] and now >= (tonumber(head[2]) or 0)) then
   return 0
 end
 
