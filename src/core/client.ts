@@ -84,8 +84,7 @@ export const clientTexts: readonly Exclude<keyof ClientDescription, 'isOfficialA
  * it where it is shown, in one line, with single blanks, none at either end, and at most 64 bytes
  * of UTF-8.
  *
- * A longer value would turn a session's hash in Redis from a listpack into a hashtable, which takes
- * several times the memory (`hash-max-listpack-value`, 64 by default).
+ * That is room for any name, and keeps what a client says of itself from filling the store.
  *
  * @param text Anything. Only the first 1,000 characters are looked at.
  */
