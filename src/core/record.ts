@@ -146,30 +146,35 @@ export function storedSize(storage: ReadonlyMap<string, string>): number {
 }
 
 /**
- * Reads the flat form.
+ * Reads the flat form from a text that has it in lines. Looks for the lines one by one: a session
+ * with twenty names is read in half the time that splitting the text takes.
  *
  * @param id The session's id.
- * @param fields Field, value, field, value …
- * @param start Where in `fields` to start.
+ * @param text Lines of field, value, field, value …
+ * @param skipped How many lines come before them.
  * @returns `undefined` when this is not a session that this version can read.
  */
-export function decodeRecord(
-  id: string,
-  fields: readonly string[],
-  start = 0,
-): SessionRecord | undefined {
+export function decodeRecord(id: string, text: string, skipped = 0): SessionRecord | undefined {
   const own = new Map<string, string>()
   const privileges: string[] = []
   const roles: string[] = []
   const storage = new Map<string, string>()
   try {
-    for (let index = start; index + 1 < fields.length; index += 2) {
-      const field = fields[index] ?? ''
-      const value = fields[index + 1] ?? ''
-      if (field.charCodeAt(1) !== colon) own.set(field, value)
-      else if (field.startsWith(storagePrefix)) storage.set(unescapeText(field.slice(2)), value)
-      else if (field.startsWith(privilegePrefix)) privileges.push(unescapeText(field.slice(2)))
-      else if (field.startsWith(rolePrefix)) roles.push(unescapeText(field.slice(2)))
+    let start = 0
+    for (let line = 0; line < skipped; line++) start = endOfLine(text, start) + 1
+    while (start < text.length) {
+      const middle = endOfLine(text, start)
+      const end = endOfLine(text, middle + 1)
+      // A field without a value is none.
+      if (middle === text.length) break
+      const isNamed = text.charCodeAt(start + 1) === colon
+      const name = isNamed ? text.slice(start + 2, middle) : text.slice(start, middle)
+      const value = text.slice(middle + 1, end)
+      if (!isNamed) own.set(name, value)
+      else if (text.startsWith(storagePrefix, start)) storage.set(unescapeText(name), value)
+      else if (text.startsWith(privilegePrefix, start)) privileges.push(unescapeText(name))
+      else if (text.startsWith(rolePrefix, start)) roles.push(unescapeText(name))
+      start = end + 1
     }
     const type = typesByVersion.get(own.get('v') ?? '')
     if (type === undefined) return undefined
@@ -190,6 +195,11 @@ export function decodeRecord(
   } catch {
     return undefined
   }
+}
+
+function endOfLine(text: string, start: number): number {
+  const end = text.indexOf('\n', start)
+  return end < 0 ? text.length : end
 }
 
 function versionOf(type: SessionType): string {

@@ -12,6 +12,7 @@ import { runScript } from './redis/script.ts'
 import type { RunScript } from './redis/script.ts'
 import { SessionHashes } from './redis/session-hashes.ts'
 import { slotOf } from './redis/slot.ts'
+import { Turn } from './redis/turn.ts'
 import { UserSessions } from './redis/user-sessions.ts'
 import type {
   CommitOutcome,
@@ -68,7 +69,7 @@ export class RedisStore implements SessionStore {
     this.#isCluster = redis.isCluster ?? false
     this.#nodeOf = (key) => (this.#isCluster && redis.slots?.[slotOf(key)]?.[0]) || ''
     this.#fence = new Fence((...args) => runScript(redis, ...args), this.#nodeOf)
-    this.#hashes = new SessionHashes(run, prefix, this.#fence)
+    this.#hashes = new SessionHashes(run, prefix, this.#fence, new Turn(redis))
     const users = new UserSessions(run, prefix)
     this.#owned = new OwnedSessions(this.#hashes, users, this.#isCluster)
     this.#prefix = prefix

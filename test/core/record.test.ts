@@ -73,14 +73,17 @@ function packed(client: RecordDraft['client']): Record<string, string> {
   return Object.fromEntries(pairs)
 }
 
+function decodeLines(lines: readonly string[], skipped?: number): SessionRecord | undefined {
+  return decodeRecord(id, lines.join('\n'), skipped)
+}
+
 function clientOf(lines: Readonly<Record<string, string>>): SessionRecord['client'] | undefined {
-  return decodeRecord(id, Object.entries({ ...fields, ...lines }).flat())?.client
+  return decodeLines(Object.entries({ ...fields, ...lines }).flat())?.client
 }
 
 function decode(changes: Readonly<Record<string, string | undefined>> = {}): unknown {
   const changed = Object.entries({ ...fields, ...changes })
-  return decodeRecord(
-    id,
+  return decodeLines(
     changed.flatMap(([field, value]) => (value === undefined ? [] : [field, value])),
   )
 }
@@ -135,7 +138,7 @@ describe('encodeChanges', () => {
 
 describe('decodeRecord', () => {
   it('T2: gives back what was encoded, with the instants that the store has added', () => {
-    expect(decodeRecord(id, [...encodeDraft(draft), ...instants])).toEqual({
+    expect(decodeLines([...encodeDraft(draft), ...instants])).toEqual({
       ...draft,
       id,
       createdAt: 1_763_000_000_000,
@@ -174,7 +177,7 @@ describe('decodeRecord', () => {
       ]),
     }
 
-    const record = decodeRecord(id, [...encodeDraft(awkward), ...instants])
+    const record = decodeLines([...encodeDraft(awkward), ...instants])
 
     expect(record).toMatchObject(awkward)
   })
@@ -183,7 +186,7 @@ describe('decodeRecord', () => {
     const text = String.fromCharCode(...Array(0x1_00_00).keys())
     const awkward = { ...draft, userName: text, storage: new Map([[text, JSON.stringify(text)]]) }
 
-    const record = decodeRecord(id, [...encodeDraft(awkward), ...instants])
+    const record = decodeLines([...encodeDraft(awkward), ...instants])
 
     expect(record?.userName === text).toBe(true)
     expect([...(record?.storage.keys() ?? [])][0] === text).toBe(true)
@@ -195,7 +198,7 @@ describe('decodeRecord', () => {
       encoded.slice(2 * index, 2 * index + 2),
     )
 
-    const record = decodeRecord(id, ['1763000000003', '0', '-', ...pairs.toReversed().flat()], 3)
+    const record = decodeLines(['1763000000003', '0', '-', ...pairs.toReversed().flat()], 3)
 
     expect(record).toMatchObject({
       ...draft,
@@ -270,16 +273,16 @@ describe('decodeRecord', () => {
     ['text', 'the quick brown fox'.split(' ')],
     ['many empty lines', Array<string>(1001).fill('')],
   ])('F6: refuses %s', (_, lines) => {
-    expect(decodeRecord(id, lines)).toBeUndefined()
-    expect(decodeRecord(id, lines, 2)).toBeUndefined()
-    expect(decodeRecord(id, lines, 5000)).toBeUndefined()
+    expect(decodeLines(lines)).toBeUndefined()
+    expect(decodeLines(lines, 2)).toBeUndefined()
+    expect(decodeLines(lines, 5000)).toBeUndefined()
   })
 
   it('F6: refuses a record that a line break in a value has put out of step', () => {
     const lines = [...encodeDraft(draft), ...instants]
     lines.splice(5, 1, '192.0.2.1', 'p:WebAdmin')
 
-    expect(decodeRecord(id, lines)).toBeUndefined()
+    expect(decodeLines(lines)).toBeUndefined()
   })
 })
 

@@ -8,6 +8,8 @@ export interface RedisClient {
   readonly isCluster?: boolean
   /** What its connection does, such as `ready`. */
   readonly status?: string
+  /** Its socket, while it has one. */
+  readonly stream?: { cork(): void; uncork(): void } | undefined
   /** On a Cluster, which nodes have a slot, its master first. */
   readonly slots?: readonly (readonly string[])[]
   evalsha(sha1: string, keyCount: number, ...keysAndArgs: string[]): Promise<unknown>

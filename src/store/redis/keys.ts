@@ -8,10 +8,10 @@ import { isSessionId, uuidOf } from '../../core/secret.ts'
  * ## `sess:{<id>}`: a session
  *
  * A hash. The braces make one session one slot of a Cluster, and `sess:` is the `prefix` option.
- * The id is the UUID's 16 bytes in base64url, 22 characters. Its time to live is the idle timeout
- * plus `refreshSeconds`; Redis ends the session when it has passed. It is written by `create` and
- * anew by `load` and `touch` when less than the idle timeout is left, by `redeemOTP`, and by
- * `commit` when the idle timeout changes. No field has to be written for it.
+ * The id is a UUID as text. Its time to live is the idle timeout plus `refreshSeconds`; Redis ends
+ * the session when it has passed. It is written by `create` and anew by `load` and `touch` when
+ * less than the idle timeout is left, by `redeemOTP`, and by `commit` when the idle timeout
+ * changes. No field has to be written for it.
  *
  * | field       | value                                                        | written by       |
  * | ----------- | ------------------------------------------------------------ | ---------------- |

@@ -7,29 +7,54 @@ import type { RedisClient } from './client.ts'
 export interface Script<Key extends string, Arg extends string> {
   /** The names of `KEYS`, in order. */
   readonly keys: readonly Key[]
-  /** The names of `ARGV`, in order; what a call adds beyond them follows. */
+  /** The names of the arguments that are passed as lines of one text, in order. */
   readonly args: readonly Arg[]
   readonly lua: string
   readonly sha1: string
 }
 
+/** What a script is made of. */
+interface ScriptSource<Key extends string, Arg extends string> {
+  readonly keys: readonly Key[]
+  /** Those that a call seldom has come last. */
+  readonly args: readonly Arg[]
+  /** Numbers that are the same for every call, by name. */
+  readonly constants?: Readonly<Record<string, number>>
+  /** What it does. All of these names are locals, arguments as text, `''` for none. */
+  readonly lua: string
+}
+
 /**
- * Declares a script. Its text is constant, so that Redis keeps one copy of it.
+ * Declares a script. Its text is constant, so that Redis keeps one copy of it. The arguments are
+ * lines of `ARGV[1]`, if there are any: one after the other they would take twice as many bytes.
  *
- * @param script The script without its digest.
+ * @param script What it is made of.
  */
-export function defineScript<Key extends string, Arg extends string>(
-  script: Omit<Script<Key, Arg>, 'sha1'>,
-): Script<Key, Arg> {
+export function defineScript<Key extends string, Arg extends string>({
+  keys,
+  args,
+  constants = {},
+  lua: body,
+}: ScriptSource<Key, Arg>): Script<Key, Arg> {
+  const head = keys.map((name, index) => `local ${name} = KEYS[${index + 1}]`)
+  for (const [name, value] of Object.entries(constants)) head.push(`local ${name} = ${value}`)
+  if (args.length > 0) {
+    // Those at the end that are empty are not sent.
+    const lines = `ARGV[1] .. '${String.raw`\n`.repeat(args.length)}'`
+    const pattern = String.raw`([^\n]*)\n`.repeat(args.length)
+    head.push(`local ${args.join(', ')} = string.match(${lines}, '^${pattern}')`)
+  }
+  const lua = `${head.join('\n')}\n${body}`
   // Not for security: SHA-1 is how Redis names scripts.
-  return { ...script, sha1: createHash('sha1').update(script.lua).digest('hex') }
+  return { keys, args, lua, sha1: createHash('sha1').update(lua).digest('hex') }
 }
 
 /** What one call of a script passes. */
 export interface ScriptCall<Key extends string, Arg extends string> {
   readonly keys: Record<Key, string>
+  /** Without line breaks. */
   readonly args: Record<Arg, string | number>
-  /** Arguments beyond the named ones. */
+  /** What follows in `ARGV`, any text. */
   readonly rest?: readonly string[]
 }
 
@@ -75,7 +100,7 @@ export async function runScript<Key extends string, Arg extends string>(
 ): Promise<unknown> {
   if (awayStates.has(redis.status)) throw new SessionStoreError('Redis is away')
   const values = script.keys.map((name) => call.keys[name])
-  for (const name of script.args) values.push(String(call.args[name]))
+  if (script.args.length > 0) values.push(linesOf(script.args, call.args))
   if (call.rest) values.push(...call.rest)
   if (isWhole) return redis.eval(script.lua, script.keys.length, ...values)
   try {
@@ -84,4 +109,21 @@ export async function runScript<Key extends string, Arg extends string>(
     if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
     return redis.eval(script.lua, script.keys.length, ...values)
   }
+}
+
+function linesOf<Arg extends string>(
+  names: readonly Arg[],
+  args: Readonly<Record<Arg, string | number>>,
+): string {
+  let lines = ''
+  let breaks = ''
+  for (const name of names) {
+    const value = args[name]
+    if (value !== '') {
+      lines += breaks + value
+      breaks = ''
+    }
+    breaks += '\n'
+  }
+  return lines
 }

@@ -10,7 +10,6 @@ import {
 import type { SessionRecord, SessionSummary } from '../../core/record.ts'
 import type { SessionCredential } from '../../core/secret.ts'
 import { SessionStoreError } from '../../errors.ts'
-import { lockTurnMs, maxOTPs, renewedMemoryMs } from '../session-store.ts'
 import type {
   CommitOutcome,
   CreateOutcome,
@@ -37,6 +36,7 @@ import { lockSession } from './scripts/lock-session.ts'
 import { readSession } from './scripts/read-session.ts'
 import { redeemOTP } from './scripts/redeem-otp.ts'
 import { touchSession } from './scripts/touch-session.ts'
+import type { Turn } from './turn.ts'
 
 /** What a commit has come to. */
 export interface Committed {
@@ -59,8 +59,14 @@ export class SessionHashes {
   readonly #run: RunScript
   readonly #prefix: string
   readonly #fence: Fence
+  readonly #turn: Turn
 
-  constructor(run: RunScript, prefix: string, fence: Fence) {
+  /**
+   * @param prefix Of all keys.
+   * @param turn Of the client that `run` asks.
+   */
+  constructor(run: RunScript, prefix: string, fence: Fence, turn: Turn) {
+    this.#turn = turn
     this.#run = run
     this.#prefix = prefix
     this.#fence = fence
@@ -105,24 +111,24 @@ export class SessionHashes {
     isActivity: boolean,
   ): Promise<LoadOutcome | undefined> {
     const keys = this.#keys(id)
+    // Requests come in together where there are many.
+    await this.#turn.end()
     const reply = await this.#run(loadSession, {
       keys,
       args: {
         secretHash,
         refreshMs: policy.expiry.refreshMs,
         isActivity: isActivity ? 1 : 0,
-        renewedMemoryMs,
       },
     })
     if (reply === 0) return undefined
     if (reply === -1) return { status: 'renewed' }
     if (typeof reply !== 'string') return { status: 'unreadable' }
-    const lines = reply.split('\n')
-    const now = Number(lines[0])
+    const now = Number.parseInt(reply, 10)
     this.#fence.note(keys, now)
-    const record = decodeRecord(id, lines, 2)
+    const record = decodeRecord(id, reply, 2)
     if (!record) return { status: 'unreadable' }
-    return { status: 'live', record, now, refreshed: lines[1] === '1' }
+    return { status: 'live', record, now, refreshed: reply.charAt(reply.indexOf('\n') + 1) === '1' }
   }
 
   async commit(
@@ -139,6 +145,7 @@ export class SessionHashes {
       ...(storage && { storage: storage.set }),
     })
     if (commit.postpones) set.push('z', '1')
+    const removed = storage?.removed ?? []
     const reply = await this.#fence.run(
       commitSession,
       {
@@ -146,21 +153,20 @@ export class SessionHashes {
         args: {
           untilMs: '',
           secretHash,
-          newSecretHash: commit.newSecretHash ?? '',
-          asksFor: commit.asksFor ?? '',
-          clears: grants?.clears ? 1 : 0,
-          userName: escapeText(commit.userName),
-          absoluteTimeoutMs: grants?.signsIn ? absoluteText(policy) : '',
-          timeToLiveMs:
-            idleTimeoutMs === undefined ? '' : timeToLiveMs(idleTimeoutMs, policy.expiry),
           maxKeys: policy.limits.storageKeys,
           maxBytes: policy.limits.storageBytes,
-          renewedMemoryMs,
+          timeToLiveMs:
+            idleTimeoutMs === undefined ? '' : timeToLiveMs(idleTimeoutMs, policy.expiry),
+          removedCount: removed.length || '',
           lockToken: commit.lock?.token ?? '',
-          leaseMs: commit.lock?.leaseMs ?? 0,
-          setCount: set.length,
+          leaseMs: commit.lock?.leaseMs || '',
+          newSecretHash: commit.newSecretHash ?? '',
+          asksFor: commit.asksFor ?? '',
+          clears: grants?.clears ? 1 : '',
+          userName: commit.asksFor === 'rights' ? escapeText(commit.userName) : '',
+          absoluteTimeoutMs: grants?.signsIn ? absoluteText(policy) : '',
         },
-        rest: [...set, ...(storage?.removed ?? []).map(storageField)],
+        rest: [...set, ...removed.map(storageField)],
       },
       options,
     )
@@ -169,10 +175,9 @@ export class SessionHashes {
     if (reply === 2) return { outcome: { status: 'tooLarge' } }
     if (reply === 3) return { outcome: { status: 'unlocked' } }
     if (typeof reply === 'string') {
-      const lines = reply.split('\n')
-      const record = decodeRecord(id, lines, 1)
+      const record = decodeRecord(id, reply, 1)
       if (!record) throw new SessionStoreError('Redis answered something unexpected')
-      const outcome = { status: 'committed', now: Number(lines[0]), record } as const
+      const outcome = { status: 'committed', now: Number.parseInt(reply, 10), record } as const
       return { outcome, idleTimeoutMs: record.idleTimeoutMs }
     }
     if (Array.isArray(reply)) {
@@ -208,13 +213,12 @@ export class SessionHashes {
   ): Promise<LockOutcome | undefined> {
     const reply = await this.#run(lockSession, {
       keys: this.#keys(id),
-      args: { secretHash, token, leaseMs, turnMs: lockTurnMs },
+      args: { secretHash, token, leaseMs },
     })
     if (reply === -1) return { status: 'busy' }
     if (typeof reply !== 'string') return undefined
-    const lines = reply.split('\n')
-    const record = decodeRecord(id, lines, 1)
-    return record && { status: 'locked', record, now: Number(lines[0]) }
+    const record = decodeRecord(id, reply, 1)
+    return record && { status: 'locked', record, now: Number.parseInt(reply, 10) }
   }
 
   async extendLock(id: string, { token, leaseMs }: SessionLock): Promise<boolean> {
@@ -227,7 +231,7 @@ export class SessionHashes {
     lifespanMs: number,
     { timeoutMs }: StorePolicy,
   ): Promise<boolean> {
-    const args = { untilMs: '', secretHash, otpHash, lifespanMs, maxOTPs }
+    const args = { untilMs: '', secretHash, otpHash, lifespanMs }
     return (await this.#fence.run(addOTP, { keys: this.#keys(id), args }, within(timeoutMs))) === 1
   }
 
@@ -240,14 +244,13 @@ export class SessionHashes {
     const call = { keys: this.#keys(id), args }
     const reply = await this.#fence.run(redeemOTP, call, within(timeoutMs))
     if (typeof reply !== 'string') return undefined
-    const lines = reply.split('\n')
-    const record = decodeRecord(id, lines, 2)
-    return record && { status: 'live', record, now: Number(lines[0]), refreshed: true }
+    const record = decodeRecord(id, reply, 2)
+    return record && { status: 'live', record, now: Number.parseInt(reply, 10), refreshed: true }
   }
 
   async read(id: string): Promise<SessionRecord | undefined> {
     const reply = await this.#run(readSession, { keys: this.#keys(id), args: {} })
-    return typeof reply === 'string' ? decodeRecord(id, reply.split('\n')) : undefined
+    return typeof reply === 'string' ? decodeRecord(id, reply) : undefined
   }
 
   /**
@@ -261,12 +264,16 @@ export class SessionHashes {
     const reply = await this.#run(describeSession, { keys: this.#keys(id), args: { refreshMs } })
     if (reply === 0) return undefined
     if (reply === -2) return 'unreadable'
-    const lines = linesOf(reply)
-    const record = decodeRecord(id, lines, 3)
+    const [now, activeAt, isPostponed] = linesOf(reply)
+    const record = decodeRecord(id, String(reply), 3)
     if (!record) return 'unreadable'
     const { privileges: _privileges, roles: _roles, storage: _storage, ...summary } = record
-    const activeAt = Math.max(Number(lines[1]), record.createdAt)
-    return { ...summary, now: Number(lines[0]), activeAt, isPostponed: lines[2] === '1' }
+    return {
+      ...summary,
+      now: Number(now),
+      activeAt: Math.max(Number(activeAt), record.createdAt),
+      isPostponed: isPostponed === '1',
+    }
   }
 
   async grant(

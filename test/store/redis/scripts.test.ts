@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs'
 
+import { maxOTPs } from 'koa-user-sessions'
 import type { RedisClient } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished } from 'vitest'
 
@@ -185,7 +186,7 @@ describe('scripts', () => {
     const time = Number(
       await runScript(redis, commitSession, {
         keys: { session },
-        args: { ...commitArgs, setCount: 2 },
+        args: { ...commitArgs, removedCount: 1 },
         rest: ['s:b', '2', 's:a'],
       }),
     )
@@ -201,7 +202,7 @@ describe('scripts', () => {
     const commit = (args: Partial<typeof commitArgs>, rest: string[] = []): Promise<unknown> =>
       runScript(redis, commitSession, {
         keys: { session },
-        args: { ...commitArgs, setCount: rest.length, ...args },
+        args: { ...commitArgs, ...args },
         rest,
       })
 
@@ -428,13 +429,18 @@ describe('scripts of one-time tokens', () => {
   it('X5: add-otp removes those that are over, and of too many the first to expire', async () => {
     const session = newKey()
     const now = Date.now()
-    const otps = { 'o:over': now - 1, 'o:last': now + 60_000, 'o:first': now + 30_000 }
-    await redis.hset(session, { ...stored, ...otps, 'o:bad': 'some day' })
+    const others = Array.from({ length: maxOTPs - 1 }, (_, index) => `o:other${index}`)
+    const otps = { 'o:over': now - 1, 'o:first': now + 30_000, 'o:bad': 'some day' }
+    await redis.hset(session, { ...stored, ...otps })
+    await redis.hset(session, Object.fromEntries(others.map((field) => [field, now + 60_000])))
 
     await addTo(session)
 
     const fields = await redis.hkeys(session)
-    expect(fields.filter((field) => field.startsWith('o:'))).toEqual(['o:last', 'o:otp'])
+    expect(fields.filter((field) => field.startsWith('o:'))).toEqual(
+      expect.arrayContaining([...others, 'o:otp']),
+    )
+    expect(fields.filter((field) => field.startsWith('o:'))).toHaveLength(maxOTPs)
   })
 
   it('X5: redeem-otp answers as load-session, once, and 0 for what opens nothing', async () => {
@@ -464,7 +470,8 @@ describe('runScript', () => {
   const echo = defineScript({
     keys: ['first', 'second'],
     args: ['one', 'two'],
-    lua: 'return { KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], #ARGV }',
+    constants: { three: 3 },
+    lua: 'return { first, second, one, two, three, ARGV[2], #ARGV }',
   })
   const call: ScriptCall<'first' | 'second', 'one' | 'two'> = {
     keys: { second: '{a}2', first: '{a}1' },
@@ -473,7 +480,7 @@ describe('runScript', () => {
   }
 
   it('passes keys and arguments in the order of the script, whatever that of the call is', async () => {
-    expect(await runScript(redis, echo, call)).toEqual(['{a}1', '{a}2', '', '2', 'more', 3])
+    expect(await runScript(redis, echo, call)).toEqual(['{a}1', '{a}2', '', '2', 3, 'more', 2])
   })
 
   it.each(scripts)('F6: runs %s again after SCRIPT FLUSH, and sends it once', async (_, script) => {
@@ -511,21 +518,20 @@ describe('runScript', () => {
   })
 })
 
-const commitArgs = {
+const commitArgs: Readonly<Record<(typeof commitSession.args)[number], string | number>> = {
   untilMs: '',
   secretHash: 'good',
-  newSecretHash: '',
-  asksFor: '',
-  clears: 0,
-  userName: '',
-  absoluteTimeoutMs: '',
-  timeToLiveMs: '',
   maxKeys: 10,
   maxBytes: 1000,
-  renewedMemoryMs: 30_000,
+  timeToLiveMs: '',
+  removedCount: '',
   lockToken: '',
-  leaseMs: 0,
-  setCount: 0,
+  leaseMs: '',
+  newSecretHash: '',
+  asksFor: '',
+  clears: '',
+  userName: '',
+  absoluteTimeoutMs: '',
 }
 
 /** Enough for each of the scripts. */
@@ -535,7 +541,6 @@ const allArgs = {
   signsIn: 0,
   timeToLiveMs: 1000,
   token: 'a',
-  turnMs: 250,
   id: 'a',
   isOwned: 0,
   pendingScore: '',
@@ -543,10 +548,9 @@ const allArgs = {
   score: 1,
   otpHash: 'otp',
   lifespanMs: 1000,
-  maxOTPs: 2,
 }
 
-const lockArgs = { secretHash: 'good', token: 'a', leaseMs: 1000, turnMs: 250 }
+const lockArgs = { secretHash: 'good', token: 'a', leaseMs: 1000 }
 
 function addTo(session: string, args: Partial<typeof allArgs> = {}): Promise<unknown> {
   return runScript(redis, addOTP, { keys: { session }, args: { ...allArgs, ...args } })
@@ -559,8 +563,8 @@ function redeemOf(session: string, otpHash: string): Promise<unknown> {
 
 function loadArgs(
   secretHash: string,
-): Record<'secretHash' | 'refreshMs' | 'isActivity' | 'renewedMemoryMs', string | number> {
-  return { secretHash, refreshMs: 60_000, isActivity: 1, renewedMemoryMs: 30_000 }
+): Record<'secretHash' | 'refreshMs' | 'isActivity', string | number> {
+  return { secretHash, refreshMs: 60_000, isActivity: 1 }
 }
 
 function newKey(): string {

@@ -1,3 +1,4 @@
+import { maxOTPs } from '../../session-store.ts'
 import { defineScript } from '../script.ts'
 import type { Script } from '../script.ts'
 
@@ -5,22 +6,19 @@ import type { Script } from '../script.ts'
  * Gives a session a one-time token, and forgets those that have expired.
  *
  * KEYS: `session` (hash). ARGV: `untilMs`, after which the caller waits no more, empty for no such
- * time; `secretHash`, the request's, empty for a caller that is trusted; `otpHash`; `lifespanMs`;
- * `maxOTPs`, from how many live ones on the first to expire goes.
+ * time; `secretHash`, the request's, empty for a caller that is trusted; `otpHash`; `lifespanMs`.
+ * From `maxOTPs` live ones on the first to expire goes.
  *
  * Reply: 1; 0 when the session has ended or the secret is not good. An error `LATE` and the time
  * when it is too late.
  */
-export const addOTP: Script<
-  'session',
-  'untilMs' | 'secretHash' | 'otpHash' | 'lifespanMs' | 'maxOTPs'
-> = defineScript({
-  keys: ['session'],
-  args: ['untilMs', 'secretHash', 'otpHash', 'lifespanMs', 'maxOTPs'],
-  lua: /* lua */ `
-local session = KEYS[1]
-local untilMs, secretHash, otpHash = tonumber(ARGV[1]), ARGV[2], ARGV[3]
-local lifespanMs, maxOTPs = tonumber(ARGV[4]), tonumber(ARGV[5])
+export const addOTP: Script<'session', 'untilMs' | 'secretHash' | 'otpHash' | 'lifespanMs'> =
+  defineScript({
+    keys: ['session'],
+    args: ['untilMs', 'secretHash', 'otpHash', 'lifespanMs'],
+    constants: { maxOTPs },
+    lua: /* lua */ `
+untilMs = tonumber(untilMs)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -61,4 +59,4 @@ if #dropped > 0 then
 end
 return 1
 `,
-})
+  })

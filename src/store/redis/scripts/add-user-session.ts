@@ -16,8 +16,7 @@ export const addUserSession: Script<'userSessions', 'id' | 'timeToLiveMs' | 'per
     keys: ['userSessions'],
     args: ['id', 'timeToLiveMs', 'perUser'],
     lua: /* lua */ `
-local userSessions = KEYS[1]
-local id, timeToLiveMs, perUser = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+timeToLiveMs, perUser = tonumber(timeToLiveMs), tonumber(perUser)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

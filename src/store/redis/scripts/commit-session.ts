@@ -1,3 +1,4 @@
+import { renewedMemoryMs } from '../../session-store.ts'
 import { defineScript } from '../script.ts'
 import type { Script } from '../script.ts'
 
@@ -5,13 +6,13 @@ import type { Script } from '../script.ts'
  * Applies changes to a session that is there, all or none.
  *
  * KEYS: `session` (hash). ARGV: `untilMs`, after which the caller waits no more, empty for no such
- * time; `secretHash`, the request's, empty for a caller that is trusted; `newSecretHash`, empty for
- * none; `asksFor`, `rights` or `secret` or empty; `clears`, 1 when all grants go first; `userName`,
- * escaped, whose the request takes the session for; `absoluteTimeoutMs`, empty when this is no
- * sign-in, `none` for a sign-in without limit; `timeToLiveMs`, empty to leave it; `maxKeys` and
- * `maxBytes` of storage; `renewedMemoryMs`; `lockToken`, empty when the changes were made without
- * lock; `leaseMs`, 0 to give the lock back; `setCount`, how many of the rest are field, value,
- * field, value … to set; what follows are fields to delete.
+ * time; `secretHash`, the request's, empty for a caller that is trusted; `maxKeys` and `maxBytes`
+ * of storage; `timeToLiveMs`, empty to leave it; `removedCount`, how many fields to delete, empty
+ * for none; `lockToken`, empty when the changes were made without lock; `leaseMs`, empty to give
+ * the lock back; `newSecretHash`, empty for none; `asksFor`, `rights` or `secret` or empty;
+ * `clears`, 1 when all grants go first; `userName`, escaped, whose the request takes the session
+ * for, where it asks for rights; `absoluteTimeoutMs`, empty when this is no sign-in, `none` for a
+ * sign-in without limit; then field, value, field, value … to set, and the fields to delete.
  *
  * Reply: the time in epoch ms, negative when the new secret was not taken; for a sign-in a list of
  * the time and the idle timeout in ms; with a lock that is extended the session as one bulk string,
@@ -24,44 +25,39 @@ export const commitSession: Script<
   'session',
   | 'untilMs'
   | 'secretHash'
+  | 'maxKeys'
+  | 'maxBytes'
+  | 'timeToLiveMs'
+  | 'removedCount'
+  | 'lockToken'
+  | 'leaseMs'
   | 'newSecretHash'
   | 'asksFor'
   | 'clears'
   | 'userName'
   | 'absoluteTimeoutMs'
-  | 'timeToLiveMs'
-  | 'maxKeys'
-  | 'maxBytes'
-  | 'renewedMemoryMs'
-  | 'lockToken'
-  | 'leaseMs'
-  | 'setCount'
 > = defineScript({
   keys: ['session'],
   args: [
     'untilMs',
     'secretHash',
+    'maxKeys',
+    'maxBytes',
+    'timeToLiveMs',
+    'removedCount',
+    'lockToken',
+    'leaseMs',
     'newSecretHash',
     'asksFor',
     'clears',
     'userName',
     'absoluteTimeoutMs',
-    'timeToLiveMs',
-    'maxKeys',
-    'maxBytes',
-    'renewedMemoryMs',
-    'lockToken',
-    'leaseMs',
-    'setCount',
   ],
+  constants: { renewedMemoryMs },
   lua: /* lua */ `
-local session = KEYS[1]
-local untilMs = tonumber(ARGV[1])
-local secretHash, newSecretHash, asksFor, clears, userName = unpack(ARGV, 2, 6)
-local absoluteTimeoutMs, timeToLiveMs = ARGV[7], ARGV[8]
-local maxKeys, maxBytes, renewedMemoryMs = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local lockToken, leaseMs = ARGV[12], tonumber(ARGV[13])
-local firstSet, lastSet = 15, 14 + ARGV[14]
+untilMs, maxKeys, maxBytes = tonumber(untilMs), tonumber(maxKeys), tonumber(maxBytes)
+leaseMs = tonumber(leaseMs) or 0
+local lastSet = #ARGV - (tonumber(removedCount) or 0)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -114,7 +110,7 @@ local function count(field, length)
     keys, bytes = keys + 1, bytes + #field - 2 + length
   end
 end
-for index = firstSet, lastSet, 2 do
+for index = 2, lastSet, 2 do
   local field, value = ARGV[index], ARGV[index + 1]
   put(field, value)
   if string.sub(field, 1, 2) == 's:' then

@@ -18,9 +18,7 @@ export const createSession: Script<
   keys: ['session'],
   args: ['untilMs', 'timeToLiveMs', 'absoluteTimeoutMs', 'signsIn', 'maxKeys', 'maxBytes'],
   lua: /* lua */ `
-local session = KEYS[1]
-local untilMs, timeToLiveMs, absoluteTimeoutMs, signsIn = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
-local maxKeys, maxBytes = tonumber(ARGV[5]), tonumber(ARGV[6])
+untilMs, maxKeys, maxBytes = tonumber(untilMs), tonumber(maxKeys), tonumber(maxBytes)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -33,7 +31,7 @@ if redis.call('EXISTS', session) == 1 then
 end
 
 local fields, keys, bytes = {}, 0, 0
-for index = 7, #ARGV, 2 do
+for index = 2, #ARGV, 2 do
   local field, value = ARGV[index], ARGV[index + 1]
   fields[#fields + 1] = field
   fields[#fields + 1] = value

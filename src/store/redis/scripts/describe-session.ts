@@ -14,9 +14,6 @@ export const describeSession: Script<'session', 'refreshMs'> = defineScript({
   keys: ['session'],
   args: ['refreshMs'],
   lua: /* lua */ `
-local session = KEYS[1]
-local refreshMs = tonumber(ARGV[1])
-
 local names = { 'v', 'a', 'b', 'l', 'e', 'i', 'u', 'c', 'c1', 'c2', 'c3', 'z' }
 local values = redis.pcall('HMGET', session, unpack(names))
 if values.err then

@@ -14,9 +14,6 @@ export const destroySession: Script<'session', 'isOwned' | 'userName'> = defineS
   keys: ['session'],
   args: ['isOwned', 'userName'],
   lua: /* lua */ `
-local session = KEYS[1]
-local isOwned, userName = ARGV[1], ARGV[2]
-
 local head = redis.pcall('HMGET', session, 'u', 'e')
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and 0 or head

@@ -12,8 +12,7 @@ export const extendLock: Script<'session', 'token' | 'leaseMs'> = defineScript({
   keys: ['session'],
   args: ['token', 'leaseMs'],
   lua: /* lua */ `
-local session = KEYS[1]
-local token, leaseMs = ARGV[1], tonumber(ARGV[2])
+leaseMs = tonumber(leaseMs)
 
 local holder, untilMs = string.match(redis.call('HGET', session, 'x') or '', '^(%S+) (%d+)$')
 local time = redis.call('TIME')

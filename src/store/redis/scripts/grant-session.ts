@@ -15,8 +15,7 @@ export const grantSession: Script<'session', 'untilMs' | 'userName' | 'clears'> 
   keys: ['session'],
   args: ['untilMs', 'userName', 'clears'],
   lua: /* lua */ `
-local session = KEYS[1]
-local untilMs, userName, clears = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+untilMs = tonumber(untilMs)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -34,7 +33,7 @@ if head[1] ~= userName or (endsAt and now >= endsAt) then
 end
 
 local set, isSet, dropped = {}, {}, {}
-for index = 4, #ARGV do
+for index = 2, #ARGV do
   set[#set + 1] = ARGV[index]
 end
 for index = 1, #set, 2 do

@@ -13,13 +13,12 @@ import type { Script } from '../script.ts'
  */
 export const keepUserSession: Script<
   'userSessions',
-  'id' | 'score' | 'pendingScore' | 'timeToLiveMs'
+  'id' | 'timeToLiveMs' | 'score' | 'pendingScore'
 > = defineScript({
   keys: ['userSessions'],
-  args: ['id', 'score', 'pendingScore', 'timeToLiveMs'],
+  args: ['id', 'timeToLiveMs', 'score', 'pendingScore'],
   lua: /* lua */ `
-local userSessions = KEYS[1]
-local id, score, pendingScore, timeToLiveMs = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+timeToLiveMs = tonumber(timeToLiveMs)
 
 local present = tonumber(redis.call('ZSCORE', userSessions, id) or nil)
 if score ~= '' and (not present or present == tonumber(pendingScore)) then

@@ -1,3 +1,4 @@
+import { renewedMemoryMs } from '../../session-store.ts'
 import { defineScript } from '../script.ts'
 import type { Script } from '../script.ts'
 
@@ -5,25 +6,20 @@ import type { Script } from '../script.ts'
  * Verifies a secret, reads the session and refreshes its time to live when that is due.
  *
  * KEYS: `session` (hash). ARGV: `secretHash`, empty for a caller that is trusted; `refreshMs`;
- * `isActivity`, 1 or 0; `renewedMemoryMs`.
+ * `isActivity`, 1 or 0.
  *
  * Reply: the session as one bulk string, lines of: the time in epoch ms; 1 or 0, whether it was
  * refreshed; field, value, field, value … Otherwise 0: no such session or secret; -1: the secret
  * was renewed away a moment ago; -2: the key holds something else.
  */
-export const loadSession: Script<
-  'session',
-  'secretHash' | 'refreshMs' | 'isActivity' | 'renewedMemoryMs'
-> = defineScript({
-  keys: ['session'],
-  args: ['secretHash', 'refreshMs', 'isActivity', 'renewedMemoryMs'],
-  // Protected calls where a write or a foreign value could fail: reading must work on a Redis that is
-  // full, read-only or a replica, and a key of another type is no error.
-  lua: /* lua */ `
-local session = KEYS[1]
-local secretHash, refreshMs, isActivity = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local renewedMemoryMs = tonumber(ARGV[4])
-
+export const loadSession: Script<'session', 'secretHash' | 'refreshMs' | 'isActivity'> =
+  defineScript({
+    keys: ['session'],
+    args: ['secretHash', 'refreshMs', 'isActivity'],
+    constants: { renewedMemoryMs },
+    // Protected calls where a write or a foreign value could fail: reading must work on a Redis that is
+    // full, read-only or a replica, and a key of another type is no error.
+    lua: /* lua */ `
 local names = { 'k:' .. secretHash, 'e', 'i', 'z', 'v' }
 local head = redis.pcall('HMGET', session, unpack(names))
 if head.err then
@@ -59,4 +55,4 @@ end
 local fields = redis.call('HGETALL', session)
 return string.format('%.0f', now) .. '\\n' .. refreshed .. '\\n' .. table.concat(fields, '\\n')
 `,
-})
+  })

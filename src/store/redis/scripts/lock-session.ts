@@ -1,3 +1,4 @@
+import { lockTurnMs } from '../../session-store.ts'
 import { defineScript } from '../script.ts'
 import type { Script } from '../script.ts'
 
@@ -5,18 +6,17 @@ import type { Script } from '../script.ts'
  * Takes the session's lock, or extends it for whoever has it, and reads the session.
  *
  * KEYS: `session` (hash). ARGV: `secretHash`, empty for a caller that is trusted; `token`, the
- * holder; `leaseMs`; `turnMs`, for how long a free lock is kept for whoever was refused first.
+ * holder; `leaseMs`. For `lockTurnMs` a free lock is kept for whoever was refused first.
  *
  * Reply: the session as one bulk string, lines of: the time in epoch ms; field, value, field, value
  * … Otherwise 0: no such session or secret; -1: somebody else has the lock or the next turn.
  */
-export const lockSession: Script<'session', 'secretHash' | 'token' | 'leaseMs' | 'turnMs'> =
-  defineScript({
-    keys: ['session'],
-    args: ['secretHash', 'token', 'leaseMs', 'turnMs'],
-    lua: /* lua */ `
-local session = KEYS[1]
-local secretHash, token, leaseMs, turnMs = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+export const lockSession: Script<'session', 'secretHash' | 'token' | 'leaseMs'> = defineScript({
+  keys: ['session'],
+  args: ['secretHash', 'token', 'leaseMs'],
+  constants: { lockTurnMs },
+  lua: /* lua */ `
+leaseMs = tonumber(leaseMs)
 
 local head = redis.pcall('HMGET', session, 'k:' .. secretHash, 'e', 'x', 'y', 'v')
 if head.err then
@@ -38,7 +38,7 @@ end
 local holder, nextHolder = holderOf(head[3]), holderOf(head[4])
 if (holder and holder ~= token) or (not holder and nextHolder and nextHolder ~= token) then
   if not nextHolder or nextHolder == token then
-    redis.call('HSET', session, 'y', string.format('%s %.0f', token, now + turnMs))
+    redis.call('HSET', session, 'y', string.format('%s %.0f', token, now + lockTurnMs))
   end
   return -1
 end
@@ -50,4 +50,4 @@ end
 local fields = redis.call('HGETALL', session)
 return string.format('%.0f', now) .. '\\n' .. table.concat(fields, '\\n')
 `,
-  })
+})

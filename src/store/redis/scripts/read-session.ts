@@ -13,8 +13,6 @@ export const readSession: Script<'session', never> = defineScript({
   keys: ['session'],
   args: [],
   lua: /* lua */ `
-local session = KEYS[1]
-
 local head = redis.pcall('HMGET', session, 'e')
 if head.err then
   return string.find(head.err, '^WRONGTYPE') and -2 or head

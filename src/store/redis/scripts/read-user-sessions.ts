@@ -12,8 +12,6 @@ export const readUserSessions: Script<'userSessions', never> = defineScript({
   keys: ['userSessions'],
   args: [],
   lua: /* lua */ `
-local userSessions = KEYS[1]
-
 local time = redis.call('TIME')
 local reply = { string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)) }
 local entries = redis.call('ZRANGE', userSessions, 0, -1, 'WITHSCORES')

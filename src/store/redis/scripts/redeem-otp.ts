@@ -17,9 +17,7 @@ export const redeemOTP: Script<'session', 'untilMs' | 'otpHash' | 'newSecretHash
     keys: ['session'],
     args: ['untilMs', 'otpHash', 'newSecretHash', 'refreshMs'],
     lua: /* lua */ `
-local session = KEYS[1]
-local untilMs, otpHash, newSecretHash = tonumber(ARGV[1]), ARGV[2], ARGV[3]
-local refreshMs = tonumber(ARGV[4])
+untilMs = tonumber(untilMs)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -13,8 +13,6 @@ export const removeUserSessions: Script<'userSessions', never> = defineScript({
   keys: ['userSessions'],
   args: [],
   lua: /* lua */ `
-local userSessions = KEYS[1]
-
 local removed = 0
 for index = 1, #ARGV, 2 do
   local id, score = ARGV[index], tonumber(ARGV[index + 1])

@@ -14,9 +14,6 @@ export const touchSession: Script<'session', 'secretHash' | 'refreshMs'> = defin
   keys: ['session'],
   args: ['secretHash', 'refreshMs'],
   lua: /* lua */ `
-local session = KEYS[1]
-local secretHash, refreshMs = ARGV[1], tonumber(ARGV[2])
-
 local names = { 'k:' .. secretHash, 'e', 'i', 'z', 'l', 'u', 'v' }
 local head = redis.pcall('HMGET', session, unpack(names))
 if head.err then
