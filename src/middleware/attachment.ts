@@ -74,7 +74,8 @@ export function attachmentOf(ctx: object): Attachment | undefined {
 export function attach(ctx: Context, services: Services): Attachment {
   defineSession(ctx.app.context)
   const attachment = new Attachment(ctx, services)
-  Object.defineProperty(ctx, key, { value: attachment })
+  // Not defined as read-only: that would cost as much as all the rest.
+  ctx[key] = attachment
   return attachment
 }
 
