@@ -100,7 +100,7 @@ export async function runScript<Key extends string, Arg extends string>(
 ): Promise<unknown> {
   if (awayStates.has(redis.status)) throw new SessionStoreError('Redis is away')
   const values = script.keys.map((name) => call.keys[name])
-  if (script.args.length > 0) values.push(linesOf(script.args, call.args))
+  if (script.args.length > 0) values.push(packed(script.args, call.args))
   if (call.rest) values.push(...call.rest)
   if (isWhole) return redis.eval(script.lua, script.keys.length, ...values)
   try {
@@ -111,7 +111,7 @@ export async function runScript<Key extends string, Arg extends string>(
   }
 }
 
-function linesOf<Arg extends string>(
+function packed<Arg extends string>(
   names: readonly Arg[],
   args: Readonly<Record<Arg, string | number>>,
 ): string {
