@@ -99,6 +99,18 @@ const mayImport: Record<string, readonly string[]> = {
     'node:http',
     'node:util',
   ],
+  cli: [
+    'sessions.ts',
+    'store',
+    'core',
+    'errors.ts',
+    'ioredis',
+    'node:fs',
+    'node:readline/promises',
+    'node:stream',
+    'node:util',
+  ],
+  'cli.ts': ['cli'],
   'routes.ts': [
     'middleware',
     'sessions.ts',

@@ -88,6 +88,11 @@ export class Roles {
     this.#roles = roles
   }
 
+  /** How many it declares. */
+  get counts(): { readonly privileges: number; readonly roles: number } {
+    return { privileges: this.#privileges.size, roles: this.#roles.size }
+  }
+
   /**
    * The declared spelling of a privilege that is named in any case, with or without blanks at its
    * ends. When open, that is the trimmed name. `undefined` when undeclared or empty.

@@ -1,0 +1,79 @@
+import { readFileSync } from 'node:fs'
+
+import { SessionStoreError } from '../errors.ts'
+import { parseCommand } from './arguments.ts'
+import { confirm } from './confirm.ts'
+import { connect } from './connect.ts'
+import { CommandFailure, exitCodes } from './failure.ts'
+import { help } from './help.ts'
+import { checkRoles } from './roles-check.ts'
+import type { Answer } from './roles-check.ts'
+import { sessionCommands } from './session-commands.ts'
+import type { Terminal } from './terminal.ts'
+
+/**
+ * The command for operators. Prints its answer on standard output, and what went wrong as one line
+ * on standard error.
+ *
+ * @param args Without the program's own name.
+ * @param terminal Where it reads and writes.
+ * @returns The exit code.
+ */
+export async function main(args: readonly string[], terminal: Terminal): Promise<number> {
+  try {
+    const { text, exitCode } = await answer(args, terminal)
+    terminal.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
+    return exitCode
+  } catch (error) {
+    const failure = asFailure(error)
+    terminal.stderr.write(`koa-user-sessions: ${failure.message}\n`)
+    return failure.exitCode
+  }
+}
+
+async function answer(args: readonly string[], terminal: Terminal): Promise<Answer> {
+  const command = parseCommand(args)
+  if (command.name === 'help') return { text: help, exitCode: exitCodes.done }
+  if (command.name === 'version') return { text: versionOfPackage(), exitCode: exitCodes.done }
+  const { subject, options } = command
+  if (command.name === 'roles check') return checkRoles(subject, options)
+  const { sessions, close } = await connect(options, terminal.env['REDIS_URL'])
+  try {
+    return await sessionCommands[command.name]({
+      subject,
+      options,
+      sessions,
+      confirm: (question) => confirm(question, terminal),
+    })
+  } finally {
+    await close()
+  }
+}
+
+function asFailure(error: unknown): CommandFailure {
+  if (error instanceof CommandFailure) return error
+  if (error instanceof SessionStoreError) {
+    return new CommandFailure(`Redis fails: ${error.message}`, exitCodes.redis)
+  }
+  // A fault of this program. What it says may have anything in it.
+  const name = error instanceof Error ? error.name : 'something'
+  return new CommandFailure(`${name} in the command itself`, exitCodes.redis)
+}
+
+function versionOfPackage(): string {
+  // Beside `dist` where it is built, and beside `src`.
+  const candidates = ['../package.json', '../../package.json']
+  for (const candidate of candidates) {
+    try {
+      const manifest: unknown = JSON.parse(
+        readFileSync(new URL(candidate, import.meta.url), 'utf8'),
+      )
+      if (typeof manifest === 'object' && manifest !== null && 'version' in manifest) {
+        return String(manifest.version)
+      }
+    } catch {
+      continue
+    }
+  }
+  return 'unknown'
+}
