@@ -107,6 +107,16 @@ const mayImport: Record<string, readonly string[]> = {
     'node:http',
     'node:util',
   ],
+  'testing.ts': [
+    'open-session.ts',
+    'request-session.ts',
+    'sessions.ts',
+    'services.ts',
+    'carrier',
+    'core',
+    'errors.ts',
+    'option-checks.ts',
+  ],
   'routes.ts': [
     'middleware',
     'sessions.ts',
