@@ -15,7 +15,10 @@ export interface StoreCall {
   readonly operation: StoreOperation
   /** The session that it is about, whether or not there is one; none where it is about a user. */
   readonly id?: string
-  /** Why the call failed, from the message on `error` on. */
+  /**
+   * Why the call failed; there when `error` tells of it. The same as the event `session:storeError`
+   * has: its `cause` is what a store of the app's own has rejected with.
+   */
   error?: SessionStoreError
 }
 
