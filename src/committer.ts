@@ -132,7 +132,7 @@ export class Committer {
       const outcome = await store.create({ credential, draft, signsIn }, policy)
       if (outcome.status === 'exists') throw new SessionStoreError('the session id is taken')
       if (outcome.status === 'tooLarge') throw this.#tooLarge()
-      if (outcome.status === 'refused') throw new SessionLimitError()
+      if (outcome.status === 'refused') throw this.#refused(state)
       state.committed({ storage, idleTimeoutMs: draft.idleTimeoutMs })
       state.credential = credential
       state.client = draft.client
@@ -200,7 +200,7 @@ export class Committer {
         policy,
       )
       if (outcome.status === 'tooLarge') throw this.#tooLarge()
-      if (outcome.status === 'refused') throw new SessionLimitError()
+      if (outcome.status === 'refused') throw this.#refused(state)
       if (outcome.status === 'unlocked') {
         throw new SessionLockTimeoutError('the block has outlived its lock: nothing was stored')
       }
@@ -267,6 +267,16 @@ export class Committer {
 
   #give(secret: NewSecret, state: SessionState): void {
     this.#carrier.set(secret.value, state.endsAt - state.activeAt)
+  }
+
+  #refused(state: SessionState): SessionLimitError {
+    const error = new SessionLimitError()
+    this.#services.events.emit('session:refused', {
+      ...(!state.isNew && { id: state.id }),
+      userName: state.grants.granted.userName,
+      code: error.code,
+    })
+    return error
   }
 
   #tooLarge(): StorageSizeError {

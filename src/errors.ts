@@ -105,7 +105,7 @@ export class SessionPrivilegeError extends SessionError {
   }
 }
 
-/** A guard asks for a privilege that the roles file does not declare. */
+/** A guard, or a test, asks for a privilege that the roles file does not declare. */
 export class SessionPrivilegeUnknownError extends SessionError {
   readonly code = 'ERR_SESSION_PRIVILEGE_UNKNOWN'
   readonly status = 500

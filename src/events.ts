@@ -2,7 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
 
 import type { SessionStoreError } from './errors.ts'
-import type { StoreOperation } from './store/deadline-store.ts'
+import type { StoreOperation } from './store/store-call.ts'
 
 /** Why a session ended. */
 export type SessionEndReason =
@@ -17,6 +17,19 @@ export type SessionEndReason =
   /** A request found it gone: expired, or ended by another request. */
   | 'gone'
 
+/** Why a request was refused: the code of the error that says so. */
+export type SessionRefusalCode =
+  /** A guard: nobody is signed in. */
+  | 'ERR_SESSION_GUEST'
+  /** A guard: the privilege is missing. */
+  | 'ERR_SESSION_PRIVILEGE'
+  /** A guard: the bearer token is not good, or malformed. */
+  | 'ERR_SESSION_TOKEN'
+  /** `requireSameOrigin()`: a page of another site made the request. */
+  | 'ERR_SESSION_CROSS_SITE'
+  /** A sign-in for which `maxSessions` has no room. */
+  | 'ERR_SESSION_LIMIT'
+
 /** The events of a `Sessions` by name, with what listeners get. Ids are public; nothing is secret. */
 export interface SessionEvents {
   /** A session was stored for the first time. */
@@ -27,6 +40,15 @@ export interface SessionEvents {
   'session:rotated': { readonly id: string }
   /** A session ended; told by the process that ended it or found it gone. */
   'session:ended': { readonly id: string; readonly reason: SessionEndReason }
+  /**
+   * A guard refused a request, or `maxSessions` a sign-in. The id is there only if the session is
+   * stored; the user is who is signed in, or wants to be, `''` for nobody.
+   */
+  'session:refused': {
+    readonly id?: string
+    readonly userName: string
+    readonly code: SessionRefusalCode
+  }
   /** A request came with cookies of more than one live session; all were ignored. */
   'session:ambiguous': { readonly ids: readonly string[] }
   /** The store failed, or what it has under an id is no session that this version can read. */

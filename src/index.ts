@@ -27,7 +27,13 @@ export type {
 } from './token/keys.ts'
 export type { Actor, TokenClaims } from './core/token-claims.ts'
 export type { CookieOptions } from './carrier/cookie.ts'
-export type { SessionEndReason, SessionEventName, SessionEvents } from './events.ts'
+export type {
+  SessionEndReason,
+  SessionEventName,
+  SessionEvents,
+  SessionRefusalCode,
+} from './events.ts'
+export type { StoreCall, StoreOperation } from './store/store-call.ts'
 
 export type { NestedTokenInput, Session, SessionCallback } from './core/session.ts'
 export type {

@@ -93,7 +93,11 @@ export async function openSession<S>(
   const { userName } = draft
   const credential = trustedCredential(id)
   const outcome = await store.create({ credential, draft, signsIn: true }, policy)
-  if (outcome.status === 'refused') throw new SessionLimitError()
+  if (outcome.status === 'refused') {
+    const error = new SessionLimitError()
+    events.emit('session:refused', { userName, code: error.code })
+    throw error
+  }
   if (outcome.status !== 'created') throw new SessionStoreError('the session could not be stored')
   tellOpened(services, id, userName, outcome)
   try {

@@ -11,6 +11,7 @@ import {
   SessionPrivilegeError,
 } from './errors.ts'
 import { attachmentOf } from './middleware/attachment.ts'
+import { tellRefusal } from './middleware/guard.ts'
 import { requirePrivilege } from './middleware/require-privilege.ts'
 import { requireSameOrigin } from './middleware/require-same-origin.ts'
 import { requireUser } from './middleware/require-user.ts'
@@ -105,8 +106,11 @@ export function sessionRoutes<S = SessionStorage>(
 
 /** Who acts as a user has the rights that the token names, and none over that user's own sessions. */
 function refuseActors(ctx: Context, next: Next): Promise<unknown> {
-  if (ctx.session.actor !== null) throw new SessionPrivilegeError([])
-  return next()
+  if (ctx.session.actor === null) return next()
+  const error = new SessionPrivilegeError([])
+  const attachment = attachmentOf(ctx)
+  if (attachment) tellRefusal(attachment, error)
+  throw error
 }
 
 /** Renders the errors of this package, and keeps all answers out of caches. */

@@ -1,16 +1,26 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { execFile } from 'node:child_process'
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel'
 import { fileURLToPath } from 'node:url'
 import { inspect, promisify } from 'node:util'
 
-import { SessionStoreError } from 'koa-user-sessions'
-import type { RedisClient, SessionEventName, SessionEvents } from 'koa-user-sessions'
+import type { Middleware } from 'koa'
+import {
+  MemoryStore,
+  requirePrivilege,
+  requireSameOrigin,
+  requireUser,
+  SessionStoreError,
+} from 'koa-user-sessions'
+import type { RedisClient, SessionEventName, SessionEvents, StoreCall } from 'koa-user-sessions'
+import supertest from 'supertest'
 import { describe, expect, it, onTestFinished } from 'vitest'
 
 import { newSecret, newSessionId, parseCookieValue } from '../src/core/secret.ts'
 import { sessionKey } from '../src/store/redis/keys.ts'
 import { cookieOf, makeApp, me, setCookies } from './support/apps.ts'
 import { connectRedis, uniquePrefix } from './support/redis-client.ts'
+import { audience, issuer, makeKey } from './support/tokens.ts'
 
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -20,6 +30,7 @@ const names = [
   'session:signedIn',
   'session:rotated',
   'session:ended',
+  'session:refused',
   'session:ambiguous',
   'session:storeError',
 ] as const satisfies readonly SessionEventName[]
@@ -39,6 +50,36 @@ function listenToChannels(): readonly ChannelMessage[] {
       unsubscribe(`koa-user-sessions:${name}`, listener)
     })
   }
+  return told
+}
+
+/** A thing that the tracing channel tells, as it was at that moment. */
+interface TracedMoment {
+  readonly moment: 'start' | 'end' | 'asyncStart' | 'asyncEnd' | 'error'
+  /** One object for all moments of a call. */
+  readonly call: StoreCall
+  readonly told: StoreCall
+}
+
+/** What the tracing channel tells of the calls of stores from now on. */
+function listenToStore(): readonly TracedMoment[] {
+  const told: TracedMoment[] = []
+  const listenerFor =
+    (moment: TracedMoment['moment']) =>
+    (call: StoreCall): unknown =>
+      told.push({ moment, call, told: { ...call } })
+  const listeners = {
+    start: listenerFor('start'),
+    end: listenerFor('end'),
+    asyncStart: listenerFor('asyncStart'),
+    asyncEnd: listenerFor('asyncEnd'),
+    error: listenerFor('error'),
+  }
+  const channel = tracingChannel<unknown, StoreCall>('koa-user-sessions:store')
+  channel.subscribe(listeners)
+  onTestFinished(() => {
+    channel.unsubscribe(listeners)
+  })
   return told
 }
 
@@ -228,6 +269,98 @@ describe('the events', () => {
     })
   })
 
+  it('M10: session:refused, with the code, and with the id where the session is stored', async () => {
+    const { app, browser, events } = makeApp()
+    const denied: string[] = []
+    const guards: Record<string, Middleware> = {
+      '/user': requireUser(),
+      '/admin': requirePrivilege('WebAdmin', { onDenied: (_, { code }) => denied.push(code) }),
+      '/form': requireSameOrigin(),
+    }
+    app.use((ctx, next) => guards[ctx.path]?.(ctx, next))
+    const [guest, ann] = [browser(), browser()]
+    await ann.get('/login?user=ann')
+    const { id } = await me(ann)
+    const before = events.length
+
+    await guest.get('/user').expect(401)
+    await ann.get('/admin').expect(404)
+    const stranger = await guest.post('/form').set('Sec-Fetch-Site', 'cross-site').expect(403)
+    await ann.post('/form').set('Sec-Fetch-Site', 'cross-site').expect(403)
+    await ann.get('/user').expect(404)
+    await ann.post('/form').set('Sec-Fetch-Site', 'same-origin').expect(404)
+
+    expect(events.slice(before)).toEqual(
+      [
+        { userName: '', code: 'ERR_SESSION_GUEST' },
+        { id, userName: 'ann', code: 'ERR_SESSION_PRIVILEGE' },
+        { userName: '', code: 'ERR_SESSION_CROSS_SITE' },
+        { id, userName: 'ann', code: 'ERR_SESSION_CROSS_SITE' },
+      ].map((event) => ({ name: 'session:refused', event })),
+    )
+    expect(denied).toEqual(['ERR_SESSION_PRIVILEGE'])
+    expect(stranger.headers['vary']).toBeUndefined()
+  })
+
+  it('M10: session:refused, for a bearer token that is not good, and not for a fault', async () => {
+    const key = makeKey('HS256')
+    const tokens = { keys: [key.option], issuer, audience }
+    const { app, visit, store, events } = makeApp({}, { tokens, privilegedTypes: ['remote'] })
+    app.use(requireUser())
+    const request = supertest(app.callback())
+    const cookie = `session=${newSecret(newSessionId()).value}`
+    store.faults.set('load', 'rejects')
+
+    await request.get('/').auth('no.good.token', { type: 'bearer' }).expect(401)
+    expect((await visit('/', cookie)).status).toBe(503)
+
+    expect(events).toEqual([
+      { name: 'session:refused', event: { userName: '', code: 'ERR_SESSION_TOKEN' } },
+      { name: 'session:storeError', event: expect.anything() },
+    ])
+  })
+
+  it('M10: session:refused, for a cross-site request whose session cannot be loaded', async () => {
+    const { app, store, events } = makeApp()
+    app.use(requireSameOrigin())
+    const cookie = `session=${newSecret(newSessionId()).value}`
+    store.faults.set('load', 'rejects')
+
+    const request = supertest(app.callback()).post('/').set('Cookie', cookie)
+    await request.set('Origin', 'https://evil.example').expect(403)
+
+    expect(events.at(-1)).toEqual({
+      name: 'session:refused',
+      event: { userName: '', code: 'ERR_SESSION_CROSS_SITE' },
+    })
+  })
+
+  it('M6, M10: session:refused, for a sign-in over maxSessions', async () => {
+    const { browser, sessions, events } = makeApp(
+      {},
+      {
+        maxSessions: { perUser: 1, onExceed: 'refuse' },
+        tokens: { keys: [makeKey('HS256').option], issuer, audience },
+        privilegedTypes: ['web', 'remote'],
+      },
+    )
+    await browser().get('/login?user=ann').expect(200)
+    const guest = browser()
+    await guest.get('/write?a=1')
+    const { id } = await me(guest)
+    const before = events.length
+
+    await browser().get('/login?user=ann').expect(403)
+    await guest.get('/login?user=ann').expect(403)
+    const open = sessions.open({ userName: 'ann', applicationId: 'cli' })
+    await expect(open).rejects.toMatchObject({ code: 'ERR_SESSION_LIMIT' })
+
+    const refused = { userName: 'ann', code: 'ERR_SESSION_LIMIT' }
+    expect(events.slice(before)).toEqual(
+      [refused, { id, ...refused }, refused].map((event) => ({ name: 'session:refused', event })),
+    )
+  })
+
   it.each(['load', 'create', 'commit', 'touch', 'destroy'] as const)(
     'M10: session:storeError, with the operation %s and the error',
     async (operation) => {
@@ -267,11 +400,74 @@ describe('the events', () => {
   })
 })
 
+describe('the tracing channel of the store', () => {
+  it('M10: tells each call in the order of tracePromise(), with one message', async () => {
+    const told = listenToStore()
+    const { browser, sessions } = makeApp()
+    const client = browser()
+
+    await client.get('/write?a=1')
+    const { id } = await me(client)
+    await sessions.list('ann')
+
+    const messages = [{ operation: 'create', id }, { operation: 'load', id }, { operation: 'list' }]
+    expect(told.map(({ moment, told: message }) => [moment, message])).toEqual(
+      messages.flatMap((message) =>
+        ['start', 'end', 'asyncStart', 'asyncEnd'].map((moment) => [moment, message]),
+      ),
+    )
+    expect(new Set(told.map(({ call }) => call)).size).toBe(3)
+  })
+
+  it('M10: tells a failure, with the error of the event', async () => {
+    const told = listenToStore()
+    const { visit, store, events } = makeApp()
+    store.faults.set('create', 'rejects')
+
+    await visit('/write?a=1')
+
+    expect(told.map(({ moment }) => moment)).toEqual([
+      'start',
+      'end',
+      'error',
+      'asyncStart',
+      'asyncEnd',
+    ])
+    const { error } = told[2]!.told
+    expect(error).toBeInstanceOf(SessionStoreError)
+    expect(events.map(({ event }) => Reflect.get(event, 'error'))).toEqual([error])
+  })
+
+  it('M10: gives stores that are bound to its start the time of the call', async () => {
+    const { start } = tracingChannel<string, StoreCall>('koa-user-sessions:store')
+    const operation = new AsyncLocalStorage<string>()
+    start.bindStore(operation, ({ operation: name }) => name)
+    onTestFinished(() => {
+      start.unbindStore(operation)
+    })
+    const seen: (string | undefined)[] = []
+    const memory = new MemoryStore()
+    const load: MemoryStore['load'] = memory.load.bind(memory)
+    memory.load = async (...args) => {
+      await Promise.resolve()
+      seen.push(operation.getStore())
+      return load(...args)
+    }
+    const { visit } = makeApp({}, { store: memory })
+
+    await visit('/me', cookieOf(await visit('/write?a=1')))
+
+    expect(seen).toEqual(['load'])
+    expect(operation.getStore()).toBeUndefined()
+  })
+})
+
 describe('what events show', () => {
   it('H2: show no secret and nothing stored, in a whole story', async () => {
     const told = listenToChannels()
+    const calls = listenToStore()
     const redis = failingRedis()
-    const { browser, visit, events, errors } = makeApp(
+    const { app, sessions, browser, visit, events, errors } = makeApp(
       {
         '/secret': ({ session }) => {
           session.storage.card = 'S3CRET'
@@ -287,6 +483,7 @@ describe('what events show', () => {
       },
       { redis, prefix: uniquePrefix() },
     )
+    app.use(requirePrivilege('WebAdmin'))
     const client = browser()
     const values: string[] = []
     const go = async (path: string): Promise<void> => {
@@ -299,6 +496,11 @@ describe('what events show', () => {
     await go('/bad')
     await go('/broken')
     await go('/regenerate')
+    await go('/guarded')
+    const { id } = await me(client)
+    await sessions.storage(id)
+    await sessions.info(id)
+    await sessions.list('ann')
     await visit('/me', `session=${values.at(-1)}; ${cookieOf(await visit('/login?user=eve'))}`)
     redis.fails = true
     await go('/secret')
@@ -312,7 +514,13 @@ describe('what events show', () => {
     expect(errors.length).toBeGreaterThanOrEqual(4)
     expect(values).toHaveLength(4)
     const hashes = values.map((value) => parseCookieValue(value)?.secretHash ?? '')
-    const shown = inspect([told, events, errors], { depth: Infinity, showHidden: true })
+    const moments = new Set(calls.map(({ moment }) => moment))
+    expect([...moments]).toEqual(['start', 'end', 'asyncStart', 'asyncEnd', 'error'])
+    const operations = ['create', 'load', 'commit', 'read', 'describe', 'list', 'destroy']
+    expect(calls.map(({ told: { operation } }) => operation)).toEqual(
+      expect.arrayContaining(operations),
+    )
+    const shown = inspect([told, calls, events, errors], { depth: Infinity, showHidden: true })
     for (const hidden of ['S3CRET', ...values, ...hashes]) {
       expect(shown).not.toContain(hidden)
     }

@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 
 import * as entry from 'koa-user-sessions'
 import * as routes from 'koa-user-sessions/routes'
+import * as testing from 'koa-user-sessions/testing'
 import { expect, it } from 'vitest'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -47,6 +48,10 @@ it('exports these names and no others', () => {
 
 it('exports the routes alone from their own entry', () => {
   expect(Object.keys(routes)).toEqual(['sessionRoutes'])
+})
+
+it('exports what helps tests from an entry of its own', () => {
+  expect(Object.keys(testing)).toEqual(['signedIn'])
 })
 
 it('packs the code, its sources and the papers, and nothing else', async () => {

@@ -532,5 +532,9 @@ describe('a caller with a nested token', () => {
       expect(answer.headers['www-authenticate']).toContain('insufficient_scope')
     }
     expect([await isSignedIn(bob.client), await isSignedIn(ann.client)]).toEqual([true, true])
+    const refused = { id: ann.id, userName: 'bob', code: 'ERR_SESSION_PRIVILEGE' }
+    expect(testApp.events.slice(-4)).toEqual(
+      answers.map(() => ({ name: 'session:refused', event: refused })),
+    )
   })
 })

@@ -16,6 +16,7 @@ import type {
   SessionType,
   StorageOf,
 } from 'koa-user-sessions'
+import { signedIn } from 'koa-user-sessions/testing'
 import { expectTypeOf } from 'vitest'
 
 // Compiled by `tsc -p test`, never run. Nobody augments an interface here; `types/augmented` does.
@@ -137,6 +138,11 @@ shopRouter.get('/', (ctx) => {
 
 expectTypeOf(new Sessions()).toEqualTypeOf<Sessions>()
 expectTypeOf<Sessions<Shop>>().not.toExtend<Sessions<{ other: string }>>()
+
+void signedIn(sessions, { storage: { cart: ['tea'] } })
+// @ts-expect-error the cart is a list
+void signedIn(sessions, { storage: { cart: 'tea' } })
+void signedIn(new Sessions(), { storage: { anything: 1 } })
 
 // P10: without a word of the app, every text is a privilege name.
 

@@ -6,6 +6,7 @@ export default defineConfig({
   resolve: {
     alias: {
       'koa-user-sessions/routes': fileURLToPath(new URL('../src/routes.ts', import.meta.url)),
+      'koa-user-sessions/testing': fileURLToPath(new URL('../src/testing.ts', import.meta.url)),
       'koa-user-sessions': fileURLToPath(new URL('../src/index.ts', import.meta.url)),
     },
   },

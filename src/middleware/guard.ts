@@ -2,10 +2,12 @@ import type { Context, Middleware, Next } from 'koa'
 
 import type { Roles } from '../core/roles.ts'
 import type { Session } from '../core/session.ts'
-import { SessionNotMountedError } from '../errors.ts'
+import { SessionNotMountedError, SessionTokenError } from '../errors.ts'
 import type { SessionGuestError, SessionPrivilegeError } from '../errors.ts'
+import type { SessionRefusalCode } from '../events.ts'
 import { checkFunction, checkNames, checkObject } from '../option-checks.ts'
 import { attachmentOf } from './attachment.ts'
+import type { Attachment } from './attachment.ts'
 
 /** Options of the guards. */
 export interface GuardOptions {
@@ -41,15 +43,38 @@ export function createGuard(
     if (!attachment) throw new SessionNotMountedError()
     const { request, services } = attachment
     // Closed, also where pages show a guest in place of whoever it is.
-    if (request.fault) throw request.fault
+    if (request.fault) {
+      if (request.fault instanceof SessionTokenError) tellRefusal(attachment, request.fault)
+      throw request.fault
+    }
     const refusal = check(request.session, services.settings.roles)
     if (!refusal) return next()
+    tellRefusal(attachment, refusal)
     Object.assign(refusal, { headers: { ...refusal.headers, ...request.challengeFor(refusal) } })
     if (!onDenied) throw refusal
     await onDenied(ctx, refusal)
     return undefined
   }
   return Object.defineProperty(guard, 'name', { value: name })
+}
+
+/**
+ * Tells the events of a refusal, with what is known of the caller: a request that has not asked for
+ * its session does not come to depend on it by this.
+ *
+ * @param attachment Of the request.
+ * @param error What it is refused with.
+ */
+export function tellRefusal(
+  { request, services }: Attachment,
+  { code }: { readonly code: SessionRefusalCode },
+): void {
+  const session = request.isAttached && !request.fault ? request.session : undefined
+  services.events.emit('session:refused', {
+    ...(session && !session.isNew && { id: session.id }),
+    userName: session?.userName ?? '',
+    code,
+  })
 }
 
 /**

@@ -3,6 +3,7 @@ import type { Context, Middleware, Next } from 'koa'
 import { SessionCrossSiteError, SessionOptionError } from '../errors.ts'
 import { checkFunction, checkNames, checkObject } from '../option-checks.ts'
 import { attachmentOf } from './attachment.ts'
+import { tellRefusal } from './guard.ts'
 
 /** Options of `requireSameOrigin()`. */
 export interface SameOriginOptions {
@@ -49,9 +50,11 @@ export function requireSameOrigin(options: SameOriginOptions = {}): Middleware {
 
   return async function requireSameOrigin(ctx: Context, next: Next): Promise<unknown> {
     // No page can make a browser send a bearer token by itself, and beside one no cookie counts.
-    const isBearer = attachmentOf(ctx)?.request.isBearer ?? false
+    const attachment = attachmentOf(ctx)
+    const isBearer = attachment?.request.isBearer ?? false
     if (isBearer || safeMethods.has(ctx.method) || isSameOrigin(ctx, trusted)) return next()
     const error = new SessionCrossSiteError()
+    if (attachment) tellRefusal(attachment, error)
     if (!onDenied) throw error
     await onDenied(ctx, error)
     return undefined

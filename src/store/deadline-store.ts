@@ -14,9 +14,8 @@ import type {
   SessionStore,
   StorePolicy,
 } from './session-store.ts'
-
-/** A method of a store that can fail. */
-export type StoreOperation = Exclude<keyof SessionStore, 'close'>
+import { isTraced, tracedCall } from './store-call.ts'
+import type { StoreOperation } from './store-call.ts'
 
 /** What a call is about. */
 interface Subject {
@@ -149,7 +148,14 @@ export class DeadlineStore implements SessionStore {
     return this.#store.close()
   }
 
-  #within<T>(
+  #within<T>(operation: StoreOperation, subject: Subject, call: () => Promise<T>): Promise<T> {
+    if (!isTraced()) return this.#inTime(operation, subject, call)
+    const { id } = subject
+    const message = { operation, ...(id !== undefined && { id }) }
+    return tracedCall(message, () => this.#inTime(operation, subject, call))
+  }
+
+  #inTime<T>(
     operation: StoreOperation,
     { id, isUsers = false }: Subject,
     call: () => Promise<T>,

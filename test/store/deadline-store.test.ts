@@ -10,7 +10,7 @@ import type {
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { DeadlineStore } from '../../src/store/deadline-store.ts'
-import type { StoreOperation } from '../../src/store/deadline-store.ts'
+import type { StoreOperation } from '../../src/store/store-call.ts'
 import { connectRedis } from '../support/redis-client.ts'
 
 const timeoutMs = 1000

@@ -318,6 +318,7 @@ function recordEvents(sessions: Sessions): readonly TestEvent[] {
     'session:signedIn',
     'session:rotated',
     'session:ended',
+    'session:refused',
     'session:ambiguous',
     'session:storeError',
   ]

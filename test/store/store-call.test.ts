@@ -1,0 +1,47 @@
+import { tracingChannel } from 'node:diagnostics_channel'
+
+import type { StoreCall } from 'koa-user-sessions'
+import { expect, it, onTestFinished } from 'vitest'
+
+import { isTraced, tracedCall } from '../../src/store/store-call.ts'
+
+/** What the channel tells of failures from now on. */
+function listenToErrors(): readonly object[] {
+  const told: object[] = []
+  const listener = (message: unknown): unknown => told.push(Object(message))
+  const { error } = tracingChannel<unknown, StoreCall>('koa-user-sessions:store')
+  error.subscribe(listener)
+  onTestFinished(() => {
+    error.unsubscribe(listener)
+  })
+  return told
+}
+
+function breakOff(): never {
+  throw new TypeError('no promise')
+}
+
+it('H2: tells that a call has failed, and no error whose properties nobody knows', async () => {
+  const told = listenToErrors()
+  const reason = Object.assign(new Error('ERR'), { command: { args: ['S3CRET'] } })
+
+  const outcome = tracedCall({ operation: 'load' }, () => Promise.reject(reason))
+
+  await expect(outcome).rejects.toBe(reason)
+  expect(told).toEqual([{ operation: 'load' }])
+})
+
+it('rejects where a call throws', async () => {
+  const told = listenToErrors()
+
+  await expect(tracedCall({ operation: 'load' }, breakOff)).rejects.toThrow(TypeError)
+
+  expect(told).toEqual([{ operation: 'load' }])
+})
+
+it('is off until somebody listens', () => {
+  const before = isTraced()
+  listenToErrors()
+
+  expect([before, isTraced()]).toEqual([false, true])
+})
