@@ -58,6 +58,7 @@ export type {
   RecommendedSentinelOptions,
 } from './store/redis/recommended.ts'
 export type { RedisClient } from './store/redis/client.ts'
+export type { StoreOperation } from './store/deadline-store.ts'
 export { lockTurnMs, maxOTPs, renewedMemoryMs } from './store/session-store.ts'
 export type {
   CommitOutcome,

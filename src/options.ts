@@ -10,9 +10,13 @@ import type { TokensOptions, TokenSettings } from './token/keys.ts'
 
 /** What callbacks among the options get of a request: Koa's context has all of it. */
 export interface RequestContext {
+  /** The path of the URL, without its query. */
   readonly path: string
+  /** The HTTP method in capitals, such as `GET`. */
   readonly method: string
+  /** The parsed query of the URL: an array where a name is there more than once. */
   readonly query: Readonly<Record<string, string | string[] | undefined>>
+  /** Reads a header by its name in any case; `''` when it is missing. */
   get(header: string): string
 }
 
