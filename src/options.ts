@@ -30,7 +30,8 @@ export interface SessionsOptions {
   /** A store of another kind, in place of `redis`. */
   readonly store?: SessionStore
   /**
-   * What the keys in Redis start with. One per app: apps that share it share their sessions.
+   * What the keys in Redis start with. One per app: apps that share it share their sessions. Text
+   * without braces, not empty.
    *
    * @default 'sess:'
    */
@@ -60,7 +61,7 @@ export interface SessionsOptions {
    */
   readonly idleTimeout?: number
   /**
-   * Minutes; lower values that a session is given at run time are raised to it. Above 0.
+   * Minutes; lower values that a session is given at run time are raised to it. From 0.001 to 525 600.
    *
    * @default 60
    */
