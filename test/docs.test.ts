@@ -96,11 +96,11 @@ it.each(pages)('%s names no file, folder and command that is not there', (page) 
 
 it('README.md has all of src in its table of folders', () => {
   const [, table = ''] = /^## How it is built\n([^]*?)(?=^## )/m.exec(readme) ?? []
-  const listed = quoted(table, /^src\//).map((path) => path.replace(/\/$/, ''))
+  const listed = new Set(quoted(table, /^src\//).map((path) => path.replace(/\/$/, '')))
 
   const present = readdirSync(join(root, 'src')).map((name) => `src/${name}`)
 
-  expect(present.filter((path) => !listed.includes(path))).toEqual([])
+  expect(present.filter((path) => !listed.has(path))).toEqual([])
 })
 
 /** The programs and parts of programs in README.md. */
@@ -232,6 +232,6 @@ it('README.md tells of every method of Sessions', () => {
 
 /** The code of an error class, of which every one has its own. */
 function codesOf(value: unknown): string[] {
-  if (typeof value !== 'function' || !/Error$/.test(value.name)) return []
+  if (typeof value !== 'function' || !value.name.endsWith('Error')) return []
   return [...value.toString().matchAll(/ERR_SESSION_[A-Z_]+/g)].map(([code]) => code)
 }
