@@ -28,6 +28,7 @@ export type {
 export type { Actor, TokenClaims } from './core/token-claims.ts'
 export type { CookieOptions } from './carrier/cookie.ts'
 export type { SessionEndReason, SessionEventName, SessionEvents } from './events.ts'
+export type { StoreOperation } from './store/deadline-store.ts'
 
 export type { NestedTokenInput, Session, SessionCallback } from './core/session.ts'
 export type {
@@ -58,7 +59,6 @@ export type {
   RecommendedSentinelOptions,
 } from './store/redis/recommended.ts'
 export type { RedisClient } from './store/redis/client.ts'
-export type { StoreOperation } from './store/deadline-store.ts'
 export { lockTurnMs, maxOTPs, renewedMemoryMs } from './store/session-store.ts'
 export type {
   CommitOutcome,
