@@ -53,7 +53,9 @@ export abstract class SessionError extends Error {
 
 /** An option is unknown, of the wrong type, out of range or contradicts another. Thrown at start-up. */
 export class SessionOptionError extends TypeError {
+  /** A stable name of the reason. */
   readonly code = 'ERR_SESSION_OPTION'
+  /** The name of the class. */
   override readonly name = 'SessionOptionError'
 }
 

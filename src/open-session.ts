@@ -56,6 +56,7 @@ export interface OpenInput {
 
 /** What `sessions.open()` answers. */
 export interface OpenedSession<S> {
+  /** The new session, for the server's own use. */
   readonly session: Session<S>
   /** For the client alone: whoever has it is let in. */
   readonly token: string

@@ -10,9 +10,13 @@ import type { TokensOptions, TokenSettings } from './token/keys.ts'
 
 /** What callbacks among the options get of a request: Koa's context has all of it. */
 export interface RequestContext {
+  /** The path of the URL, without its query. */
   readonly path: string
+  /** The HTTP method in capitals, such as `GET`. */
   readonly method: string
+  /** The parsed query of the URL: an array where a name is there more than once. */
   readonly query: Readonly<Record<string, string | string[] | undefined>>
+  /** Reads a header by its name in any case; `''` when it is missing. */
   get(header: string): string
 }
 
@@ -26,7 +30,8 @@ export interface SessionsOptions {
   /** A store of another kind, in place of `redis`. */
   readonly store?: SessionStore
   /**
-   * What the keys in Redis start with. One per app: apps that share it share their sessions.
+   * What the keys in Redis start with. One per app: apps that share it share their sessions. Text
+   * without braces, not empty.
    *
    * @default 'sess:'
    */
@@ -56,7 +61,7 @@ export interface SessionsOptions {
    */
   readonly idleTimeout?: number
   /**
-   * Minutes; lower values that a session is given at run time are raised to it. Above 0.
+   * Minutes; lower values that a session is given at run time are raised to it. From 0.001 to 525 600.
    *
    * @default 60
    */

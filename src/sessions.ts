@@ -95,6 +95,7 @@ export class Sessions<S = SessionStorage> {
    *
    * @param userName Compared exactly; `''` has none.
    * @param options `current` is the session that asks, if one does.
+   * @throws {TypeError} When the user name is no text.
    * @throws {SessionStoreError} When the store fails.
    */
   async list(
@@ -114,6 +115,7 @@ export class Sessions<S = SessionStorage> {
    * @param options `userName` ends it only if it is that user's, so that a page for one's own
    *   sessions needs no check of its own.
    * @returns Whether it was live, and that user's.
+   * @throws {TypeError} When the user name is no text.
    * @throws {SessionStoreError} When the store fails.
    */
   async terminate(
@@ -134,6 +136,7 @@ export class Sessions<S = SessionStorage> {
    *
    * @param session The one that stays, such as `ctx.session`.
    * @returns How many have ended; 0 when nobody is signed in.
+   * @throws {TypeError} When the user name is no text.
    * @throws {SessionStoreError} When the store fails.
    */
   async terminateOthers(session: {
@@ -151,6 +154,7 @@ export class Sessions<S = SessionStorage> {
    *
    * @param userName Compared exactly; `''` has none.
    * @returns How many have ended.
+   * @throws {TypeError} When the user name is no text.
    * @throws {SessionStoreError} When the store fails.
    */
   async terminateAll(userName: string): Promise<number> {
@@ -190,6 +194,7 @@ export class Sessions<S = SessionStorage> {
    *
    * @param userName Compared exactly; `''` has no sessions.
    * @returns How many sessions.
+   * @throws {TypeError} When the user name is no text.
    * @throws {SessionStoreError} When the store fails.
    */
   async clearPrivileges(userName: string): Promise<number> {

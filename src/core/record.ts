@@ -47,8 +47,11 @@ const typesByVersion = new Map(sessionTypes.map((type) => [versionOf(type), type
 
 /** A stored session, without what only the store needs to know. All instants in epoch milliseconds. */
 export interface SessionRecord {
+  /** The session's public id, a UUID. */
   readonly id: string
+  /** What kind of session it is. */
   readonly type: SessionType
+  /** When the session was stored first. */
   readonly createdAt: number
   /** When the session was last signed in; 0 when never. */
   readonly signedInAt: number
@@ -60,7 +63,7 @@ export interface SessionRecord {
   readonly userName: string
   /** As granted: names in the declared spelling, not expanded. */
   readonly privileges: readonly string[]
-  /** As granted. */
+  /** Role names as granted, in the declared spelling. */
   readonly roles: readonly string[]
   /** The client's IP address at creation; `''` when not known. */
   readonly ip: string

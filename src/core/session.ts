@@ -144,6 +144,11 @@ export class Session<S = SessionStorage> {
    * Data that all requests of the session share, on every process. Looks like a plain object; holds
    * JSON. Each top-level key is stored on its own, so that parallel requests that change different
    * keys both win. See the README for what it takes and refuses.
+   *
+   * @throws {StorageValueError} When something that is no JSON is assigned.
+   * @throws {StorageKeyError} When a name is `__proto__`, `constructor` or `prototype`, or
+   *   malformed.
+   * @throws {SessionEndedError} When it is changed after this request has ended the session.
    */
   get storage(): StorageOf<S> {
     this.#storage ??= createStorageView(new HostStorage(this.#host)) as StorageOf<S>
@@ -227,6 +232,7 @@ export class Session<S = SessionStorage> {
    *   forms.
    * @returns False where sessions of this type have no privileges, which nothing then changes.
    * @throws {TypeError} When the argument is anything else, or a name in an array has a comma.
+   * @throws {SessionEndedError} When this request has ended the session.
    */
   setPrivileges(input: GrantInput): boolean {
     const grant = parseGrant(input)
@@ -259,6 +265,7 @@ export class Session<S = SessionStorage> {
    * sign somebody out, end the session with `ctx.session = null`.
    *
    * @returns False where sessions of this type have no privileges.
+   * @throws {SessionEndedError} When this request has ended the session.
    */
   clearPrivileges(): boolean {
     const state = this.#changeable()
@@ -280,6 +287,7 @@ export class Session<S = SessionStorage> {
    * @param name Privilege name in any case.
    * @returns An id for {@link demote}, larger than every earlier one; 0 when the name is not
    *   declared or lent already.
+   * @throws {SessionEndedError} When this request has ended the session.
    */
   promote(name: PrivilegeName): number {
     const state = this.#changeable()
@@ -315,6 +323,9 @@ export class Session<S = SessionStorage> {
    * @throws {SessionEndedError} When the session has ended meanwhile.
    * @throws {SessionLockTimeoutError} When its turn did not come in `lockTimeoutMs`, or the process
    *   stood still for so long that it has lost its turn. Nothing of the block is stored then.
+   * @throws {SessionHeadersSentError} When it needs a cookie that the client cannot be given.
+   * @throws {StorageValueError} When what it has put into a stored object is no JSON.
+   * @throws {StorageSizeError} When the storage would become larger than `limits` allows.
    * @throws {SessionStoreError} When the store fails.
    */
   use<T>(block: (storage: StorageOf<S>) => T | Promise<T>): Promise<T> {
@@ -327,6 +338,11 @@ export class Session<S = SessionStorage> {
    *
    * @param callback Called instead of rejecting.
    * @throws {SessionEndedError} When the session has ended meanwhile.
+   * @throws {SessionLimitError} When it signs somebody in who has as many sessions as `maxSessions`
+   *   allows.
+   * @throws {SessionHeadersSentError} When it needs a cookie that the client cannot be given.
+   * @throws {StorageValueError} When what was put into a stored object is no JSON.
+   * @throws {StorageSizeError} When the storage would become larger than `limits` allows.
    * @throws {SessionStoreError} When the store fails.
    */
   save(callback?: SessionCallback): Promise<void> {
@@ -393,8 +409,10 @@ export class Session<S = SessionStorage> {
    * (RFC 8693), and dies with the session. What this request has changed is committed first.
    *
    * @param input For whom, and with what.
+   * @returns The token. Whoever has it is let in: it is for its user alone, and belongs in no log.
    * @throws {TypeError} Without the option `tokens`, for wrong input, or three levels deep.
    * @throws {SessionEndedError} When the session has ended meanwhile.
+   * @throws {SessionStoreError} When the store fails.
    */
   createNestedToken(input: NestedTokenInput): Promise<string> {
     return this.#host.createNestedToken(input)
@@ -413,6 +431,7 @@ export class Session<S = SessionStorage> {
    * @throws {TypeError} When the lifespan is no number of seconds, and in a context that is not the
    *   session's own.
    * @throws {SessionEndedError} When the session has ended meanwhile.
+   * @throws {SessionStoreError} When the store fails.
    */
   createOTP(lifespan?: number): Promise<string> {
     return this.#host.createOTP(lifespan)
@@ -426,6 +445,7 @@ export class Session<S = SessionStorage> {
    * @returns False, and nothing has changed, when it is used, expired or unknown, or its session
    *   has ended.
    * @throws {SessionHeadersSentError} When the client cannot be given a cookie.
+   * @throws {SessionStoreError} When the store fails.
    */
   restore(otp: string): Promise<boolean> {
     return this.#host.restore(otp)

@@ -5,13 +5,13 @@ import { SessionError, StorageKeyError, StorageSizeError, StorageValueError } fr
 /** How large the storage of one session may become. */
 export interface StorageLimits {
   /**
-   * Bytes of all names and values together, as JSON text in UTF-8. A positive integer.
+   * Bytes of all names and values together, as JSON text in UTF-8. From 1 to 2^28.
    *
    * @default 262_144
    */
   readonly storageBytes: number
   /**
-   * Number of top-level keys. A positive integer.
+   * Number of top-level keys. From 1 to 65 536.
    *
    * @default 256
    */

@@ -4,7 +4,9 @@ import { checkStorageName, encodeStorageValue } from './storage-value.ts'
 
 /** What a commit changes in the stored storage: JSON texts by name, and the names that go. */
 export interface StorageChanges {
+  /** New values as JSON texts, by top-level name. */
   readonly set: ReadonlyMap<string, string>
+  /** Top-level names that go. */
   readonly removed: readonly string[]
 }
 

@@ -8,10 +8,11 @@ export interface Actor {
   readonly act?: Actor
 }
 
-/** The claims of a verified token, frozen. */
+/** The claims of a verified token, frozen, by their names in RFC 7519, RFC 8693 and here. */
 export interface TokenClaims {
-  /** Who made it, and for whom. */
+  /** Who made it: the option `tokens.issuer`. */
   readonly iss: string
+  /** For whom: the option `tokens.audience`. */
   readonly aud: string
   /** The user's name. */
   readonly sub: string
@@ -27,12 +28,15 @@ export interface TokenClaims {
   readonly client_id?: string
   /** Who acts for the user, in a nested token. */
   readonly act?: Actor
-  /** What a nested token may do. */
+  /** The privileges that a nested token gives. */
   readonly privileges?: readonly string[]
+  /** The roles that a nested token gives. */
   readonly roles?: readonly string[]
-  /** The culture in which a nested token was made, and its offset from UTC in minutes. */
+  /** The `clientCulture` of the request that made a nested token. */
   readonly culture?: string
+  /** The `clientUICulture` of that request. */
   readonly ui_culture?: string
+  /** The `clientUtcOffset` of that request: minutes ahead of UTC. */
   readonly utc_offset?: number
 }
 

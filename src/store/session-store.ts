@@ -48,7 +48,9 @@ export const maxOTPs = 32
 
 /** What a store is told with every call that may write. */
 export interface StorePolicy {
+  /** How sessions expire. */
   readonly expiry: ExpiryPolicy
+  /** How large the storage of one session may become. */
   readonly limits: StorageLimits
   /**
    * How long the caller waits for each call. Milliseconds, `Infinity` for ever. What is stored
@@ -64,6 +66,7 @@ export interface StorePolicy {
 export interface NewSession {
   /** The id, and the hash of the first secret. */
   readonly credential: SessionCredential
+  /** What the session brings with it. */
   readonly draft: RecordDraft
   /** Whether somebody signs in with it. */
   readonly signsIn: boolean
@@ -114,9 +117,11 @@ export type LockOutcome =
 
 /** What a request changes in a session that is stored. */
 export interface SessionCommit {
+  /** What changes in its storage; `undefined` for nothing. */
   readonly storage: StorageChanges | undefined
   /** Milliseconds; `undefined` when it stays. */
   readonly idleTimeoutMs: number | undefined
+  /** What changes in its privileges, roles and user; `undefined` for nothing. */
   readonly grants: GrantChanges | undefined
   /** Whose session the request takes it for, its own changes included. */
   readonly userName: string
@@ -164,7 +169,7 @@ export type CommitOutcome =
   /** Nothing stored: the lease of the lock has run out. */
   | { readonly status: 'unlocked' }
 
-/** Keeps sessions. */
+/** Keeps sessions: what an app gives as the option `store`. Most apps need only `redis`. */
 export interface SessionStore {
   /**
    * Stores a session under an id that is free. Never changes one that is there.
@@ -240,7 +245,7 @@ export interface SessionStore {
    *
    * @param credential Whose secret is good.
    * @param otpHash SHA-256 of the token.
-   * @param lifespanMs From now.
+   * @param lifespanMs Milliseconds from now.
    * @returns False when {@link load} would find nothing live.
    */
   addOTP(

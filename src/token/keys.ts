@@ -12,6 +12,7 @@ export type TokenAlgorithm = 'HS256' | 'EdDSA' | 'ES256' | 'RS256'
 export interface SecretTokenKey {
   /** By which tokens name the key: 1 to 64 letters, digits, `.`, `_` and `-`. */
   readonly kid: string
+  /** HMAC with SHA-256 (RFC 7518 section 3.2). */
   readonly alg: 'HS256'
   /** Random bytes, or text that is taken as UTF-8: at least 32 bytes. */
   readonly secret: string | Uint8Array
@@ -21,6 +22,7 @@ export interface SecretTokenKey {
 export interface JsonWebTokenKey extends JsonWebKey {
   /** As in {@link SecretTokenKey}. */
   readonly kid: string
+  /** The one algorithm that the key is for; a token that names another one is refused. */
   readonly alg: TokenAlgorithm
 }
 

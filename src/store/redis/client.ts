@@ -12,6 +12,8 @@ export interface RedisClient {
   readonly stream?: { cork(): void; uncork(): void } | undefined
   /** On a Cluster, which nodes have a slot, its master first. */
   readonly slots?: readonly (readonly string[])[]
+  /** Runs a script that Redis has, by the SHA-1 of its text. */
   evalsha(sha1: string, keyCount: number, ...keysAndArgs: string[]): Promise<unknown>
+  /** Runs a script, and has Redis keep it. */
   eval(lua: string, keyCount: number, ...keysAndArgs: string[]): Promise<unknown>
 }

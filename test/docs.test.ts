@@ -1,0 +1,237 @@
+import { execFile } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { dirname, join, normalize } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+import * as entry from 'koa-user-sessions'
+import { Sessions } from 'koa-user-sessions'
+import { expect, it, onTestFinished } from 'vitest'
+
+import { Session } from '../src/core/session.ts'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+/** Every page, by its path from the top. */
+const pages = [
+  'README.md',
+  'CHANGELOG.md',
+  ...readdirSync(join(root, '.github')).map((name) => `.github/${name}`),
+  'examples/README.md',
+  ...['test', 'test/bench', 'test/scenarios'].map((folder) => `${folder}/README.md`),
+].filter((path) => path.endsWith('.md'))
+
+const texts = new Map(pages.map((path) => [path, readFileSync(join(root, path), 'utf8')]))
+const readme = texts.get('README.md') ?? ''
+
+/** A page without its blocks of code. */
+function proseOf(markdown: string): string {
+  return markdown.replaceAll(/^```[^]*?^```$/gm, '')
+}
+
+/** What links of a page lead to, pictures included. */
+function linksOf(markdown: string): string[] {
+  const prose = proseOf(markdown)
+  const inText = prose.replaceAll(/`[^`\n]*`/g, '``').matchAll(/\]\(([^)\s]+)\)/g)
+  const pictures = prose.matchAll(/<img src="([^"]+)"/g)
+  return [...inText, ...pictures].map(([, link = '']) => link)
+}
+
+/** What links may name of a page: its headings, as GitHub spells them, and its anchors. */
+function anchorsOf(markdown: string): Set<string> {
+  const anchors = new Set<string>()
+  const prose = proseOf(markdown)
+  for (const [, heading = ''] of prose.matchAll(/^#+ (.+)$/gm)) {
+    const slug = heading
+      .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+      .replaceAll(' ', '-')
+    let anchor = slug
+    for (let count = 1; anchors.has(anchor); count++) anchor = `${slug}-${count}`
+    anchors.add(anchor)
+  }
+  for (const [, id = ''] of prose.matchAll(/<a id="([^"]+)">/g)) anchors.add(id)
+  return anchors
+}
+
+/** The parts of a text in backticks that a pattern finds. */
+function quoted(markdown: string, pattern: RegExp): string[] {
+  return [...proseOf(markdown).matchAll(/`([^`\n]+)`/g)]
+    .map(([, code = '']) => code)
+    .filter((code) => pattern.test(code))
+}
+
+it.each(pages)('%s has no link that leads nowhere', (page) => {
+  const anchors = new Map<string, Set<string>>()
+  const broken = linksOf(texts.get(page) ?? '').filter((link) => {
+    if (/^(?:https?|mailto):/.test(link)) return false
+    const [path = '', anchor] = link.split('#')
+    const target = path === '' ? page : normalize(join(dirname(page), path))
+    if (!existsSync(join(root, target))) return true
+    if (anchor === undefined) return false
+    const known = anchors.get(target) ?? anchorsOf(texts.get(target) ?? '')
+    anchors.set(target, known)
+    return !known.has(anchor)
+  })
+
+  expect(broken).toEqual([])
+})
+
+it.each(pages)('%s names no file, folder and command that is not there', (page) => {
+  const text = texts.get(page) ?? ''
+  const manifest: { scripts: object } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
+  const commands = text.matchAll(/npm (?:run |(?=test|start))(?:-s )?([\w:]+)/g)
+
+  const missingFiles = quoted(text, /^(?:src|test|examples|\.github)\/[\w./-]*$/).filter(
+    (path) => !existsSync(join(root, path)),
+  )
+  const missingCommands = [...commands].filter(
+    ([, name = '']) => !Object.hasOwn(manifest.scripts, name),
+  )
+
+  expect(missingFiles).toEqual([])
+  expect(missingCommands.map(([command]) => command)).toEqual([])
+})
+
+it('README.md has all of src in its table of folders', () => {
+  const [, table = ''] = /^## How it is built\n([^]*?)(?=^## )/m.exec(readme) ?? []
+  const listed = new Set(quoted(table, /^src\//).map((path) => path.replace(/\/$/, '')))
+
+  const present = readdirSync(join(root, 'src')).map((name) => `src/${name}`)
+
+  expect(present.filter((path) => !listed.has(path))).toEqual([])
+})
+
+/** The programs and parts of programs in README.md. */
+const snippets = [...readme.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, code = '']) => code)
+
+it('README.md begins with what examples/basic.ts does', () => {
+  const example = readFileSync(join(root, 'examples/basic.ts'), 'utf8')
+  const [first = ''] = snippets
+  const [imports = '', ...others] = first.split('\n\n')
+
+  for (const line of imports.split('\n')) expect(example).toContain(line)
+  const from = others.findIndex((part) => part.startsWith('app.use(session('))
+  const routes = others.slice(from).join('\n\n').replace('app.listen(3000)\n', '')
+  expect(routes).toMatch(/^app\.use\(session\([^]+app\.use\(router\.routes\(\)\)\n$/)
+  expect(example).toContain(routes)
+})
+
+/** What parts of programs have around them. */
+const surroundings = `
+declare const app: import('koa')
+declare const ctx: import('koa').Context
+declare const redis: import('ioredis').Redis
+declare const router: import('@koa/router').default
+declare const sessions: import('koa-user-sessions').Sessions
+declare const server: import('node:http').Server
+declare const Redis: typeof import('ioredis').Redis
+declare const Cluster: typeof import('ioredis').Cluster
+${Object.keys(entry)
+  .map((name) => `declare const ${name}: typeof import('koa-user-sessions').${name}`)
+  .join('\n')}
+`
+
+/** What the compiler says of programs, each a module of its own. */
+async function compile(programs: readonly string[]): Promise<string[]> {
+  const project = await mkdtemp(join(root, 'test/types/broken-'))
+  onTestFinished(() => rm(project, { recursive: true }))
+  const config = {
+    extends: '../../tsconfig.json',
+    // As an app has it that is less strict than this package.
+    compilerOptions: {
+      noUnusedLocals: false,
+      noUnusedParameters: false,
+      noImplicitAny: false,
+      exactOptionalPropertyTypes: false,
+      noUncheckedIndexedAccess: false,
+    },
+    include: ['.'],
+    exclude: [],
+  }
+  await writeFile(join(project, 'tsconfig.json'), JSON.stringify(config))
+  await writeFile(join(project, 'surroundings.d.ts'), surroundings)
+  for (const [index, program] of programs.entries()) {
+    await writeFile(join(project, `snippet-${index + 1}.ts`), `${program}\nexport {}\n`)
+  }
+  const tsc = join(root, 'node_modules/.bin/tsc')
+  const output = await new Promise<string>((resolve, reject) => {
+    execFile(tsc, ['-p', project, '--pretty', 'false'], (error, stdout, stderr) => {
+      if (error && typeof error.code !== 'number') reject(error)
+      else resolve(stdout + stderr)
+    })
+  })
+  // Of the sources too, which are written for stricter rules.
+  return (output.match(/^(?:\S+\/snippet-.*|error .*)$/gm) ?? []).map((line) =>
+    line.replace(/^.*\/(?=snippet-)/, ''),
+  )
+}
+
+/** What a part of a program does not explain: names of the app, such as `showAdmin`. */
+const unknownName = /error TS(?:2304|2552|18004):/
+
+it('README.md has no part of a program that does not compile', { timeout: 120_000 }, async () => {
+  // What augments an interface does so for a whole compilation.
+  const augmenting = snippets.filter((code) => code.includes('declare module'))
+  const others = snippets.filter((code) => !augmenting.includes(code))
+
+  const errors = await Promise.all([compile(others), ...augmenting.map((code) => compile([code]))])
+
+  expect(others.length).toBeGreaterThan(10)
+  expect(errors.flat().filter((line) => !unknownName.test(line))).toEqual([])
+})
+
+/** A section of README.md, by its heading. */
+function sectionOf(heading: string): string {
+  const [, after = ''] = readme.split(`\n## ${heading}\n`)
+  return after.split(/^## /m, 1)[0] ?? ''
+}
+
+/** The properties of an interface in `src`. */
+function propertiesOf(file: string, name: string): string[] {
+  const text = readFileSync(join(root, 'src', file), 'utf8')
+  const body = text.split(`export interface ${name} {\n`, 2)[1]?.split('\n}\n', 1)[0] ?? ''
+  return [...body.matchAll(/^ {2}(?:readonly )?'?([\w:]+)'?\??:/gm)].map(
+    ([, property = '']) => property,
+  )
+}
+
+/** The public members of a class. */
+function membersOf({ prototype }: { readonly prototype: object }): string[] {
+  const members = Object.getOwnPropertyNames(prototype)
+  return members.filter((member) => !['constructor', 'toJSON'].includes(member))
+}
+
+it.each([
+  ['members', 'The session', membersOf(Session)],
+  ['options', 'Options', propertiesOf('options.ts', 'SessionsOptions')],
+  ['cookie options', 'Options', propertiesOf('carrier/cookie.ts', 'CookieOptions')],
+  ['limits', 'Options', propertiesOf('core/storage-value.ts', 'StorageLimits')],
+  ['events', 'Events', propertiesOf('events.ts', 'SessionEvents')],
+  ['codes', 'Errors', Object.values(entry).flatMap(codesOf)],
+])('README.md has all %s in the tables of "%s"', (_, heading, names) => {
+  const firstCells =
+    sectionOf(heading)
+      .match(/^\| [^|]+/gm)
+      ?.join('') ?? ''
+
+  expect(names.length).toBeGreaterThan(1)
+  const missing = names.filter((name) => !new RegExp(`\`(?:\\w+\\.)?${name}\\b`).test(firstCells))
+  expect(missing).toEqual([])
+})
+
+it('README.md tells of every method of Sessions', () => {
+  // `off` is the way back of `on`, as everywhere in Node.
+  const names = membersOf(Sessions).filter((name) => name !== 'off')
+
+  const missing = names.filter((name) => !new RegExp(`[.\`]${name}\\b`).test(readme))
+
+  expect(missing).toEqual([])
+})
+
+/** The code of an error class, of which every one has its own. */
+function codesOf(value: unknown): string[] {
+  if (typeof value !== 'function' || !value.name.endsWith('Error')) return []
+  return [...value.toString().matchAll(/ERR_SESSION_[A-Z_]+/g)].map(([code]) => code)
+}
