@@ -29,7 +29,7 @@ export type { Actor, TokenClaims } from './core/token-claims.ts'
 export type { CookieOptions } from './carrier/cookie.ts'
 export type { SessionEndReason, SessionEventName, SessionEvents } from './events.ts'
 
-export type { NestedTokenInput, Session, SessionCallback } from './core/session.ts'
+export type { NestedTokenInput, PassportEntry, Session, SessionCallback } from './core/session.ts'
 export type {
   ActiveSession,
   ClientKind,
