@@ -14,6 +14,8 @@ export type {
   Application,
   ClientAddition,
   ClientLocation,
+  LegacyOptions,
+  LegacySession,
   RequestContext,
   SessionsOptions,
 } from './options.ts'
@@ -27,6 +29,7 @@ export type {
 } from './token/keys.ts'
 export type { Actor, TokenClaims } from './core/token-claims.ts'
 export type { CookieOptions } from './carrier/cookie.ts'
+export type { LegacyCookieOptions } from './carrier/legacy-cookies.ts'
 export type { SessionEndReason, SessionEventName, SessionEvents } from './events.ts'
 
 export type { NestedTokenInput, PassportEntry, Session, SessionCallback } from './core/session.ts'

@@ -157,8 +157,8 @@ export class Session<S = SessionStorage> {
   }
 
   /**
-   * `storage.passport` by another name: Passport keeps whom it has signed in there, as the `user` of
-   * an object. It is no more than that: nobody is signed in to the session, and no guard lets
+   * `storage.passport` by another name: Passport keeps whom it has signed in there, as the `user`
+   * of an object. It is no more than that: nobody is signed in to the session, and no guard lets
    * anybody through, until {@link setPrivileges} says so.
    *
    * Reading it answers `undefined` unless there is an object.

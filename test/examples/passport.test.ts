@@ -1,4 +1,3 @@
-import type { Context } from 'koa'
 import { KoaPassport } from 'koa-passport'
 import { RedisStore, requireUser } from 'koa-user-sessions'
 import { Strategy } from 'passport-local'
@@ -211,13 +210,13 @@ describe('ctx.session under koa-passport', () => {
   })
 
   it('gives another user nothing of the first one', async () => {
-    const login = async (ctx: Context): Promise<void> => {
-      const name = String(ctx.query['user'])
-      ctx.session.setPrivileges({ userName: name })
-      await ctx.login({ name })
-    }
-    const testApp = passportApp({ '/in': login })
-    const agent = testApp.browser()
+    const agent = passportApp({
+      '/in': async (ctx) => {
+        const name = String(ctx.query['user'])
+        ctx.session.setPrivileges({ userName: name })
+        await ctx.login({ name })
+      },
+    }).browser()
     await agent.get('/in?user=ann').expect(200)
     await agent.get('/write?cart=tea')
 
