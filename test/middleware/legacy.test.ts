@@ -34,10 +34,12 @@ function legacyApp(
 ): LegacyApp {
   const { cookies, ...others } = options
   const reads: string[] = []
+  // As one that the compiler has not seen.
+  const given: () => LegacySession = Reflect.get({ answer }, 'answer')
   const read = async (ctx: Context): Promise<LegacySession> => {
     reads.push(ctx.path)
-    const value: unknown = await answer()
-    return value as LegacySession
+    const value: LegacySession = await given()
+    return value
   }
   const legacy = { read, cookieNames, ...cookies }
   return { ...makeApp(handlers, { ...others, legacy }), reads }
@@ -138,7 +140,8 @@ function readSigned(ctx: Context): LegacySession | null {
 
 function lastExpiry(jar: CookieJar): number {
   const json = Buffer.from(jar.cookies.get('koa.sess') ?? '', 'base64').toString()
-  return json === '' ? 0 : Number(JSON.parse(json)._expire)
+  const { _expire: expiry = 0 } = JSON.parse(json === '' ? '{}' : json)
+  return Number(expiry)
 }
 
 describe('the option legacy', () => {
@@ -515,6 +518,15 @@ describe('a hook that fails', () => {
   })
 })
 
+/** What `session()` throws for the option, or the middleware. */
+function made(legacy: object, others: object = {}): unknown {
+  try {
+    return Reflect.apply(session, undefined, [{ store: new MemoryStore(), legacy, ...others }])
+  } catch (error) {
+    return error
+  }
+}
+
 describe('the old cookies', () => {
   it('are expired as they were set, by path and domain, and only those that are there', async () => {
     const cookies = { cookieDomain: 'shop.example', cookiePath: '/app' }
@@ -553,13 +565,6 @@ describe('the old cookies', () => {
 
   it('§7: are named at start-up, and never our own', () => {
     const read = () => null
-    const errorOf = (legacy: object, others: object = {}): unknown => {
-      try {
-        return Reflect.apply(session, undefined, [{ store: new MemoryStore(), legacy, ...others }])
-      } catch (error) {
-        return error
-      }
-    }
     const wrong: [object, object?][] = [
       [{}],
       [{ read }],
@@ -579,8 +584,8 @@ describe('the old cookies', () => {
     ]
 
     for (const [legacy, others] of wrong) {
-      expect(errorOf(legacy, others)).toMatchObject({ code: 'ERR_SESSION_OPTION' })
+      expect(made(legacy, others)).toMatchObject({ code: 'ERR_SESSION_OPTION' })
     }
-    expect(errorOf({ read, cookieNames })).toBeTypeOf('function')
+    expect(made({ read, cookieNames })).toBeTypeOf('function')
   })
 })
