@@ -181,7 +181,7 @@ export interface LegacyOptions extends LegacyCookieOptions {
    * that takes longer than `storeTimeoutMs`, counts as a store that fails. An answer that a session
    * cannot hold is left out as a whole, with one process warning.
    *
-   * @param ctx Koa's context. Its `session` is not there yet.
+   * @param ctx Koa's context. Leave its `session` alone: this comes before it.
    * @returns `null` for no session.
    */
   readonly read: (

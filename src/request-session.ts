@@ -106,9 +106,12 @@ export class RequestSession<S> {
     if (isGuest) this.#refusal = error
   }
 
-  /** Whether nothing that came with the request opens a session here, for certain. */
+  /**
+   * Whether nothing that came with the request opens a session here, for certain. A bearer token
+   * either does or is a failure.
+   */
   get isUnknown(): boolean {
-    const isClear = !this.isBearer && !this.#isAmbiguous && !this.#failure && !this.#refusal
+    const isClear = !this.#isAmbiguous && !this.#failure && !this.#refusal
     return isClear && this.#loaded === undefined
   }
 

@@ -40,9 +40,6 @@ export function resolveLegacyCookies(
   { cookieNames, cookieDomain, cookiePath = '/' }: LegacyCookieOptions,
   { plainName, secureName }: CookieSettings,
 ): LegacyCookies {
-  // RFC 9110 section 5.6.2: tokens.
-  const isToken = (name: unknown): boolean =>
-    typeof name === 'string' && /^[!#$%&'*+.^_`|~\w-]{1,256}$/.test(name)
   if (!Array.isArray(cookieNames) || cookieNames.length === 0 || !cookieNames.every(isToken)) {
     throw new SessionOptionError(
       '"legacy.cookieNames" option must be an array of cookie names, not empty',
@@ -60,6 +57,11 @@ export function resolveLegacyCookies(
     pattern: new RegExp(String.raw`(?:^|;)[ \t]*(${names.join('|')})[ \t]*=`, 'g'),
     attributes: { path: cookiePath, ...(cookieDomain !== undefined && { domain: cookieDomain }) },
   }
+}
+
+function isToken(name: unknown): boolean {
+  // RFC 9110 section 5.6.2.
+  return typeof name === 'string' && /^[!#$%&'*+.^_`|~\w-]{1,256}$/.test(name)
 }
 
 /**

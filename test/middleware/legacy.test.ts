@@ -35,11 +35,10 @@ function legacyApp(
   const { cookies, ...others } = options
   const reads: string[] = []
   // As one that the compiler has not seen.
-  const given: () => LegacySession = Reflect.get({ answer }, 'answer')
+  const given: () => Promise<LegacySession> = Reflect.get(Object({ answer }), 'answer')
   const read = async (ctx: Context): Promise<LegacySession> => {
     reads.push(ctx.path)
-    const value: LegacySession = await given()
-    return value
+    return await given()
   }
   const legacy = { read, cookieNames, ...cookies }
   return { ...makeApp(handlers, { ...others, legacy }), reads }
@@ -55,29 +54,29 @@ describe('moving from koa-session 7', () => {
     'keeps a user signed in whose session is %s, and out after a sign-out',
     async (where) => {
       const redis = connectRedis()
-      const oldPrefix = uniquePrefix()
+      const prefix = uniquePrefix()
       const oldStore = {
         async get(key: string): Promise<unknown> {
-          return JSON.parse((await redis.get(oldPrefix + key)) ?? 'null')
+          return JSON.parse((await redis.get(key)) ?? 'null')
         },
         async set(key: string, value: unknown, maxAge: number): Promise<void> {
-          await redis.set(oldPrefix + key, JSON.stringify(value), 'PX', maxAge)
+          await redis.set(key, JSON.stringify(value), 'PX', maxAge)
         },
         async destroy(key: string): Promise<void> {
-          await redis.del(oldPrefix + key)
+          await redis.del(key)
         },
       }
       const isStored = where !== 'in the cookie'
-      const oldApp = koaSessionApp(isStored ? { store: oldStore } : {})
+      const oldApp = koaSessionApp(isStored ? { store: oldStore, prefix } : {})
       const reads: string[] = []
       const read = async (ctx: Context): Promise<LegacySession | null> => {
         reads.push(ctx.path)
         const value = ctx.cookies.get('koa.sess', { signed: true })
         if (!value) return null
-        const json = isStored
-          ? await redis.get(oldPrefix + value)
-          : Buffer.from(value, 'base64').toString()
-        const { user, cart, _expire } = JSON.parse(json ?? '{}')
+        const json = isStored ? await redis.get(value) : Buffer.from(value, 'base64').toString()
+        if (!json) return null
+        if (isStored) await redis.pexpire(value, 60_000)
+        const { user, cart, _expire } = JSON.parse(json)
         if (!(_expire > Date.now())) return null
         return { userName: user.name, privileges: 'browse', storage: { cart } }
       }
@@ -106,6 +105,9 @@ describe('moving from koa-session 7', () => {
       expect((await browser.visit(app, '/me')).body).toMatchObject(guestView)
       expect(reads).toEqual(['/me'])
 
+      const keys = await redis.keys(`${prefix}*`)
+      expect(keys).toHaveLength(isStored ? 1 : 0)
+      for (const key of keys) expect(await redis.pttl(key)).toBeLessThanOrEqual(60_000)
       // Whoever has kept a copy is another matter: it is as good as it was to koa-session.
       expect((await copy.visit(app, '/me')).body).toMatchObject({ userName: 'ann' })
     },
@@ -518,6 +520,8 @@ describe('a hook that fails', () => {
   })
 })
 
+const read = () => null
+
 /** What `session()` throws for the option, or the middleware. */
 function made(legacy: object, others: object = {}): unknown {
   try {
@@ -564,7 +568,6 @@ describe('the old cookies', () => {
   })
 
   it('§7: are named at start-up, and never our own', () => {
-    const read = () => null
     const wrong: [object, object?][] = [
       [{}],
       [{ read }],
