@@ -18,7 +18,8 @@ import type { Attachment } from './attachment.ts'
 export function carryOver(ctx: Context, attachment: Attachment): Promise<void> | undefined {
   const { legacy } = attachment.services.settings
   const { cookie } = ctx.req.headers
-  if (!legacy || legacyCookiesIn(cookie, legacy.cookies).size === 0) return undefined
+  if (!legacy || cookie === undefined) return undefined
+  if (legacyCookiesIn(cookie, legacy.cookies).size === 0) return undefined
   return attachment.request.isUnknown ? readFor(ctx, attachment, legacy) : undefined
 }
 
