@@ -78,7 +78,8 @@ export class Committer {
   ): Promise<SessionState> {
     if (!state.isNew) return this.#update(state, caller, options)
     const creates = caller === 'save' || state.isTouched
-    if (creates || state.replaces.length > 0) await this.#create(state, creates)
+    const ends = state.replaces.length > 0 || state.leavesCarried
+    if (creates || ends) await this.#create(state, creates)
     return state
   }
 
@@ -115,6 +116,7 @@ export class Committer {
     const ends = state.replaces.map((id) => this.end(id, creates ? 'replaced' : 'destroyed'))
     await Promise.all([storing, ...ends])
     state.replaces = []
+    state.leavesCarried = false
     if (!creates && this.#carrier.canSet) this.#carrier.clear()
   }
 
@@ -142,6 +144,8 @@ export class Committer {
       ended = outcome.ended
     } catch (error) {
       takeBack(state, grants, error)
+      // Or each request of this client would be refused, its next sign-in too.
+      if (state.isCarried && error instanceof SessionLimitError) this.#carrier.clearLegacy()
       throw error
     }
     this.#give(secret, state)

@@ -51,9 +51,12 @@ export interface SessionEvents {
   }
   /** A request came with cookies of more than one live session; all were ignored. */
   'session:ambiguous': { readonly ids: readonly string[] }
-  /** The store failed, or what it has under an id is no session that this version can read. */
+  /**
+   * The store failed, or what it has under an id is no session that this version can read; or
+   * `legacy.read` failed, the operation `legacy`.
+   */
   'session:storeError': {
-    readonly operation: StoreOperation
+    readonly operation: StoreOperation | 'legacy'
     readonly id?: string
     readonly error?: SessionStoreError
   }

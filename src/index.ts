@@ -14,6 +14,8 @@ export type {
   Application,
   ClientAddition,
   ClientLocation,
+  LegacyOptions,
+  LegacySession,
   RequestContext,
   SessionsOptions,
 } from './options.ts'
@@ -27,6 +29,7 @@ export type {
 } from './token/keys.ts'
 export type { Actor, TokenClaims } from './core/token-claims.ts'
 export type { CookieOptions } from './carrier/cookie.ts'
+export type { LegacyCookieOptions } from './carrier/legacy-cookies.ts'
 export type {
   SessionEndReason,
   SessionEventName,
@@ -35,7 +38,7 @@ export type {
 } from './events.ts'
 export type { StoreCall, StoreOperation } from './store/store-call.ts'
 
-export type { NestedTokenInput, Session, SessionCallback } from './core/session.ts'
+export type { NestedTokenInput, PassportEntry, Session, SessionCallback } from './core/session.ts'
 export type {
   ActiveSession,
   ClientKind,

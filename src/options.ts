@@ -1,5 +1,9 @@
+import type { Context } from 'koa'
+
 import type { CookieOptions, CookieSettings } from './carrier/cookie.ts'
+import type { LegacyCookieOptions, LegacyCookies } from './carrier/legacy-cookies.ts'
 import type { ClientDescription, KnownOfClient } from './core/client.ts'
+import type { PrivilegeSettings } from './core/privileges.ts'
 import type { SessionType } from './core/record.ts'
 import type { Roles, RolesFile } from './core/roles.ts'
 import type { ClientKind } from './core/session-info.ts'
@@ -166,6 +170,40 @@ export interface SessionsOptions {
    * @default () => true
    */
   readonly countsAsActivity?: (ctx: RequestContext) => boolean
+  /** Carries the sessions of another package over, so that moving to this one signs nobody out. */
+  readonly legacy?: LegacyOptions
+}
+
+/** How the sessions of another package are carried over. */
+export interface LegacyOptions extends LegacyCookieOptions {
+  /**
+   * Reads a client's session of another package. Asked before the handlers, for a request that has
+   * one of `cookieNames`, no bearer token, and nothing that opens a session here. What it answers
+   * goes into a new session, stored at the end of the request as if the request had changed it; the
+   * old cookies are expired then, and nobody asks again.
+   *
+   * The cookie is anybody's text: check its signature and its date. What this throws, and an answer
+   * that takes longer than `storeTimeoutMs`, counts as a store that fails. An answer that a session
+   * cannot hold is left out as a whole, with one process warning.
+   *
+   * @param ctx Koa's context. Leave its `session` alone: this comes before it.
+   * @returns `null` for no session.
+   */
+  readonly read: (
+    ctx: Context,
+  ) => LegacySession | null | undefined | Promise<LegacySession | null | undefined>
+}
+
+/** What a client had in a session of another package. */
+export interface LegacySession extends PrivilegeSettings {
+  /** By name; JSON. The limits of storage count. */
+  readonly storage?: Readonly<Record<string, unknown>>
+}
+
+/** Checked {@link LegacyOptions}. */
+export interface LegacySettings {
+  readonly read: LegacyOptions['read']
+  readonly cookies: LegacyCookies
 }
 
 /** What one application is. */
@@ -219,4 +257,5 @@ export interface SessionsSettings {
   readonly serverCode: string
   readonly asyncContext: boolean
   readonly countsAsActivity: ((ctx: RequestContext) => boolean) | undefined
+  readonly legacy: LegacySettings | undefined
 }

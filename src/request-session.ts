@@ -4,10 +4,12 @@ import type { BearerCredentials } from './carrier/bearer.ts'
 import { noCarrier } from './carrier/carrier.ts'
 import type { Carrier } from './carrier/carrier.ts'
 import type { ClientDescription } from './core/client.ts'
+import type { Grant } from './core/privileges.ts'
+import { storedSize } from './core/record.ts'
 import { parseCookieValue, trustedCredential } from './core/secret.ts'
 import type { SessionCredential } from './core/secret.ts'
 import { SessionState } from './core/session-state.ts'
-import type { SessionOrigin, SessionToken } from './core/session-state.ts'
+import type { LeftSession, SessionOrigin, SessionToken } from './core/session-state.ts'
 import { Session } from './core/session.ts'
 import {
   bearerChallenge,
@@ -17,6 +19,7 @@ import {
   SessionPrivilegeError,
   SessionStoreError,
   SessionTokenError,
+  StorageSizeError,
 } from './errors.ts'
 import type { ErrorHeaders } from './errors.ts'
 import { debug } from './services.ts'
@@ -66,6 +69,7 @@ export class RequestSession<S> {
   /** Why there is no session to show; `undefined` when there is one. */
   #failure: SessionStoreError | SessionTokenError | undefined
   #loaded: Loaded | undefined
+  #isAmbiguous = false
   /** All that the request had, ended ones too. */
   readonly #units: UnitOfWork[] = []
   #current: { readonly unit: UnitOfWork; readonly session: Session<S> } | undefined
@@ -91,10 +95,48 @@ export class RequestSession<S> {
       await loading
     } catch (error) {
       if (!(error instanceof SessionStoreError)) throw error
-      const isGuest = this.#services.settings.onStoreError === 'guest'
-      this.#failure = isGuest ? undefined : error
-      if (isGuest) this.#refusal = error
+      this.fail(error)
     }
+  }
+
+  /** Notes why nobody knows whose request it is. */
+  fail(error: SessionStoreError): void {
+    const isGuest = this.#services.settings.onStoreError === 'guest'
+    this.#failure = isGuest ? undefined : error
+    if (isGuest) this.#refusal = error
+  }
+
+  /**
+   * Whether nothing that came with the request opens a session here, for certain. A bearer token
+   * either does or is a failure.
+   */
+  get isUnknown(): boolean {
+    const isClear = !this.#isAmbiguous && !this.#failure && !this.#refusal
+    return isClear && this.#loaded === undefined
+  }
+
+  /**
+   * Goes on with a new session that has what the client had in one of another package. Stored as
+   * any that this request has changed. Nothing happens when it had nothing.
+   *
+   * @param storage Values by name.
+   * @param grant What it is granted, where sessions of its type can have privileges.
+   * @throws {StorageValueError} When JSON cannot hold a value.
+   * @throws {StorageKeyError} When storage does not take a name.
+   * @throws {StorageSizeError} When it is over the limits.
+   */
+  carryOver(storage: object, grant: Grant): void {
+    const state = this.#guest()
+    for (const [name, value] of Object.entries(storage)) state.storage.set(name, value)
+    const texts = state.storage.texts()
+    const { storageBytes, storageKeys } = this.#services.policy.limits
+    if (texts.size > storageKeys || storedSize(texts) > storageBytes) {
+      throw new StorageSizeError('storage would pass its limits')
+    }
+    if (state.isGrantable) state.grants.add(grant)
+    if (!state.isTouched) return
+    state.isCarried = true
+    this.#start(state)
   }
 
   /** Whether the request is that of a bearer token, so that no cookie matters. */
@@ -233,6 +275,7 @@ export class RequestSession<S> {
       const ids = found.map(({ credential }) => credential.id)
       debug('ambiguous cookies of the sessions %s', ids.join(', '))
       this.#services.events.emit('session:ambiguous', { ids })
+      this.#isAmbiguous = true
       return
     }
     this.#loaded = found[0]
@@ -250,8 +293,8 @@ export class RequestSession<S> {
     })
   }
 
-  #guest(replaces: readonly string[] = []): SessionState {
-    return new SessionState(this.#services.rules, this.#origin(Date.now()), { replaces })
+  #guest(left: Partial<LeftSession> = {}): SessionState {
+    return new SessionState(this.#services.rules, this.#origin(Date.now()), left)
   }
 
   #origin(now: number, token?: SessionToken): SessionOrigin {

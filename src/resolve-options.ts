@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 
 import { resolveCookie } from './carrier/cookie.ts'
+import type { CookieSettings } from './carrier/cookie.ts'
+import { resolveLegacyCookies } from './carrier/legacy-cookies.ts'
 import { cleanText } from './core/client.ts'
 import { maxIdleTimeout, minutesToMs } from './core/expiry.ts'
 import { sessionTypes } from './core/record.ts'
@@ -18,7 +20,13 @@ import {
   checkObject,
   checkOneOf,
 } from './option-checks.ts'
-import type { Application, SessionsOptions, SessionsSettings } from './options.ts'
+import type {
+  Application,
+  LegacyOptions,
+  LegacySettings,
+  SessionsOptions,
+  SessionsSettings,
+} from './options.ts'
 import { MemoryStore } from './store/memory-store.ts'
 import { RedisStore } from './store/redis-store.ts'
 import type { SessionLimit, SessionStore } from './store/session-store.ts'
@@ -69,6 +77,7 @@ const optionNames: readonly (keyof SessionsOptions)[] = [
   'serverCode',
   'asyncContext',
   'countsAsActivity',
+  'legacy',
 ]
 
 const storeMethods: readonly (keyof SessionStore)[] = [
@@ -117,13 +126,14 @@ export function resolveOptions(options: SessionsOptions = {}): SessionsSettings 
     if (all[name] !== undefined) checkFunction(name, all[name])
   }
 
+  const cookie = resolveCookie(all.cookie)
   return Object.freeze({
     ...resolveTimes(all),
     store: resolveStore(given),
     isDefaultStore: given.redis === undefined && given.store === undefined,
     type: all.type,
     roles: resolveRoles(all.roles, all.ignorePermissions),
-    cookie: resolveCookie(all.cookie),
+    cookie,
     privilegedTypes: new Set(all.privilegedTypes),
     storeTimeoutMs: all.storeTimeoutMs,
     lockTimeoutMs: all.lockTimeoutMs,
@@ -138,6 +148,7 @@ export function resolveOptions(options: SessionsOptions = {}): SessionsSettings 
     serverCode: resolveText('serverCode', all.serverCode),
     asyncContext: resolveBoolean('asyncContext', all.asyncContext),
     countsAsActivity: all.countsAsActivity,
+    legacy: resolveLegacy(all.legacy, cookie),
   })
 }
 
@@ -252,6 +263,19 @@ function resolveApplications(
     resolved.set(id, { name, client, official })
   }
   return resolved
+}
+
+function resolveLegacy(
+  legacy: LegacyOptions | undefined,
+  cookie: CookieSettings,
+): LegacySettings | undefined {
+  if (legacy === undefined) return undefined
+  checkObject('legacy', legacy)
+  const names = ['read', 'cookieNames', 'cookieDomain', 'cookiePath']
+  checkNames('"legacy" option', legacy, names)
+  const { read } = legacy
+  checkFunction('legacy.read', read)
+  return { read, cookies: resolveLegacyCookies(legacy, cookie) }
 }
 
 function resolveTokensOption(

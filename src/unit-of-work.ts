@@ -4,6 +4,7 @@ import { Committer } from './committer.ts'
 import type { BlockLock, Caller, CommitOptions } from './committer.ts'
 import { newSecret, parseCookieValue } from './core/secret.ts'
 import { SessionState } from './core/session-state.ts'
+import type { LeftSession } from './core/session-state.ts'
 import type { NestedTokenInput, SessionHost } from './core/session.ts'
 import { SessionEndedError, SessionHeadersSentError } from './errors.ts'
 import { nestedClaims, otpLifespanMs } from './joining.ts'
@@ -82,10 +83,10 @@ export class UnitOfWork implements SessionHost {
 
   reload(): Promise<void> {
     return this.#inTurn(async () => {
-      const { credential, origin, loans, replaces } = this.#openState()
+      const { credential, origin, loans, replaces, leavesCarried } = this.#openState()
       const { store, rules, policy } = this.#services
       if (credential === undefined) {
-        this.#state = new SessionState(rules, origin, { loans, replaces })
+        this.#state = new SessionState(rules, origin, { loans, replaces, leavesCarried })
         return
       }
       const outcome = await store.load(credential, policy, false)
@@ -177,23 +178,23 @@ export class UnitOfWork implements SessionHost {
     const refusal = this.#refusal
     if (refusal) return this.#inTurn(() => Promise.reject(refusal))
     // At once, so that nothing after this call still sees the session.
-    const ids = this.abandon()
+    const { replaces, leavesCarried } = this.abandon()
     return this.#inTurn(async () => {
-      await Promise.all(ids.map((id) => this.#committer.end(id, 'destroyed')))
-      if (ids.length > 0 && this.#carrier.canSet) this.#carrier.clear()
+      await Promise.all(replaces.map((id) => this.#committer.end(id, 'destroyed')))
+      if ((replaces.length > 0 || leavesCarried) && this.#carrier.canSet) this.#carrier.clear()
     })
   }
 
-  /** Lets go of the session; it holds nothing from now on. Answers which stored ones must end. */
-  abandon(): readonly string[] {
-    const { storedIds } = this.#state
+  /** Lets go of the session; it holds nothing from now on. Answers what must end. */
+  abandon(): LeftSession {
+    const { left } = this.#state
     if (!this.#state.isEnded) this.#state = this.#state.ended()
-    return storedIds
+    return left
   }
 
   switchUser(): void {
-    const { origin, storedIds: replaces } = this.#state
-    this.#state = new SessionState(this.#services.rules, origin, { replaces })
+    const { origin, left } = this.#state
+    this.#state = new SessionState(this.#services.rules, origin, left)
   }
 
   /** One call after the other; calls from inside a block belong to the block's turn. */

@@ -23,7 +23,7 @@ const mayImport: Record<string, readonly string[]> = {
   ],
   carrier: ['core', 'errors.ts', 'option-checks.ts', 'cookie'],
   token: ['core', 'errors.ts', 'option-checks.ts', 'lru-cache', 'jose', 'node:crypto'],
-  'options.ts': ['carrier', 'store', 'token', 'core'],
+  'options.ts': ['carrier', 'store', 'token', 'core', 'koa'],
   'resolve-options.ts': [
     'options.ts',
     'carrier',

@@ -13,6 +13,8 @@ export interface Carrier {
   set(value: string, lifetimeMs: number): void
   /** Takes the cookie away. */
   clear(): void
+  /** Takes away the cookies of another package alone, which the two others do along with theirs. */
+  clearLegacy(): void
 }
 
 /** Of a client that takes no cookie: one with a bearer token, or one whose response is not ours. */
@@ -22,4 +24,5 @@ export const noCarrier: Carrier = {
     throw new SessionHeadersSentError()
   },
   clear() {},
+  clearLegacy() {},
 }

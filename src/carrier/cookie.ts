@@ -63,7 +63,10 @@ export interface CookieSettings {
   /** What finds its values over HTTPS and over HTTP, in group 1. Global. */
   readonly secureValues: RegExp
   readonly plainValues: RegExp
-  readonly attributes: Omit<SetCookie, 'name' | 'value' | 'secure' | 'maxAge' | 'expires'>
+  readonly attributes: Omit<
+    SetCookie,
+    'name' | 'value' | 'secure' | 'maxAge' | 'expires' | 'sameSite'
+  > & { readonly sameSite: 'lax' | 'strict' | 'none' }
 }
 
 const cookieOptionNames = [
@@ -107,17 +110,8 @@ export function resolveCookie(options: CookieOptions = {}): CookieSettings {
   if (partitioned && secure !== true) {
     throw new SessionOptionError('"cookie.partitioned" option needs "cookie.secure": true')
   }
-  // RFC 6265 section 4.1.1, as `stringifySetCookie` takes them: what it refuses must not wait for the
-  // first cookie.
-  checkText(
-    'cookie.path',
-    path,
-    /^\/[ -:=-~]*$/,
-    'must start with "/" and be ASCII without ";" and "<"',
-  )
-  const label = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
-  const domainForm = new RegExp(`^\\.?${label}(?:\\.${label})*$`, 'i')
-  if (domain !== undefined) checkText('cookie.domain', domain, domainForm, 'must be a host name')
+  checkPath('cookie.path', path)
+  if (domain !== undefined) checkDomain('cookie.domain', domain)
   const attributes = {
     path,
     sameSite,
@@ -138,6 +132,22 @@ export function resolveCookie(options: CookieOptions = {}): CookieSettings {
     plainValues: valuePattern(name),
     attributes,
   }
+}
+
+// RFC 6265 section 4.1.1, as `stringifySetCookie` takes them: what it refuses must not wait for the
+// first cookie.
+
+/** A path of a cookie. */
+export function checkPath(label: string, path: unknown): void {
+  const problem = 'must start with "/" and be ASCII without ";" and "<"'
+  checkText(label, path, /^\/[ -:=-~]*$/, problem)
+}
+
+/** A domain of a cookie. */
+export function checkDomain(label: string, domain: unknown): void {
+  const part = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
+  const form = new RegExp(`^\\.?${part}(?:\\.${part})*$`, 'i')
+  checkText(label, domain, form, 'must be a host name')
 }
 
 function checkText(label: string, value: unknown, form: RegExp, problem: string): void {

@@ -68,6 +68,14 @@ export interface StateChanges {
   readonly idleTimeoutMs: number | undefined
 }
 
+/** What a request leaves behind when it goes on to another session. */
+export interface LeftSession {
+  /** Sessions that the store has, by id. */
+  readonly replaces: readonly string[]
+  /** Whether there was one of another package that was never stored here. */
+  readonly leavesCarried: boolean
+}
+
 /**
  * One session as one request sees it: what was loaded, what the request changed, and what of that
  * the store does not know yet. Does no input or output.
@@ -93,6 +101,10 @@ export class SessionState {
   client: ClientDescription
   /** Whether this request has said that its client suspends. */
   isPostponed = false
+  /** Whether it carries over a session of another package, and so is stored whatever it holds. */
+  isCarried = false
+  /** Whether the client has left one that was never stored, and must lose the cookie of it. */
+  leavesCarried: boolean
   readonly #record: SessionRecord | undefined
   #id: string | undefined
   #idleTimeoutMs: number
@@ -113,6 +125,7 @@ export class SessionState {
       readonly credential?: SessionCredential
       readonly loans?: Loans
       readonly replaces?: readonly string[]
+      readonly leavesCarried?: boolean
       readonly isEnded?: boolean
     } = {},
   ) {
@@ -123,6 +136,7 @@ export class SessionState {
     this.credential = loaded.credential
     this.loans = loaded.loans ?? new Loans(rules.roles)
     this.replaces = loaded.replaces ?? []
+    this.leavesCarried = loaded.leavesCarried ?? false
     this.#record = record
     this.#id = record?.id ?? loaded.id
     this.activeAt = origin.now
@@ -221,6 +235,12 @@ export class SessionState {
     return this.isNew ? this.replaces : [...this.replaces, this.id]
   }
 
+  /** What the session that takes its place has to end and to take away. */
+  get left(): LeftSession {
+    const leavesCarried = this.leavesCarried || (this.isCarried && this.isNew)
+    return { replaces: this.storedIds, leavesCarried }
+  }
+
   /**
    * What the store does not know yet of a session that it has.
    *
@@ -257,6 +277,7 @@ export class SessionState {
   /** Whether a session that the store does not have differs from an untouched guest. */
   get isTouched(): boolean {
     return (
+      this.isCarried ||
       this.#isGranted ||
       this.#idleTimeoutMs !== this.#storedIdleTimeoutMs ||
       this.storage.changes() !== undefined
@@ -278,7 +299,8 @@ export class SessionState {
       this.grants.changes !== undefined ||
       this.#idleTimeoutMs !== this.#storedIdleTimeoutMs ||
       this.replaces.length > 0 ||
-      (this.isNew && this.#isGranted)
+      this.leavesCarried ||
+      (this.isNew && (this.isCarried || this.#isGranted))
     )
   }
 

@@ -43,6 +43,12 @@ export interface NestedTokenInput {
   readonly lifetime?: number
 }
 
+/** What Passport keeps of its user in a session. */
+export interface PassportEntry {
+  /** What the app's `serializeUser` has answered. */
+  user?: unknown
+}
+
 /** Node's convention for callbacks: called once, with an error or without. */
 export type SessionCallback = (error?: unknown) => void
 
@@ -153,6 +159,24 @@ export class Session<S = SessionStorage> {
   get storage(): StorageOf<S> {
     this.#storage ??= createStorageView(new HostStorage(this.#host)) as StorageOf<S>
     return this.#storage
+  }
+
+  /**
+   * `storage.passport` by another name: Passport keeps whom it has signed in there, as the `user`
+   * of an object. It is no more than that: nobody is signed in to the session, and no guard lets
+   * anybody through, until {@link setPrivileges} says so.
+   *
+   * Reading it answers `undefined` unless there is an object.
+   *
+   * @throws {StorageValueError} When set to what JSON cannot hold.
+   */
+  get passport(): PassportEntry | undefined {
+    const entry: unknown = this.#host.state.storage.get('passport')
+    return typeof entry === 'object' && entry !== null ? entry : undefined
+  }
+
+  set passport(entry: PassportEntry | undefined) {
+    this.#changeable().storage.set('passport', entry)
   }
 
   /** What is known of the session: a new plain object at each read. */

@@ -2,6 +2,7 @@ import type { Context } from 'koa'
 
 import type { Carrier } from '../carrier/carrier.ts'
 import { clearCookieHeader, readCookies, setCookieHeader } from '../carrier/cookie.ts'
+import { expiryOf, legacyCookiesIn } from '../carrier/legacy-cookies.ts'
 import type { ErrorHeaders } from '../errors.ts'
 import { debug } from '../services.ts'
 import type { Services } from '../services.ts'
@@ -14,8 +15,8 @@ export class CookieCarrier implements Carrier {
   readonly #cameSecurely: boolean
   readonly #isSecure: boolean
   readonly #name: string
-  /** The `Set-Cookie` header that the response is to have. */
-  #header: string | undefined
+  /** The `Set-Cookie` headers that the response is to have, by the names of the cookies. */
+  readonly #headers = new Map<string, string>()
 
   constructor(ctx: Context, services: Services, cameSecurely: boolean) {
     const { secure, secureName, plainName } = services.settings.cookie
@@ -38,23 +39,32 @@ export class CookieCarrier implements Carrier {
 
   set(value: string, lifetimeMs: number): void {
     this.#warnOfProxy()
-    this.#header = setCookieHeader(
-      this.#services.settings.cookie,
-      this.#isSecure,
-      value,
-      lifetimeMs,
-    )
-    this.apply()
+    const { cookie } = this.#services.settings
+    this.#headers.set(this.#name, setCookieHeader(cookie, this.#isSecure, value, lifetimeMs))
+    this.clearLegacy()
   }
 
   clear(): void {
-    this.#header = clearCookieHeader(this.#services.settings.cookie, this.#isSecure)
+    const { cookie } = this.#services.settings
+    this.#headers.set(this.#name, clearCookieHeader(cookie, this.#isSecure))
+    this.clearLegacy()
+  }
+
+  clearLegacy(): void {
+    const { legacy, cookie } = this.#services.settings
+    if (legacy) {
+      const { sameSite } = cookie.attributes
+      for (const name of legacyCookiesIn(this.#ctx.req.headers.cookie, legacy.cookies)) {
+        const attributes = { secure: this.#isSecure, sameSite }
+        this.#headers.set(name, expiryOf(name, legacy.cookies, attributes))
+      }
+    }
     this.apply()
   }
 
   /** Sets the headers anew, whatever the app has done to them since. */
   apply(): void {
-    if (this.#header === undefined || !this.canSet) return
+    if (this.#headers.size === 0 || !this.canSet) return
     const { response } = this.#ctx
     const cacheControl = response.get('Cache-Control')
     if (cacheControl !== '' && cacheControl !== 'no-store') {
@@ -66,7 +76,7 @@ export class CookieCarrier implements Carrier {
 
   /** The same headers for an error: Koa drops all that the response has before it answers one. */
   headersFor(headers: ErrorHeaders): ErrorHeaders {
-    if (this.#header === undefined) return headers
+    if (this.#headers.size === 0) return headers
     const kept = Object.entries(headers).filter(
       ([name]) => !/^(?:set-cookie|cache-control)$/i.test(name),
     )
@@ -80,8 +90,8 @@ export class CookieCarrier implements Carrier {
 
   #cookiesWithOurs(present: string | number | readonly string[] | undefined): string[] {
     const cookies = present === undefined ? [] : [present].flat().map(String)
-    const others = cookies.filter((cookie) => !cookie.startsWith(`${this.#name}=`))
-    return this.#header === undefined ? others : [...others, this.#header]
+    const others = cookies.filter((cookie) => !this.#headers.has(cookie.split('=', 1)[0] ?? ''))
+    return [...others, ...this.#headers.values()]
   }
 
   #warnOfProxy(): void {

@@ -12,6 +12,7 @@ import { Sessions, servicesOf } from '../sessions.ts'
 import { attach, attachmentOf } from './attachment.ts'
 import type { Attachment } from './attachment.ts'
 import { withHeaders } from './error-headers.ts'
+import { carryOver } from './legacy.ts'
 
 /** What `session()` adds to a Koa context. */
 export interface SessionContext<S = SessionStorage> {
@@ -39,7 +40,7 @@ export function session<S = SessionStorage>(
 ): Middleware<DefaultState, SessionContext<S>> {
   const sessions = options instanceof Sessions ? options : new Sessions<S>(options)
   const services = servicesOf(sessions)
-  const { asyncContext } = services.settings
+  const { asyncContext, legacy } = services.settings
 
   const middleware = async function session(ctx: Context, next: () => Promise<unknown>) {
     const present = attachmentOf(ctx)
@@ -51,6 +52,8 @@ export function session<S = SessionStorage>(
     // Most requests of guests have nothing to wait for.
     const loading = attachment.hasCredentials ? attachment.request.load() : undefined
     if (loading) await loading
+    const carrying = legacy ? carryOver(ctx, attachment) : undefined
+    if (carrying) await carrying
 
     try {
       await (asyncContext ? services.context.run(() => attachment.request.session, next) : next())

@@ -677,7 +677,7 @@ describe('a sealed object', () => {
     },
   )
 
-  it.each(['user', 'views', 'cookie', 'maxAge', 'passport', '', '0', 'toString', '__proto__'])(
+  it.each(['user', 'views', 'cookie', 'maxAge', 'passports', '', '0', 'toString', '__proto__'])(
     'S11: refuses the property %j and points to storage',
     (name) => {
       const session = newSession()

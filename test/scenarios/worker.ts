@@ -374,4 +374,6 @@ class RecordingCarrier implements Carrier {
   clear(): void {
     this.cookie = null
   }
+
+  clearLegacy(): void {}
 }
