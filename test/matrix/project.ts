@@ -9,6 +9,9 @@ import type { Row } from './rows.ts'
 const matrix = fileURLToPath(new URL('.', import.meta.url))
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
+// `error`: that install scripts wait for a leave is no news; nothing here needs one.
+const quiet = ['--no-audit', '--no-fund', '--loglevel=error']
+
 /** Where a row runs, and with which Node. */
 export interface Project {
   readonly root: string
@@ -20,7 +23,7 @@ export interface Project {
 /** Installs the versions of Node where they are missing. */
 export function installNodes(): void {
   if (existsSync(`${matrix}node_modules/.package-lock.json`)) return
-  npm(['ci'], { cwd: matrix, env: process.env })
+  npm(['ci', ...quiet], { cwd: matrix, env: process.env })
 }
 
 /**
@@ -37,12 +40,12 @@ export function projectOf(row: Row): Project {
   const env = { ...process.env, PATH: `${bin}${delimiter}${process.env['PATH']}` }
   if (row.packages.length === 0) return { root, env, remove: () => {} }
 
-  const copy = mkdtempSync(join(tmpdir(), 'koa-user-sessions-'))
+  const copy = mkdtempSync(join(tmpdir(), 'matrix-project-'))
   const remove = (): void => rmSync(copy, { recursive: true })
   try {
     for (const file of files()) cpSync(join(root, file), join(copy, file))
-    npm(['ci'], { cwd: copy, env })
-    npm(['install', '--no-save', ...row.packages], { cwd: copy, env })
+    npm(['ci', ...quiet], { cwd: copy, env })
+    npm(['install', ...quiet, '--no-save', ...row.packages], { cwd: copy, env })
   } catch (error) {
     remove()
     throw error
@@ -57,12 +60,16 @@ function files(): readonly string[] {
   return names.filter((name) => name !== '' && existsSync(join(root, name)))
 }
 
-function npm(
+/**
+ * Runs npm.
+ *
+ * @param args Its arguments.
+ * @param options Where, and with which variables.
+ * @throws {Error} When it fails.
+ */
+export function npm(
   args: readonly string[],
   options: { readonly cwd: string; readonly env: NodeJS.ProcessEnv },
 ): void {
-  execFileSync('npm', [...args, '--no-audit', '--no-fund'], {
-    ...options,
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
+  execFileSync('npm', [...args], { ...options, stdio: ['ignore', 'ignore', 'inherit'] })
 }

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 
-import { projectOf } from './project.ts'
+import { npm, projectOf } from './project.ts'
 import type { Project } from './project.ts'
 import type { Row } from './rows.ts'
 
@@ -16,7 +16,7 @@ export interface Outcome {
   readonly passed: number
   readonly failed: number
   readonly failedFiles: readonly string[]
-  /** Whether all of it compiles with the row's packages; undefined where they are those of the lock. */
+  /** Whether an app compiles with the row's packages; undefined where they are those of the lock. */
   readonly compiles?: boolean | undefined
   readonly isGood: boolean
   readonly seconds: number
@@ -40,8 +40,7 @@ export async function runRow(row: Row, filters: readonly string[]): Promise<Outc
   const project = projectOf(row)
   const results = mkdtempSync(join(tmpdir(), 'matrix-'))
   try {
-    const compiles =
-      row.packages.length === 0 ? undefined : await node(project, ['tsc', '-p', 'test'])
+    const compiles = row.packages.length === 0 ? undefined : await compile(project)
     const said = join(results, 'loaded')
     const json = join(results, 'report.json')
     const config = ['--config', 'test/matrix/vitest.config.ts']
@@ -71,6 +70,12 @@ export async function runRow(row: Row, filters: readonly string[]): Promise<Outc
     rmSync(results, { recursive: true })
     project.remove()
   }
+}
+
+/** Compiles an app against what `npm run build` makes. */
+async function compile(project: Project): Promise<boolean> {
+  npm(['run', 'build'], { cwd: project.root, env: project.env })
+  return node(project, ['tsc', '-p', 'test/matrix/tsconfig.consumer.json'])
 }
 
 /** Runs a program of the project's packages; true when it ends well. */
