@@ -6,11 +6,11 @@ import { createRequire } from 'node:module'
 const require = createRequire(import.meta.url)
 
 function versionOf(name: string): string {
-  const manifest: { readonly version: string } = JSON.parse(
-    readFileSync(require.resolve(`${name}/package.json`), 'utf8'),
-  )
-  return manifest.version
+  const path = require.resolve(`${name}/package.json`)
+  const { version }: { readonly version: string } = JSON.parse(readFileSync(path, 'utf8'))
+  return `${name} ${version}`
 }
 
-const line = `Node ${process.version.slice(1)}, Koa ${versionOf('koa')}, ioredis ${versionOf('ioredis')}`
+const loaded = ['koa', '@types/koa', 'ioredis'].map(versionOf)
+const line = [`node ${process.versions.node}`, ...loaded].join(', ')
 appendFileSync(process.env['MATRIX_LOADED']!, `${line}\n`)

@@ -18,7 +18,8 @@ export interface Outcome {
   readonly failedFiles: readonly string[]
   /** Whether an app compiles with the row's packages; undefined where they are those of the lock. */
   readonly compiles?: boolean | undefined
-  readonly isGood: boolean
+  /** What is wrong, in a few words; empty when nothing is. */
+  readonly problem: string
   readonly seconds: number
 }
 
@@ -29,6 +30,10 @@ interface Report {
   readonly testResults: readonly { readonly name: string; readonly status: string }[]
 }
 
+type Result = Omit<Outcome, 'row' | 'seconds'>
+
+const nothing: Result = { loaded: [], passed: 0, failed: 0, failedFiles: [], problem: '' }
+
 /**
  * Runs the suite on the versions of a row.
  *
@@ -37,6 +42,14 @@ interface Report {
  */
 export async function runRow(row: Row, filters: readonly string[]): Promise<Outcome> {
   const start = performance.now()
+  const result = await resultOf(row, filters).catch((error: unknown) => ({
+    ...nothing,
+    problem: String(error),
+  }))
+  return { ...result, row, seconds: (performance.now() - start) / 1000 }
+}
+
+async function resultOf(row: Row, filters: readonly string[]): Promise<Result> {
   const project = projectOf(row)
   const results = mkdtempSync(join(tmpdir(), 'matrix-'))
   try {
@@ -55,7 +68,6 @@ export async function runRow(row: Row, filters: readonly string[]): Promise<Outc
     const report = reportOf(json)
     const loaded = [...new Set(textOf(said).split('\n').filter(Boolean))]
     return {
-      row,
       loaded,
       passed: report.numPassedTests,
       failed: report.numFailedTests,
@@ -63,13 +75,30 @@ export async function runRow(row: Row, filters: readonly string[]): Promise<Outc
         .filter(({ status }) => status !== 'passed')
         .map(({ name }) => relative(project.root, name)),
       compiles,
-      isGood: isGreen && compiles !== false && loaded.length === 1 && report.numPassedTests > 0,
-      seconds: (performance.now() - start) / 1000,
+      problem: problemOf(row, { loaded, compiles, isGreen }),
     }
   } finally {
     rmSync(results, { recursive: true })
     project.remove()
   }
+}
+
+interface Facts {
+  readonly loaded: readonly string[]
+  readonly compiles: boolean | undefined
+  readonly isGreen: boolean
+}
+
+function problemOf(row: Row, { loaded, compiles, isGreen }: Facts): string {
+  const [line] = loaded
+  if (line === undefined) return 'no test ran'
+  if (loaded.length > 1) return 'different versions were loaded'
+  if (!line.startsWith(`${row.node.replace('-', ' ')}.`)) return 'another Node'
+  const loads = line.split(', ')
+  const missing = row.packages.find((name) => !loads.includes(name.replace(/(?<=.)@/, ' ')))
+  if (missing) return `not ${missing}`
+  if (compiles === false) return 'an app does not compile'
+  return isGreen ? '' : 'tests failed'
 }
 
 /** Compiles an app against what `npm run build` makes. */
