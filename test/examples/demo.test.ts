@@ -139,10 +139,11 @@ describe('the pages', () => {
       .get('/shop.css')
       .expect(200)
       .expect('Content-Type', /^text\/css/)
+    // Koa 2 says `application`.
     await visitor
       .get('/devices.js')
       .expect(200)
-      .expect('Content-Type', /^text\/javascript/)
+      .expect('Content-Type', /^(text|application)\/javascript/)
     await visitor
       .get('/icon.svg')
       .expect(200)
