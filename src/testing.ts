@@ -98,6 +98,7 @@ export async function signedIn<S = SessionStorage>(
       value = given
     },
     clear() {},
+    clearLegacy() {},
   }
   const { session } = new RequestSession<S>(services, { ...serverRequest, carrier })
   if (!session.setPrivileges({ userName, privileges, roles })) {
