@@ -50,6 +50,8 @@ export type { ClientDescription, KnownOfClient } from './core/client.ts'
 export type { SessionStorage, StorageOf } from './core/storage-type.ts'
 export type { StorageLimits } from './core/storage-value.ts'
 export type { GrantInput, PrivilegeName, Privileges, PrivilegeSettings } from './core/privileges.ts'
+export { defineRoles } from './core/define-roles.ts'
+export type { PrivilegesOf } from './core/define-roles.ts'
 export type { RolesFile, RolesFilePrivilege, RolesFileRole } from './core/roles.ts'
 
 export { MemoryStore } from './store/memory-store.ts'

@@ -32,6 +32,7 @@ it('exports these names and no others', () => {
     'StorageKeyError',
     'StorageSizeError',
     'StorageValueError',
+    'defineRoles',
     'lockTurnMs',
     'maxOTPs',
     'recommendedClusterOptions',

@@ -2,10 +2,19 @@ import Router from '@koa/router'
 import { Cluster, Redis } from 'ioredis'
 import Koa from 'koa'
 import type { Context, DefaultState, Middleware, ParameterizedContext } from 'koa'
-import { MemoryStore, requirePrivilege, requireUser, session, Sessions } from 'koa-user-sessions'
+import {
+  defineRoles,
+  MemoryStore,
+  requirePrivilege,
+  requireUser,
+  session,
+  Sessions,
+} from 'koa-user-sessions'
 import type {
   GrantInput,
   PrivilegeName,
+  PrivilegesOf,
+  RolesFile,
   Session,
   SessionContext,
   SessionErrorCode,
@@ -201,6 +210,44 @@ requirePrivilege()
 requirePrivilege(1)
 // @ts-expect-error a misspelt option
 requireUser({ ondenied: () => {} })
+
+// P10: a roles file in the program tells its privilege names.
+
+const roles = defineRoles({
+  privileges: [{ privilege: 'browse' }, { privilege: 'WebAdmin', includes: ['browse'], id: 7 }],
+  roles: [{ role: 'Admin', privileges: ['WebAdmin'] }],
+  permissions: { allowed: [] },
+})
+interface DefinedPrivileges {
+  readonly browse: true
+  readonly WebAdmin: true
+}
+const frozen = { privileges: [{ privilege: 'browse' }], roles: [] } as const
+
+expectTypeOf(roles).not.toBeAny()
+expectTypeOf(roles).toEqualTypeOf<RolesFile<'browse' | 'WebAdmin'>>()
+expectTypeOf<PrivilegesOf<typeof roles>>().not.toBeAny()
+expectTypeOf<PrivilegesOf<typeof roles>>().toEqualTypeOf<DefinedPrivileges>()
+expectTypeOf(defineRoles(frozen)).toEqualTypeOf<RolesFile<'browse'>>()
+expectTypeOf<PrivilegesOf<typeof frozen>>().toEqualTypeOf<{ readonly browse: true }>()
+expectTypeOf<keyof PrivilegesOf<RolesFile>>().toEqualTypeOf<string>()
+
+session({ roles })
+session({ roles: frozen })
+session({ roles: defineRoles(frozen) })
+defineRoles({
+  privileges: [
+    { privilege: 'browse' },
+    // @ts-expect-error a name that is not declared
+    { privilege: 'WebAdmin', includes: ['brows'] },
+  ],
+  // @ts-expect-error a name that is not declared
+  roles: [{ role: 'Admin', privileges: ['WebAdmim'] }],
+})
+// @ts-expect-error no privileges
+defineRoles({ roles: [] })
+// @ts-expect-error no name
+defineRoles({ privileges: [{ includes: [] }] })
 
 // S11: what is read-only or unknown does not compile.
 

@@ -56,6 +56,10 @@ describe('an app that augments the interfaces', { timeout }, () => {
     expect(await compile(join(types, 'augmented'))).toBe('')
   })
 
+  it('P10: compiles with the privileges of its defined roles', async () => {
+    expect(await compile(join(types, 'defined'))).toBe('')
+  })
+
   it('T8, P10: compiles with declared names only', async () => {
     const project = await writeProject(`
       app.use((ctx) => {

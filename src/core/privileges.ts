@@ -1,7 +1,8 @@
 /**
  * The privileges that an app knows, for the compiler: one property for each, of any type.
  *
- * Empty unless the app augments it, and then every text is taken for a privilege name.
+ * Empty unless the app augments it, and then every text is taken for a privilege name. A roles file
+ * given to `defineRoles()` need not be repeated: see `PrivilegesOf`.
  *
  * @example
  *   declare module 'koa-user-sessions' {

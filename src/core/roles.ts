@@ -8,12 +8,15 @@ const privilegeKeys = { list: 'privileges', name: 'privilege', gives: 'includes'
 const roleKeys = { list: 'roles', name: 'role', gives: 'privileges' } as const
 const pathOrder = new Intl.Collator('en', { numeric: true })
 
-/** The content of 4D's `roles.json`: the privileges and roles that an app knows. */
-export interface RolesFile {
+/**
+ * The content of 4D's `roles.json`: the privileges and roles that an app knows. `Name` is what the
+ * compiler knows of the privilege names; see `defineRoles()`.
+ */
+export interface RolesFile<Name extends string = string> {
   /** All privileges: what is not among them cannot be granted. */
-  readonly privileges: readonly RolesFilePrivilege[]
+  readonly privileges: readonly RolesFilePrivilege<Name>[]
   /** All roles. */
-  readonly roles?: readonly RolesFileRole[]
+  readonly roles?: readonly RolesFileRole<Name>[]
   /** Permissions on data. Not enforced by this package: refused unless `allowed` is empty. */
   readonly permissions?: { readonly allowed: readonly object[]; readonly [extra: string]: unknown }
   /** Whether 4D closes resources without a permission. Not enforced: `true` is refused. */
@@ -25,21 +28,21 @@ export interface RolesFile {
 }
 
 /** A privilege that a roles file declares. */
-export interface RolesFilePrivilege {
+export interface RolesFilePrivilege<Name extends string = string> {
   /** Name such as `WebAdmin`: no comma, no blank at either end, unique in any case. */
-  readonly privilege: string
+  readonly privilege: Name
   /** Privileges that whoever holds this one holds too: names of this file, without a cycle. */
-  readonly includes?: readonly string[]
+  readonly includes?: readonly NoInfer<Name>[]
   /** Unknown properties, such as the `id` that Qodly Studio writes, are tolerated. */
   readonly [extra: string]: unknown
 }
 
 /** A role that a roles file declares: several privileges under one name. */
-export interface RolesFileRole {
+export interface RolesFileRole<Name extends string = string> {
   /** Name such as `Manager`: no comma, no blank at either end, unique in any case. */
   readonly role: string
   /** Privileges that the role gives: names of this file. */
-  readonly privileges: readonly string[]
+  readonly privileges: readonly NoInfer<Name>[]
   /** Unknown properties are tolerated. */
   readonly [extra: string]: unknown
 }
