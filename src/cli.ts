@@ -1,11 +1,19 @@
 #!/usr/bin/env node
 import { main } from './cli/main.ts'
 
-// Somebody downstream, such as `head`, has read enough.
-process.stdout.on('error', () => process.exit(0))
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // Somebody downstream, such as `head`, has read enough.
+  if (error.code === 'EPIPE') process.exit(0)
+  process.stderr.write(`koa-user-sessions: cannot write the answer: ${String(error.code)}\n`)
+  process.exit(2)
+})
 
 async function run(): Promise<void> {
-  process.exitCode = await main(process.argv.slice(2), process)
+  const code = await main(process.argv.slice(2), process)
+  // Once everything is written: a connection that hangs must not hold the process.
+  process.stdout.write('', (error) => {
+    if (!error) process.exit(code)
+  })
 }
 
 void run()

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -6,16 +7,27 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 
-import { RedisStore, Sessions } from 'koa-user-sessions'
+import { Cluster } from 'ioredis'
+import { recommendedClusterOptions, RedisStore, Sessions } from 'koa-user-sessions'
+import type { SessionsOptions } from 'koa-user-sessions'
 import { describe, expect, inject, it, onTestFinished } from 'vitest'
 
 import { main } from '../src/cli/main.ts'
 import type { Terminal } from '../src/cli/terminal.ts'
 import { connectRedis, uniquePrefix } from './support/redis-client.ts'
+import { startRedisCluster } from './support/redis-cluster.ts'
 import { startRedisServer } from './support/redis-server.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const unknownId = '5f0c1c0e-7d3b-4a53-9d5a-3f6d1f0a7b11'
+
+const tokens: Pick<SessionsOptions, 'tokens'> = {
+  tokens: {
+    keys: [{ kid: '1', alg: 'HS256', secret: 'a secret of at least thirty-two bytes' }],
+    issuer: 'https://shop.example',
+    audience: 'https://shop.example',
+  },
+}
 
 interface Ended {
   readonly code: number
@@ -62,11 +74,7 @@ async function openSessions(userName: string, count: number) {
   const redis = connectRedis()
   const sessions = new Sessions({
     store: new RedisStore(redis, { prefix }),
-    tokens: {
-      keys: [{ kid: '1', alg: 'HS256', secret: 'a secret of at least thirty-two bytes' }],
-      issuer: 'https://shop.example',
-      audience: 'https://shop.example',
-    },
+    ...tokens,
   })
   const ids: string[] = []
   for (let index = 0; index < count; index++) {
@@ -241,7 +249,7 @@ describe('koa-user-sessions end and end-all', () => {
   })
 })
 
-describe('koa-user-sessions', { timeout: 20_000 }, () => {
+describe('koa-user-sessions', { timeout: 60_000 }, () => {
   it('prints its help and its version', async () => {
     const { version }: { version: string } = JSON.parse(
       await readFile(join(root, 'package.json'), 'utf8'),
@@ -289,6 +297,8 @@ describe('koa-user-sessions', { timeout: 20_000 }, () => {
     ],
     [['list', 'ann', '--redis', 'http://u:hidden@host'], 'the URL of Redis starts with redis://'],
     [['list', 'ann', '--redis', 'redis://host/hidden'], 'the URL of Redis starts with redis://'],
+    [['list', 'ann', '--redis', 'redis://:a%zz@host'], 'the URL of Redis starts with redis://'],
+    [['list', 'ann', '--redis', 'redis://host?db=3'], 'the URL of Redis starts with redis://'],
     [['list', 'ann', '--redis', 'hidden'], 'the URL of Redis starts with redis://'],
     [['roles', 'check', 'nowhere.json'], 'cannot read nowhere.json: ENOENT'],
     [['roles', 'check', 'src'], 'cannot read src: EISDIR'],
@@ -310,7 +320,52 @@ describe('koa-user-sessions', { timeout: 20_000 }, () => {
     ])
 
     expect({ code, out }).toEqual({ code: 3, out: '' })
-    expect(err).toBe('koa-user-sessions: cannot use Redis at redis://127.0.0.1:1/2: ECONNREFUSED\n')
+    expect(err).toBe(
+      'koa-user-sessions: cannot use Redis at redis://127.0.0.1:1/2: it refuses connections (ECONNREFUSED)\n',
+    )
+  })
+
+  it('F6: finds the sessions of a Cluster, and says so where it was not told that it is one', async () => {
+    const cluster = await startRedisCluster()
+    onTestFinished(() => cluster.stop())
+    const redis = new Cluster([...cluster.addresses], recommendedClusterOptions)
+    onTestFinished(() => redis.disconnect())
+    await once(redis, 'ready')
+    const sessions = new Sessions({ redis, ...tokens })
+    for (let index = 0; index < 4; index++) {
+      await sessions.open({ userName: 'ann', applicationId: 'cli' })
+    }
+    const [{ port } = { port: 0 }] = cluster.addresses
+    const where = ['--redis', `redis://127.0.0.1:${port}`]
+
+    const listed = await run(['list', 'ann', ...where, '--cluster'])
+    const untold = await Promise.all(
+      (await sessions.list('ann')).map(({ id }) => run(['info', id, ...where])),
+    )
+    const ended = await run(['end-all', 'ann', ...where, '--cluster', '--yes'])
+    const alone = await run(['list', 'ann', '--redis', inject('redisUrl'), '--cluster'])
+
+    expect(listed.out.trimEnd().split('\n')).toHaveLength(5)
+    expect(ended).toMatchObject({ code: 0, out: '4 sessions ended\n', err: '' })
+    const moved = untold.filter(({ code }) => code !== 0)
+    expect(moved.length).toBeGreaterThan(0)
+    for (const { code, err } of moved) {
+      expect(code).toBe(3)
+      expect(err).toMatch(
+        /^koa-user-sessions: [^\n]+ MOVED: it is a node of a Cluster, say --cluster\n$/,
+      )
+    }
+    expect(alone).toMatchObject({ code: 3, err: expect.stringMatching(/it is no Cluster\n$/) })
+  })
+
+  it('M5: ends nothing in another database than the one it was told of', async () => {
+    const { sessions, where } = await openSessions('ann', 2)
+    const [, url = '', ...others] = where
+
+    const ended = await run(['end-all', 'ann', '--redis', `${url}/9999`, ...others, '--yes'])
+
+    expect(ended).toMatchObject({ code: 3, out: '', err: expect.stringContaining('database') })
+    expect(await sessions.list('ann')).toHaveLength(2)
   })
 
   it('F1: is a process that ends with its code, and leaves nothing open', async () => {
@@ -360,8 +415,8 @@ describe('koa-user-sessions', { timeout: 20_000 }, () => {
 
     expect([wrong.code, none.code, right.code]).toEqual([3, 3, 0])
     expect(wrong.err).toBe(
-      `koa-user-sessions: cannot use Redis at redis://127.0.0.1:${port}: WRONGPASS\n`,
+      `koa-user-sessions: cannot use Redis at redis://127.0.0.1:${port}: the user name or the password is wrong (WRONGPASS)\n`,
     )
-    expect(none.err).toMatch(/^koa-user-sessions: [^\n]+: NOAUTH\n$/)
+    expect(none.err).toMatch(/^koa-user-sessions: [^\n]+: it wants a password \(NOAUTH\)\n$/)
   })
 })

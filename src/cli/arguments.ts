@@ -19,6 +19,7 @@ export type SessionCommandName = 'list' | 'info' | 'end' | 'end-all'
 /** Options of the commands. */
 export interface CommandOptions {
   readonly redis: string | undefined
+  readonly cluster: boolean
   readonly prefix: string
   /** Seconds. */
   readonly refreshSeconds: number
@@ -31,6 +32,7 @@ const subjects = { 'roles check': 'FILE', list: 'USER', info: 'ID', end: 'ID', '
 
 const optionsOfAll = {
   redis: { type: 'string' },
+  cluster: { type: 'boolean' },
   prefix: { type: 'string' },
   'refresh-seconds': { type: 'string' },
   'ignore-permissions': { type: 'boolean' },
@@ -88,7 +90,7 @@ function parseKnown(args: readonly string[]) {
 }
 
 function optionsOf(values: ReturnType<typeof parseKnown>['values']): CommandOptions {
-  const { redis, prefix = 'sess:', json = false, yes = false } = values
+  const { redis, cluster = false, prefix = 'sess:', json = false, yes = false } = values
   const refreshSeconds = Number(values['refresh-seconds'] ?? 60)
   if (!(refreshSeconds >= 0 && refreshSeconds <= 3600)) {
     throw usageFailure('--refresh-seconds takes a number from 0 to 3600')
@@ -97,5 +99,5 @@ function optionsOf(values: ReturnType<typeof parseKnown>['values']): CommandOpti
     throw usageFailure('--prefix takes text without braces, not empty')
   }
   const ignorePermissions = values['ignore-permissions'] ?? false
-  return { redis, prefix, refreshSeconds, ignorePermissions, json, yes }
+  return { redis, cluster, prefix, refreshSeconds, ignorePermissions, json, yes }
 }

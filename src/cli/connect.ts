@@ -1,97 +1,132 @@
-import type { Redis } from 'ioredis'
+import type * as ioredis from 'ioredis'
 
 import { Sessions } from '../sessions.ts'
-import { recommendedRedisOptions } from '../store/redis/recommended.ts'
+import { recommendedClusterOptions, recommendedRedisOptions } from '../store/redis/recommended.ts'
 import type { CommandOptions } from './arguments.ts'
 import { CommandFailure, exitCodes, usageFailure } from './failure.ts'
 import { printable } from './terminal.ts'
 
 const defaultUrl = 'redis://127.0.0.1:6379'
-// Longer than any Redis takes that will answer at all.
-const connectMs = 3000
-
-/** Sessions in a Redis. */
-export interface Connection {
-  readonly sessions: Sessions
-  /** Where it is, without its password. */
-  readonly place: string
-  readonly close: () => Promise<void>
-}
+const connectMs = 1500
 
 /**
- * Connects to the Redis that has the sessions.
+ * Does something with the sessions in a Redis, connected for no longer than that takes.
  *
- * @param options Where.
+ * @param options Where they are.
  * @param fallback Where otherwise, such as the environment's `REDIS_URL`.
- * @throws {CommandFailure} When that is not possible.
+ * @param job What to do.
+ * @returns What the job returns.
+ * @throws {CommandFailure} When Redis cannot be reached.
  */
-export async function connect(
-  { redis: given, prefix, refreshSeconds }: CommandOptions,
+export async function withSessions<T>(
+  { redis: given, cluster, prefix, refreshSeconds }: CommandOptions,
   fallback: string | undefined,
-): Promise<Connection> {
+  job: (sessions: Sessions) => Promise<T>,
+): Promise<T> {
   const url = given ?? (fallback || defaultUrl)
   const place = placeOf(url)
-  const Redis = await importRedis()
-  const redis = new Redis(url, {
-    ...recommendedRedisOptions,
-    connectTimeout: connectMs,
-    lazyConnect: true,
-    retryStrategy: () => null,
-  })
-  let reason = 'no answer'
-  redis.on('error', (error) => (reason = reasonOf(error)))
-  const timer = setTimeout(() => redis.disconnect(), connectMs)
+  const client = await clientOf(url, cluster)
+  let first: unknown
+  // What went wrong first is the reason; what follows are its consequences.
+  client.on('error', (error: unknown) => (first ??= error))
+  const timer = setTimeout(() => client.disconnect(), connectMs)
   try {
-    await redis.connect()
+    await client.connect()
     // A password that is missing or wrong shows only now.
-    await redis.info('server')
+    await client.info('server')
+    // One that has no such database only says so, and goes on in another.
+    if (first !== undefined) throw first
   } catch (error) {
-    if (reason === 'no answer') reason = reasonOf(error)
-    redis.disconnect()
+    client.disconnect()
+    const reason = reasonOf(first ?? error)
     throw new CommandFailure(`cannot use Redis at ${place}: ${reason}`, exitCodes.redis)
   } finally {
     clearTimeout(timer)
   }
-  const sessions = new Sessions({ redis, prefix, refreshSeconds })
-  return {
-    sessions,
-    place,
-    async close() {
-      await sessions.close()
-      redis.disconnect()
-    },
+  const sessions = new Sessions({ redis: client, prefix, refreshSeconds })
+  try {
+    return await job(sessions)
+  } finally {
+    await sessions.close()
+    client.disconnect()
   }
 }
 
 /** The address of a Redis as it may be shown: without user name, password and parameters. */
 function placeOf(url: string): string {
   if (url.startsWith('/')) return printable(url)
-  if (URL.canParse(url)) {
-    const { protocol, host, pathname } = new URL(url)
-    const isRedis = protocol === 'redis:' || protocol === 'rediss:'
-    if (isRedis && host !== '' && /^(?:\/\d*)?$/.test(pathname)) {
-      return `${protocol}//${host}${pathname}`
-    }
-  }
+  const form = /^(rediss?:\/\/)(?:[^@/?#]*@)?([^@/?#]+(?:\/\d*)?)$/.exec(url)
+  if (form && URL.canParse(url) && canDecode(url)) return printable(`${form[1]}${form[2]}`)
   throw usageFailure('the URL of Redis starts with redis:// or rediss:// and may end with /NUMBER')
 }
 
-async function importRedis(): Promise<typeof Redis> {
+function canDecode(text: string): boolean {
   try {
-    return (await import('ioredis')).Redis
+    decodeURIComponent(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function clientOf(url: string, isCluster: boolean): Promise<ioredis.Redis | ioredis.Cluster> {
+  const { Redis, Cluster } = await importRedis()
+  const own = { connectTimeout: connectMs, lazyConnect: true }
+  if (!isCluster) {
+    return new Redis(url, { ...recommendedRedisOptions, ...own, retryStrategy: () => null })
+  }
+  if (!URL.canParse(url)) throw usageFailure('--cluster takes a URL, no path')
+  // A Cluster takes user and password for all of its nodes, not with the first one.
+  const { protocol, hostname, port, username, password } = new URL(url)
+  const redisOptions = {
+    ...recommendedClusterOptions.redisOptions,
+    connectTimeout: connectMs,
+    ...(username !== '' && { username: decodeURIComponent(username) }),
+    ...(password !== '' && { password: decodeURIComponent(password) }),
+    ...(protocol === 'rediss:' && { tls: {} }),
+  }
+  // An IPv6 address has brackets in a URL.
+  const host = hostname.replaceAll(/[[\]]/g, '')
+  return new Cluster([{ host, port: Number(port || 6379) }], {
+    ...recommendedClusterOptions,
+    redisOptions,
+    lazyConnect: true,
+    clusterRetryStrategy: () => null,
+  })
+}
+
+async function importRedis(): Promise<Pick<typeof ioredis, 'Redis' | 'Cluster'>> {
+  try {
+    return await import('ioredis')
   } catch {
     throw new CommandFailure('the package ioredis is missing: npm install ioredis', exitCodes.redis)
   }
 }
 
+const reasons: ReadonlyMap<string, string> = new Map([
+  ['ECONNREFUSED', 'it refuses connections'],
+  ['ECONNRESET', 'it closes connections'],
+  ['ETIMEDOUT', 'it does not answer'],
+  ['ENOTFOUND', 'there is no such host'],
+  ['EAI_AGAIN', 'the name of its host cannot be looked up'],
+  ['ENOENT', 'there is no such socket'],
+  ['WRONGPASS', 'the user name or the password is wrong'],
+  ['NOAUTH', 'it wants a password'],
+  ['NOPERM', 'this user may not do that'],
+  ['LOADING', 'it is starting'],
+  ['ERR', 'it refuses this address, such as for a database that it does not have'],
+])
+
 /** Why a connection failed, without what was sent. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown reason'
+  // A Cluster has one for each of its nodes, the last one inside.
+  const inner: unknown = Reflect.get(error, 'lastNodeError')
+  if (inner instanceof Error) return reasonOf(inner)
   const code: unknown = Reflect.get(error, 'code')
-  if (typeof code === 'string') return code
+  if (error.message.includes('cluster support disabled')) return 'it is no Cluster'
   // Redis' own words start with a code; others may be anything.
-  const [word] = /^[A-Z]{3,20}(?= )/.exec(error.message) ?? []
-  return (
-    word ?? (error.message === 'Connection is closed.' ? 'no answer' : printable(error.message))
-  )
+  const word = typeof code === 'string' ? code : /^[A-Z]{3,20}(?= )/.exec(error.message)?.[0]
+  if (word === undefined) return 'it does not answer'
+  return `${reasons.get(word) ?? 'it fails'} (${printable(word)})`
 }

@@ -9,6 +9,7 @@ export const help = `Usage: koa-user-sessions COMMAND [OPTIONS]
 
   --redis URL            where the sessions are: redis://, rediss:// or the path of a socket
                          (default: the environment's REDIS_URL, else redis://127.0.0.1:6379)
+  --cluster              it is a node of a Redis Cluster
   --prefix P             what their keys start with, as the app's option (default: sess:)
   --refresh-seconds N    as the app's option; what is told of activity depends on it (default: 60)
   --ignore-permissions   roles check: as the app's option

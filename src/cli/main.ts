@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { SessionStoreError } from '../errors.ts'
 import { parseCommand } from './arguments.ts'
 import { confirm } from './confirm.ts'
-import { connect } from './connect.ts'
+import { withSessions } from './connect.ts'
 import { CommandFailure, exitCodes } from './failure.ts'
 import { help } from './help.ts'
 import { checkRoles } from './roles-check.ts'
@@ -37,23 +37,21 @@ async function answer(args: readonly string[], terminal: Terminal): Promise<Answ
   if (command.name === 'version') return { text: versionOfPackage(), exitCode: exitCodes.done }
   const { subject, options } = command
   if (command.name === 'roles check') return checkRoles(subject, options)
-  const { sessions, close } = await connect(options, terminal.env['REDIS_URL'])
-  try {
-    return await sessionCommands[command.name]({
-      subject,
-      options,
-      sessions,
-      confirm: (question) => confirm(question, terminal),
-    })
-  } finally {
-    await close()
-  }
+  return sessionCommands[command.name]({
+    subject,
+    options,
+    withSessions: (job) => withSessions(options, terminal.env['REDIS_URL'], job),
+    confirm: (question) => confirm(question, terminal),
+  })
 }
 
 function asFailure(error: unknown): CommandFailure {
   if (error instanceof CommandFailure) return error
   if (error instanceof SessionStoreError) {
-    return new CommandFailure(`Redis fails: ${error.message}`, exitCodes.redis)
+    const hint = error.message.endsWith(' MOVED')
+      ? ': it is a node of a Cluster, say --cluster'
+      : ''
+    return new CommandFailure(error.message + hint, exitCodes.redis)
   }
   // A fault of this program. What it says may have anything in it.
   const name = error instanceof Error ? error.name : 'something'

@@ -9,7 +9,8 @@ import { printable, printableJson, tableOf } from './terminal.ts'
 export interface SessionCommand {
   readonly subject: string
   readonly options: CommandOptions
-  readonly sessions: Sessions
+  /** Connects to the sessions. Not while somebody is asked, who may take long. */
+  readonly withSessions: <T>(job: (sessions: Sessions) => Promise<T>) => Promise<T>
   /** Asks whoever has called it. */
   readonly confirm: (question: string) => Promise<boolean>
 }
@@ -18,31 +19,31 @@ export interface SessionCommand {
 export const sessionCommands: Readonly<
   Record<SessionCommandName, (command: SessionCommand) => Promise<Answer>>
 > = {
-  async list({ subject, options, sessions }) {
-    const found = await sessions.list(subject)
+  async list({ subject, options, withSessions }) {
+    const found = await withSessions((sessions) => sessions.list(subject))
     if (options.json) return done(printableJson(found))
     return done(found.length === 0 ? `${named(subject)} has no sessions` : tableOfSessions(found))
   },
 
-  async info({ subject, options, sessions }) {
-    const info = await sessions.info(subject)
+  async info({ subject, options, withSessions }) {
+    const info = await withSessions((sessions) => sessions.info(subject))
     if (!info) throw noSession()
     if (options.json) return done(printableJson(info))
     return done(tableOf(Object.entries(info).map(([name, value]) => [name, String(value)])))
   },
 
-  async end({ subject, options, sessions }) {
-    if (!(await sessions.terminate(subject))) throw noSession()
+  async end({ subject, options, withSessions }) {
+    if (!(await withSessions((sessions) => sessions.terminate(subject)))) throw noSession()
     return done(options.json ? printableJson({ ended: 1 }) : 'ended')
   },
 
-  async 'end-all'({ subject, options, sessions, confirm }) {
-    const count = (await sessions.list(subject)).length
+  async 'end-all'({ subject, options, withSessions, confirm }) {
+    const { length: count } = await withSessions((sessions) => sessions.list(subject))
     if (count > 1 && !options.yes) {
       const isMeant = await confirm(`End ${count} sessions of ${named(subject)}?`)
       if (!isMeant) return { text: 'nothing ended', exitCode: exitCodes.negative }
     }
-    const ended = await sessions.terminateAll(subject)
+    const ended = await withSessions((sessions) => sessions.terminateAll(subject))
     const words = ended === 1 ? '1 session ended' : `${ended} sessions ended`
     const exitCode = ended === 0 ? exitCodes.negative : exitCodes.done
     return { text: options.json ? printableJson({ ended }) : words, exitCode }

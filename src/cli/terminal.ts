@@ -42,6 +42,10 @@ export function tableOf(rows: readonly (readonly string[])[]): string {
   return shown.map((row) => line(row).trimEnd()).join('\n')
 }
 
+// Terminals give them two columns.
+const wide =
+  /[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\p{Emoji_Presentation}\u3000-\u303F\uFF01-\uFF60]/gu
+
 function widthOf(text: string): number {
-  return Array.from(text).length
+  return Array.from(text.replaceAll(wide, '  ')).length
 }
