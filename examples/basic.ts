@@ -13,14 +13,19 @@ import { pathToFileURL } from 'node:url'
 import Router from '@koa/router'
 import { Redis } from 'ioredis'
 import Koa from 'koa'
-import { recommendedRedisOptions, requirePrivilege, session } from 'koa-user-sessions'
+import { defineRoles, recommendedRedisOptions, requirePrivilege, session } from 'koa-user-sessions'
 
 const url = process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379'
 export const redis = new Redis(url, recommendedRedisOptions)
 export const app = new Koa()
 const router = new Router()
 
-app.use(session({ redis, roles: 'examples/roles.json' }))
+const roles = defineRoles({
+  privileges: [{ privilege: 'browse' }, { privilege: 'WebAdmin', includes: ['browse'] }],
+  roles: [{ role: 'Admin', privileges: ['WebAdmin'] }],
+})
+
+app.use(session({ redis, roles }))
 
 router.post('/login', (ctx) => {
   // Here a real app checks a password first.

@@ -112,9 +112,9 @@ it('README.md begins with what examples/basic.ts does', () => {
   const [imports = '', ...others] = first.split('\n\n')
 
   for (const line of imports.split('\n')) expect(example).toContain(line)
-  const from = others.findIndex((part) => part.startsWith('app.use(session('))
+  const from = others.findIndex((part) => part.startsWith('const roles ='))
   const routes = others.slice(from).join('\n\n').replace('app.listen(3000)\n', '')
-  expect(routes).toMatch(/^app\.use\(session\([^]+app\.use\(router\.routes\(\)\)\n$/)
+  expect(routes).toMatch(/^const roles = [^]+app\.use\(router\.routes\(\)\)\n$/)
   expect(example).toContain(routes)
 })
 

@@ -105,8 +105,6 @@ describe('the packed package', () => {
     const readme = readFileSync(join(root, 'README.md'), 'utf8')
     const [, program = ''] = /^```ts\n(.*?)^```$/ms.exec(readme) ?? []
     writeFileSync(join(project, 'first.ts'), program)
-    mkdirSync(join(project, 'examples'))
-    cpSync(join(root, 'examples/roles.json'), join(project, 'examples/roles.json'))
     const url = await startServer('first.ts')
     let cookie = ''
     const ask = async (method: string, path: string): Promise<[number, string]> => {

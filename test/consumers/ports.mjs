@@ -3,14 +3,14 @@
 
 import net from 'node:net'
 
-const { listen } = net.Server.prototype
+const listen = Reflect.get(net.Server.prototype, 'listen')
 net.Server.prototype.listen = function (port, ...rest) {
   if (port !== 3000) return listen.call(this, port, ...rest)
-  this.once('listening', () => console.log(`http://127.0.0.1:${this.address().port}`))
+  this.once('listening', () => process.stdout.write(`http://127.0.0.1:${this.address().port}\n`))
   return listen.call(this, 0, '127.0.0.1', ...rest)
 }
 
-const { connect } = net.Socket.prototype
+const connect = Reflect.get(net.Socket.prototype, 'connect')
 net.Socket.prototype.connect = function (...args) {
   const [options] = Array.isArray(args[0]) ? args[0] : args
   if (typeof options === 'object' && options !== null && options.port === 6379) {
