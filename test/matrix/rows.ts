@@ -19,6 +19,6 @@ export const rows: readonly Row[] = [
   {
     name: 'lowest',
     node: 'node-20.19',
-    packages: ['koa@2.16.0', '@types/koa@2.15.0', 'ioredis@5.4.0'],
+    packages: ['koa@2.16.0', '@types/koa@2.15.0', 'ioredis@5.4.1'],
   },
 ]

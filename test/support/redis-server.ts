@@ -195,8 +195,10 @@ async function ready(launch: Launch): Promise<void> {
     ])
   } catch (error) {
     if (error instanceof PortTakenError || launch.child.exitCode !== null) throw error
+    // What is there instead may have answered, not as a Redis does, before ours has ended. Ours says
+    // why if it is let end by itself.
+    await Promise.race([launch.closed, delay(stopWaitMs, undefined, { ref: false })])
     await launch.server.stop()
-    // What is there instead may have answered, not as a Redis does, before ours has ended.
     if (inUse.test(launch.output())) throw new PortTakenError(launch.output(), { cause: error })
     const message = `redis-server on port ${port} does not answer PING:\n${launch.output()}`
     throw new Error(message, { cause: error })

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync } from 'node:fs'
 import { createServer } from 'node:https'
-import { connect, type Server, type Socket } from 'node:net'
+import { connect, createServer as createTcpServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
 
@@ -122,6 +122,17 @@ describe('startRedisServer', () => {
     await expect(start({ port: server.port })).rejects.toThrow(/in use|belongs to/)
 
     expect(await connectRedis(server.url).ping()).toBe('PONG')
+  })
+
+  it('refuses a port that has what is no Redis', async () => {
+    const other = createTcpServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))
+    onTestFinished(() => void other.close())
+    other.listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    const address = other.address()
+    const port = typeof address === 'object' ? (address?.port ?? 0) : 0
+
+    await expect(start({ port })).rejects.toThrow(/address already in use/i)
   })
 
   it('says what to install when the program is missing', async () => {
