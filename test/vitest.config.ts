@@ -15,7 +15,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // Tests wait for conditions; a busy machine may take its time.
     testTimeout: 30_000,
-    exclude: ['test/browser/**', 'test/*/node_modules/**'],
+    exclude: ['test/browser/**', 'test/consumers/**', 'test/*/node_modules/**'],
     globalSetup: ['test/support/global-redis.ts'],
     coverage: {
       include: ['src/**'],
