@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
-import { describe, expect, inject, it, onTestFinished } from 'vitest'
+import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 
 const consumers = fileURLToPath(new URL('.', import.meta.url))
 const root = join(consumers, '../..')
@@ -106,6 +106,11 @@ describe('the packed package', () => {
     const [, program = ''] = /^```ts\n(.*?)^```$/ms.exec(readme) ?? []
     writeFileSync(join(project, 'first.ts'), program)
     const url = await startServer('first.ts')
+    // It listens before it is connected to Redis, and until then whoever needs the store gets 503.
+    await vi.waitUntil(
+      async () => (await fetch(`${url}/cart/coffee`, { method: 'POST' })).status !== 503,
+      { timeout: 10_000 },
+    )
     let cookie = ''
     const ask = async (method: string, path: string): Promise<[number, string]> => {
       const answer = await fetch(url + path, { method, headers: cookie === '' ? {} : { cookie } })
