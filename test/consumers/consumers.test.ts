@@ -101,34 +101,40 @@ describe('the packed package', () => {
     expect(wrong.code).toBe(2)
   })
 
-  it('C5, G1: runs the first program of the README as it stands there', async () => {
-    const readme = readFileSync(join(root, 'README.md'), 'utf8')
-    const [, program = ''] = /^```ts\n(.*?)^```$/ms.exec(readme) ?? []
-    writeFileSync(join(project, 'first.ts'), program)
-    const url = await startServer('first.ts')
-    // It listens before it is connected to Redis, and until then whoever needs the store gets 503.
-    await vi.waitUntil(
-      async () => (await fetch(`${url}/cart/coffee`, { method: 'POST' })).status !== 503,
-      { timeout: 10_000 },
-    )
-    let cookie = ''
-    const ask = async (method: string, path: string): Promise<[number, string]> => {
-      const answer = await fetch(url + path, { method, headers: cookie === '' ? {} : { cookie } })
-      const [set] = answer.headers.getSetCookie()
-      if (set !== undefined) cookie = set.split(';', 1)[0] ?? ''
-      return [answer.status, await answer.text()]
-    }
+  it.each(['module', 'commonjs'])(
+    'C5, G1: runs the first program of the README as it stands there: type %s',
+    async (type) => {
+      const readme = readFileSync(join(root, 'README.md'), 'utf8')
+      const [, program = ''] = /^```ts\n(.*?)^```$/ms.exec(readme) ?? []
+      const folder = join(project, `first-${type}`)
+      mkdirSync(folder)
+      writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, type }))
+      writeFileSync(join(folder, 'first.ts'), program)
+      const url = await startServer(folder, 'first.ts')
+      // It listens before it is connected to Redis, and until then whoever needs the store gets 503.
+      await vi.waitUntil(
+        async () => (await fetch(`${url}/cart/coffee`, { method: 'POST' })).status !== 503,
+        { timeout: 10_000 },
+      )
+      let cookie = ''
+      const ask = async (method: string, path: string): Promise<[number, string]> => {
+        const answer = await fetch(url + path, { method, headers: cookie === '' ? {} : { cookie } })
+        const [set] = answer.headers.getSetCookie()
+        if (set !== undefined) cookie = set.split(';', 1)[0] ?? ''
+        return [answer.status, await answer.text()]
+      }
 
-    expect(await ask('POST', '/cart/tea')).toEqual([200, '["tea"]'])
-    expect(await ask('GET', '/admin')).toEqual([401, 'sign in first'])
-    const before = cookie
-    expect((await ask('POST', '/login'))[1]).toMatch(/^\{"guest":false,"until":"\d{4}-.*Z"\}$/)
-    expect(cookie).not.toBe(before)
-    expect(await ask('GET', '/admin')).toEqual([200, 'welcome'])
-    expect(await ask('POST', '/cart/milk')).toEqual([200, '["tea","milk"]'])
-    expect(await ask('POST', '/logout')).toEqual([200, '{"guest":true}'])
-    expect((await ask('GET', '/admin'))[0]).toBe(401)
-  })
+      expect(await ask('POST', '/cart/tea')).toEqual([200, '["tea"]'])
+      expect(await ask('GET', '/admin')).toEqual([401, 'sign in first'])
+      const before = cookie
+      expect((await ask('POST', '/login'))[1]).toMatch(/^\{"guest":false,"until":"\d{4}-.*Z"\}$/)
+      expect(cookie).not.toBe(before)
+      expect(await ask('GET', '/admin')).toEqual([200, 'welcome'])
+      expect(await ask('POST', '/cart/milk')).toEqual([200, '["tea","milk"]'])
+      expect(await ask('POST', '/logout')).toEqual([200, '{"guest":true}'])
+      expect((await ask('GET', '/admin'))[0]).toBe(401)
+    },
+  )
 })
 
 /**
@@ -137,11 +143,11 @@ describe('the packed package', () => {
  *
  * @returns Where it listens.
  */
-async function startServer(program: string): Promise<string> {
-  cpSync(join(consumers, 'ports.mjs'), join(project, 'ports.mjs'))
+async function startServer(folder: string, program: string): Promise<string> {
+  cpSync(join(consumers, 'ports.mjs'), join(folder, 'ports.mjs'))
   const tsx = join(consumers, 'node_modules/tsx/dist/cli.mjs')
   const child = spawn(process.execPath, [tsx, '--import', './ports.mjs', program], {
-    cwd: project,
+    cwd: folder,
     env: { ...process.env, REDIS_PORT: new URL(inject('redisUrl')).port },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
