@@ -40,6 +40,7 @@ function writeApp(folder: string, { type, module, resolution }: (typeof ways)[nu
   writeFileSync(join(path, 'package.json'), JSON.stringify({ private: true, type }))
   const compilerOptions = {
     target: 'es2023',
+    lib: ['es2023'],
     module,
     moduleResolution: resolution,
     strict: true,
@@ -54,7 +55,7 @@ function writeApp(folder: string, { type, module, resolution }: (typeof ways)[nu
   return path
 }
 
-describe.each(compilers)('TypeScript %s', (version) => {
+describe.concurrent.each(compilers)('TypeScript %s', (version) => {
   const tsc = join(consumers, `node_modules/typescript-${version}/bin/tsc`)
 
   it.each(ways)('T8, P10, S11: compiles an app on the packed package: $name', async (way) => {
