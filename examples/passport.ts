@@ -25,8 +25,8 @@ const passwords = new Map<unknown, string>([
   ['ann', 'kettle'],
   ['ben', 'teapot'],
 ])
-const passport = new KoaPassport<{ name: string }>()
-passport.serializeUser(({ name }, done) => done(null, name))
+const passport = new KoaPassport()
+passport.serializeUser((user, done) => done(null, 'name' in user ? user.name : undefined))
 passport.deserializeUser((name, done) => done(null, passwords.has(name) && { name: String(name) }))
 passport.use(
   new Strategy((name, password, done) =>

@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+
 import { main } from './cli/main.ts'
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -9,7 +11,10 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 
 async function run(): Promise<void> {
-  const code = await main(process.argv.slice(2), process)
+  // Beside `src`, and beside `dist`.
+  const manifest = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
+  const { version }: { version: string } = JSON.parse(manifest)
+  const code = await main(process.argv.slice(2), process, version)
   // Once everything is written: a connection that hangs must not hold the process.
   process.stdout.write('', (error) => {
     if (!error) process.exit(code)

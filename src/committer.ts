@@ -124,7 +124,7 @@ export class Committer {
     const { store, policy, events } = this.#services
     const client = await state.origin.describeClient()
     const storage = state.storage.changes()
-    const draft = state.draft(client)
+    const draft = state.draft(client, storage)
     const grants = state.grants.takeChanges()
     const signsIn = grants?.signsIn ?? false
     const secret = newSecret(state.id)
@@ -137,6 +137,7 @@ export class Committer {
       if (outcome.status === 'refused') throw this.#refused(state)
       state.committed({ storage, idleTimeoutMs: draft.idleTimeoutMs })
       state.credential = credential
+      state.seen = outcome.seen
       state.client = draft.client
       state.createdAt = outcome.now
       state.activeAt = outcome.now
@@ -191,11 +192,11 @@ export class Committer {
       outcome = await store.commit(
         credential,
         {
+          seen: state.seen,
           storage,
           idleTimeoutMs,
           grants,
           userName,
-          presentIdleTimeoutMs: state.idleTimeoutMs,
           newSecretHash,
           asksFor,
           postpones,
@@ -217,10 +218,12 @@ export class Committer {
     if (outcome.status === 'ended' || outcome.status === 'renewed') {
       return this.#moveOn(state, outcome.status, caller, grants)
     }
+    if (outcome.status === 'committed' || outcome.status === 'merged') state.seen = outcome.seen
     if (lock && isReleased) lock.status = 'released'
     if (lock && caller === 'block' && outcome.status === 'committed' && outcome.record) {
       const secretHash = secret?.secretHash ?? credential.secretHash
-      lock.handed = { record: outcome.record, now: outcome.now, secretHash }
+      const { record, seen, now } = outcome
+      lock.handed = { record, seen, now, secretHash }
     }
     state.committed({ storage, idleTimeoutMs })
     if (grants?.signsIn) state.endsAt = outcome.now + policy.expiry.absoluteTimeoutMs

@@ -1,4 +1,4 @@
-import { describeBrowser } from './client/browser.ts'
+import { browserOf } from './client/browser.ts'
 import { completeClient } from './core/client.ts'
 import type { ClientDescription, HeaderReader, KnownOfClient } from './core/client.ts'
 import type { ClientAddition, RequestContext } from './options.ts'
@@ -24,10 +24,11 @@ export async function describeClient(
   { header, ip, ctx }: ClientRequest,
 ): Promise<ClientDescription> {
   const { settings } = services
-  const located = await locateClient(services, ip, completeClient(describeBrowser(header)))
-  const client = await known(services, 'describeClient', located, () =>
-    settings.describeClient?.(ctx, located),
-  )
+  const located = await locateClient(services, ip, browserOf(header))
+  const describe = settings.describeClient
+  const client = describe
+    ? await known(services, 'describeClient', located, () => describe(ctx, located))
+    : located
   const application = settings.applications.get(client.applicationId)
   if (!application) return client
   return { ...client, appName: application.name, isOfficialApp: application.official }
@@ -45,8 +46,10 @@ export async function locateClient(
   ip: string,
   client: ClientDescription,
 ): Promise<ClientDescription> {
+  const { locate } = services.settings
+  if (!locate || ip === '') return client
   return known(services, 'locate', client, async () => {
-    const place = ip === '' ? undefined : await services.settings.locate?.(ip)
+    const place = await locate(ip)
     return { country: place?.country, region: place?.region }
   })
 }

@@ -2,9 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 
 import type { SessionRecord } from './core/record.ts'
+import { trustedCredential } from './core/secret.ts'
 import type { SessionCredential } from './core/secret.ts'
 import { SessionLockTimeoutError } from './errors.ts'
-import type { SessionStore } from './store/session-store.ts'
+import type { SessionLock, SessionStore, StorePolicy } from './store/session-store.ts'
 
 // A dead holder's lock is free after the lease. A living one extends it three times as often.
 export const leaseMs = 3000
@@ -16,6 +17,8 @@ const maxPollMs = 25
 /** The session as it was when the lock was taken, or handed on. */
 export interface LockedSession {
   readonly record: SessionRecord
+  /** What the store wants to be given back with a commit. */
+  readonly seen?: unknown
   /** The store's time then. */
   readonly now: number
 }
@@ -59,12 +62,30 @@ interface Line {
  */
 export class Locks {
   readonly #store: SessionStore
+  readonly #policy: StorePolicy
   readonly #timeoutMs: number
   readonly #lines = new Map<string, Line>()
 
-  constructor(store: SessionStore, timeoutMs: number) {
+  /**
+   * @param store Of the sessions.
+   * @param policy Of the store's calls.
+   * @param timeoutMs How long a block waits for its turn.
+   */
+  constructor(store: SessionStore, policy: StorePolicy, timeoutMs: number) {
     this.#store = store
+    this.#policy = policy
     this.#timeoutMs = timeoutMs
+  }
+
+  /**
+   * Gives a lock back.
+   *
+   * @param id The session's id.
+   * @param token Who holds it.
+   * @throws {SessionStoreError} When the store fails.
+   */
+  async unlock(id: string, token: string): Promise<void> {
+    await this.#keep(id, { token, leaseMs: 0 })
   }
 
   /**
@@ -84,7 +105,7 @@ export class Locks {
       if (!locked) {
         // The block before may have kept the lock for this one, which comes with an old secret.
         const isKept = line.turns > 0 && line.waiting.length === 0
-        if (isKept) await this.#store.unlock(credential.id, line.token)
+        if (isKept) await this.unlock(credential.id, line.token)
         this.#next(credential.id, line)
         return undefined
       }
@@ -138,16 +159,17 @@ export class Locks {
     }
   }
 
-  #held(id: string, line: Line, { record, now }: LockedSession): HeldLock {
+  #held(id: string, line: Line, { record, seen, now }: LockedSession): HeldLock {
     const { token } = line
     const timer = setInterval(() => {
       // A failure shows when the block is committed.
-      this.#store.extendLock(id, { token, leaseMs }).catch(() => undefined)
+      this.#keep(id, { token, leaseMs }).catch(() => undefined)
     }, extendEveryMs)
     timer.unref()
     return {
       token,
       record,
+      seen,
       now,
       get isPassedOn() {
         return line.waiting.length > 0 && line.turns < maxTurns
@@ -158,6 +180,10 @@ export class Locks {
         this.#next(id, line, status === 'held' ? handed : undefined)
       },
     }
+  }
+
+  #keep(id: string, lock: SessionLock): Promise<unknown> {
+    return this.#store.commit(trustedCredential(id), { lock }, this.#policy)
   }
 
   /** What asks from now on is another holder to the store. */

@@ -111,7 +111,8 @@ export async function openSession<S>(
     )
     const record = { ...draft, id, createdAt: outcome.now, signedInAt: outcome.now, endsAt }
     const origin = { ...serverRequest, now: outcome.now }
-    const state = new SessionState(rules, origin, { record, credential })
+    const { seen } = outcome
+    const state = new SessionState(rules, origin, { record, seen, credential })
     return { session: sessionOf<S>(services, state), token }
   } catch (error) {
     // Nobody can ever use it.
@@ -202,8 +203,8 @@ export async function storedProcedure<S>(services: Services): Promise<Session<S>
     found = await store.load(credential, policy, false)
   }
   if (found?.status !== 'live') throw new SessionStoreError('the session could not be stored')
-  const { record, now } = found
-  const state = new SessionState(rules, { ...serverRequest, now }, { record, credential })
+  const { record, seen, now } = found
+  const state = new SessionState(rules, { ...serverRequest, now }, { record, seen, credential })
   return sessionOf<S>(services, state)
 }
 

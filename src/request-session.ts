@@ -87,7 +87,14 @@ export class RequestSession<S> {
   load(): Promise<void> | undefined {
     if (this.isBearer) return this.#failing(this.#loadToken())
     const credentials = credentialsIn(this.#request.cookies)
-    return credentials.length === 0 ? undefined : this.#failing(this.#loadCookies(credentials))
+    const [credential] = credentials
+    if (!credential) return undefined
+    if (credentials.length > 1) return this.#failing(this.#loadCookies(credentials))
+    const { store, policy } = this.#services
+    const loading = store.load(credential, policy, this.#request.isActivity())
+    if (loading instanceof Promise) return this.#failing(this.#loadCookie(credential, loading))
+    this.#take(credentials, [loading])
+    return undefined
   }
 
   async #failing(loading: Promise<void>): Promise<void> {
@@ -164,11 +171,18 @@ export class RequestSession<S> {
     this.#loaded = { live, credential, token }
   }
 
+  async #loadCookie(
+    credential: SessionCredential,
+    loading: Promise<LoadOutcome | undefined>,
+  ): Promise<void> {
+    this.#take([credential], [await loading])
+  }
+
   async #loadCookies(credentials: readonly SessionCredential[]): Promise<void> {
     const { store, policy } = this.#services
     const isActivity = this.#request.isActivity()
-    const loads = credentials.map((credential) => store.load(credential, policy, isActivity))
-    this.#take(credentials, loads.length === 1 ? [await loads[0]] : await Promise.all(loads))
+    const loads = credentials.map(async (credential) => store.load(credential, policy, isActivity))
+    this.#take(credentials, await Promise.all(loads))
   }
 
   /** Whether the cookie has opened a session. */
@@ -268,7 +282,7 @@ export class RequestSession<S> {
       else if (outcome?.status === 'renewed') isRenewed = true
       else if (outcome?.status === 'unreadable') {
         const { id } = credential
-        this.#services.events.emit('session:storeError', { operation: 'read', id })
+        this.#services.events.emit('session:storeError', { operation: 'load', id })
       }
     }
     if (found.length > 1) {
@@ -289,6 +303,7 @@ export class RequestSession<S> {
     const { live, credential, token } = this.#loaded
     return new SessionState(this.#services.rules, this.#origin(live.now, token), {
       record: live.record,
+      seen: live.seen,
       credential,
     })
   }

@@ -84,18 +84,9 @@ const storeMethods: readonly (keyof SessionStore)[] = [
   'create',
   'load',
   'commit',
-  'touch',
   'lock',
-  'extendLock',
-  'unlock',
-  'addOTP',
-  'redeemOTP',
-  'read',
-  'describe',
   'list',
-  'grant',
   'destroy',
-  'destroyAll',
   'close',
 ]
 
@@ -198,7 +189,7 @@ function resolveStore({ redis, store, prefix }: SessionsOptions): SessionStore {
     }
   }
   if (redis !== undefined) {
-    checkMethods('redis', redis, ['eval', 'evalsha'])
+    checkMethods('redis', redis, ['get', 'getrange', 'eval', 'evalsha'])
     return new RedisStore(redis, { prefix: prefix ?? defaults.prefix })
   }
   if (store === undefined) return new MemoryStore()

@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { debuglog } from 'node:util'
 
+import { printable } from './core/printable.ts'
 import type { Roles } from './core/roles.ts'
 import type { SessionRules } from './core/session-state.ts'
 import type { Session } from './core/session.ts'
@@ -62,7 +63,7 @@ export function createServices(settings: SessionsSettings): Services {
     idleTimeoutMs: settings.idleTimeoutMs,
     minIdleTimeoutMs: settings.minIdleTimeoutMs,
     onUndeclared: (kind, name) => warnUndeclared(warnOnce, settings.roles, kind, name),
-    onCorrupt: (id) => events.emit('session:storeError', { operation: 'read', id }),
+    onCorrupt: (id) => events.emit('session:storeError', { operation: 'load', id }),
   }
   const store = new DeadlineStore(settings.store, settings.storeTimeoutMs, (operation, error) => {
     debug('%s failed: %s', operation, error.message)
@@ -75,7 +76,7 @@ export function createServices(settings: SessionsSettings): Services {
         'Give session() a "redis" client',
     )
   }
-  const locks = new Locks(store, settings.lockTimeoutMs)
+  const locks = new Locks(store, policy, settings.lockTimeoutMs)
   const tokens = settings.tokens && new Tokens(settings.tokens)
   if (tokens && !settings.privilegedTypes.has('remote')) {
     warnOnce(
@@ -94,20 +95,12 @@ function warnUndeclared(
   kind: 'privilege' | 'role',
   name: string,
 ): void {
-  const shown = plainText(name.slice(0, 64))
+  const shown = printable(JSON.stringify(name.slice(0, 64)))
   const reason = roles.isOpen
     ? 'there are no roles without a roles file'
     : 'the roles file lacks it'
   warnOnce(
     `${kind} ${shown}`,
     `the ${kind} ${shown} is not declared and was not granted: ${reason}`,
-  )
-}
-
-/** Text in quotes for a log, with what could hide or reorder it there escaped. */
-function plainText(text: string): string {
-  return JSON.stringify(text).replace(
-    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
-    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
   )
 }

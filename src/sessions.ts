@@ -6,7 +6,7 @@ import { Grants, nothingGranted } from './core/grants.ts'
 import type { GrantChanges } from './core/grants.ts'
 import { parseGrant } from './core/privileges.ts'
 import type { GrantInput } from './core/privileges.ts'
-import { isSessionId } from './core/secret.ts'
+import { isSessionId, trustedCredential } from './core/secret.ts'
 import { activeSessions, activityOf, infoOf } from './core/session-info.ts'
 import type { ActiveSession, SessionInfo } from './core/session-info.ts'
 import type { Session } from './core/session.ts'
@@ -64,8 +64,11 @@ export class Sessions<S = SessionStorage> {
   async info(id: string): Promise<SessionInfo | null> {
     if (!isSessionId(id)) return null
     const { store, policy } = this.#services
-    const summary = await store.describe(id, policy)
-    return summary ? infoOf(summary, activityOf(summary, policy.expiry.refreshMs)) : null
+    const found = await store.load(trustedCredential(id), policy, false)
+    if (found?.status !== 'live') return null
+    const { record, ...activity } = found
+    const { idleTimeoutMs } = record
+    return infoOf(record, activityOf({ ...activity, idleTimeoutMs }, policy.expiry.refreshMs))
   }
 
   /**
@@ -77,10 +80,10 @@ export class Sessions<S = SessionStorage> {
    */
   async storage(id: string): Promise<StorageOf<S> | null> {
     if (!isSessionId(id)) return null
-    const { store, rules } = this.#services
-    const record = await store.read(id)
-    if (!record) return null
-    const storage = new Storage(record.storage, {
+    const { store, policy, rules } = this.#services
+    const found = await store.load(trustedCredential(id), policy, false)
+    if (found?.status !== 'live') return null
+    const storage = new Storage(found.record.storage, {
       maxBytes: rules.limits.storageBytes,
       onCorrupt: () => rules.onCorrupt(id),
     })
@@ -351,9 +354,13 @@ export class Sessions<S = SessionStorage> {
   async #terminateAll(userName: string, exceptId?: string): Promise<number> {
     checkUserName(userName)
     if (userName === '') return 0
-    const ids = await this.#services.store.destroyAll(userName, exceptId)
-    this.#terminated(ids)
-    return ids.length
+    const { store, policy } = this.#services
+    const sessions = await store.list(userName, policy)
+    const others = sessions.filter(({ id }) => id !== exceptId)
+    const areEnded = await Promise.all(others.map(({ id }) => store.destroy(id, userName)))
+    const ended = others.filter((_session, index) => areEnded[index]).map(({ id }) => id)
+    this.#terminated(ended)
+    return ended.length
   }
 
   async #grantAll(userName: string, grants: GrantChanges): Promise<number> {
@@ -361,15 +368,16 @@ export class Sessions<S = SessionStorage> {
     if (userName === '') return 0
     const { store, policy, rules } = this.#services
     const sessions = await store.list(userName, policy)
-    const areGranted = await Promise.all(
+    const outcomes = await Promise.all(
       sessions
         .filter(({ type }) => rules.privilegedTypes.has(type))
-        // A remote session keeps the user that it was opened for.
-        .map(({ id, type }) =>
-          store.grant(id, userName, type === 'remote' ? { ...grants, userName } : grants, policy),
-        ),
+        .map(({ id, type }) => {
+          // A remote session keeps the user that it was opened for.
+          const changes = type === 'remote' ? { ...grants, userName } : grants
+          return store.commit(trustedCredential(id), { grants: changes, ownedBy: userName }, policy)
+        }),
     )
-    return areGranted.filter(Boolean).length
+    return outcomes.filter(({ status }) => status === 'committed').length
   }
 
   #terminated(ids: readonly string[]): void {

@@ -2,7 +2,7 @@ import { isInBlock, runBlock } from './block.ts'
 import type { Carrier } from './carrier/carrier.ts'
 import { Committer } from './committer.ts'
 import type { BlockLock, Caller, CommitOptions } from './committer.ts'
-import { newSecret, parseCookieValue } from './core/secret.ts'
+import { newSecret, parseCookieValue, trustedCredential } from './core/secret.ts'
 import { SessionState } from './core/session-state.ts'
 import type { LeftSession } from './core/session-state.ts'
 import type { NestedTokenInput, SessionHost } from './core/session.ts'
@@ -10,6 +10,7 @@ import { SessionEndedError, SessionHeadersSentError } from './errors.ts'
 import { nestedClaims, otpLifespanMs } from './joining.ts'
 import { debug } from './services.ts'
 import type { Services } from './services.ts'
+import type { LoadOutcome } from './store/session-store.ts'
 
 /** How a unit of work starts. */
 export interface UnitStart {
@@ -90,11 +91,9 @@ export class UnitOfWork implements SessionHost {
         return
       }
       const outcome = await store.load(credential, policy, false)
-      if (outcome?.status !== 'live') {
-        throw outcome ? new SessionEndedError() : this.#committer.foundGone(credential.id)
-      }
-      const { record, now } = outcome
-      this.#state = new SessionState(rules, { ...origin, now }, { record, credential, loans })
+      if (outcome?.status !== 'live') throw this.#lostBy(outcome)
+      const { record, seen, now } = outcome
+      this.#state = new SessionState(rules, { ...origin, now }, { record, seen, credential, loans })
     })
   }
 
@@ -102,9 +101,10 @@ export class UnitOfWork implements SessionHost {
     return this.#inTurn(async () => {
       const state = this.#openState()
       if (state.credential === undefined) return
-      const now = await this.#services.store.touch(state.credential, this.#services.policy)
-      if (now === undefined) throw await this.#lost()
-      state.activeAt = now
+      const { store, policy } = this.#services
+      const outcome = await store.load(state.credential, policy, true)
+      if (outcome?.status !== 'live') throw this.#lostBy(outcome)
+      state.activeAt = outcome.now
       state.isPostponed = false
     })
   }
@@ -138,9 +138,11 @@ export class UnitOfWork implements SessionHost {
       const otp = newSecret(state.id)
       const { credential } = state
       const { store, policy } = this.#services
-      if (!credential || !(await store.addOTP(credential, otp.secretHash, lifespanMs, policy))) {
-        throw await this.#lost()
-      }
+      const newOTP = { hash: otp.secretHash, lifespanMs }
+      const { seen } = state
+      const outcome = credential && (await store.commit(credential, { seen, newOTP }, policy))
+      if (outcome?.status === 'renewed') throw new SessionEndedError()
+      if (outcome?.status !== 'committed') throw this.#committer.foundGone(state.id)
       return otp.value
     })
   }
@@ -155,11 +157,15 @@ export class UnitOfWork implements SessionHost {
       const { id, origin, storedIds } = this.#openState()
       const { store, policy, rules, events } = this.#services
       const secret = newSecret(presented.id)
-      const live = await store.redeemOTP(presented, secret.secretHash, policy)
-      if (!live) return false
-      const { record, now } = live
+      const outcome = await store.commit(
+        trustedCredential(presented.id),
+        { redeemsOTP: presented.secretHash, newSecretHash: secret.secretHash },
+        policy,
+      )
+      if (outcome.status !== 'committed' || !outcome.record) return false
+      const { record, seen, now } = outcome
       const credential = { id: record.id, secretHash: secret.secretHash }
-      const joined = new SessionState(rules, { ...origin, now }, { record, credential })
+      const joined = new SessionState(rules, { ...origin, now }, { record, seen, credential })
       this.#state = joined
       this.#carrier.set(secret.value, joined.endsAt - now)
       events.emit('session:rotated', { id: record.id })
@@ -252,9 +258,9 @@ export class UnitOfWork implements SessionHost {
     const { locks, rules } = this.#services
     const held = credential && (await locks.acquire(credential))
     if (!held || !credential) throw await this.#lost()
-    const { record } = held
+    const { record, seen } = held
     const now = activeAt
-    this.#state = new SessionState(rules, { ...origin, now }, { record, credential, loans })
+    this.#state = new SessionState(rules, { ...origin, now }, { record, seen, credential, loans })
     const lock: BlockLock = { held, status: 'held' }
     this.#lock = lock
     try {
@@ -270,7 +276,7 @@ export class UnitOfWork implements SessionHost {
     // One that may be held still is given back too: a commit that is late is refused then.
     if (lock.status === 'unknown' || (lock.status === 'held' && !held.isPassedOn)) {
       try {
-        await this.#services.store.unlock(id, held.token)
+        await this.#services.locks.unlock(id, held.token)
         lock.status = 'released'
       } catch {
         // The block has had its way. The lock goes with its lease.
@@ -282,9 +288,12 @@ export class UnitOfWork implements SessionHost {
 
   /** The error for a session that the store does not open any more, and the event if it has gone. */
   async #lost(): Promise<SessionEndedError> {
-    const { credential, id } = this.#state
+    const { credential } = this.#state
     const { store, policy } = this.#services
-    const isRenewed = credential && (await store.load(credential, policy, false))
-    return isRenewed ? new SessionEndedError() : this.#committer.foundGone(id)
+    return this.#lostBy(credential && (await store.load(credential, policy, false)))
+  }
+
+  #lostBy(outcome: LoadOutcome | undefined): SessionEndedError {
+    return outcome ? new SessionEndedError() : this.#committer.foundGone(this.#state.id)
   }
 }

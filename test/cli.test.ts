@@ -50,7 +50,7 @@ function runProcess(args: readonly string[]): Promise<Ended> {
 /** Runs the command in this process, where nobody sits at a terminal. */
 async function run(args: readonly string[], env: Terminal['env'] = {}): Promise<Ended> {
   const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()]
-  const code = await main(args, { stdin, stdout, stderr, env })
+  const code = await main(args, { stdin, stdout, stderr, env }, '1.2.3')
   return { code, out: textOf(stdout), err: textOf(stderr) }
 }
 
@@ -60,7 +60,7 @@ async function runAtTerminal(args: readonly string[], answer: string): Promise<E
   const stdout = new PassThrough()
   const stderr = Object.assign(new PassThrough(), { isTTY: true })
   stderr.once('readable', () => stdin.end(answer))
-  const code = await main(args, { stdin, stdout, stderr, env: {} })
+  const code = await main(args, { stdin, stdout, stderr, env: {} }, '1.2.3')
   return { code, out: textOf(stdout), err: textOf(stderr) }
 }
 
@@ -255,7 +255,11 @@ describe('koa-user-sessions', { timeout: 60_000 }, () => {
       await readFile(join(root, 'package.json'), 'utf8'),
     )
 
-    const helped = await Promise.all([run(['--help']), run(['list', '-h']), run(['--version'])])
+    const helped = await Promise.all([
+      run(['--help']),
+      run(['list', '-h']),
+      runProcess(['--version']),
+    ])
 
     expect(helped.map(({ code, err }) => [code, err])).toEqual([
       [0, ''],

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 
 import * as entry from 'koa-user-sessions'
 import { Sessions } from 'koa-user-sessions'
+import * as storeEntry from 'koa-user-sessions/store'
 import { expect, it, onTestFinished } from 'vitest'
 
 import { Session } from '../src/core/session.ts'
@@ -17,6 +18,7 @@ const pages = [
   'README.md',
   'CHANGELOG.md',
   ...readdirSync(join(root, '.github')).map((name) => `.github/${name}`),
+  'docs/custom-stores.md',
   'examples/README.md',
   ...['test', 'test/bench', 'test/scenarios'].map((folder) => `${folder}/README.md`),
 ].filter((path) => path.endsWith('.md'))
@@ -83,7 +85,7 @@ it.each(pages)('%s names no file, folder and command that is not there', (page) 
   const manifest: { scripts: object } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
   const commands = text.matchAll(/npm (?:run |(?=test|start))(?:-s )?([\w:]+)/g)
 
-  const missingFiles = quoted(text, /^(?:src|test|examples|\.github)\/[\w./-]*$/).filter(
+  const missingFiles = quoted(text, /^(?:src|test|examples|docs|\.github)\/[\w./-]*$/).filter(
     (path) => !existsSync(join(root, path)),
   )
   const missingCommands = [...commands].filter(
@@ -103,8 +105,12 @@ it('README.md has all of src in its table of folders', () => {
   expect(present.filter((path) => !listed.has(path))).toEqual([])
 })
 
-/** The programs and parts of programs in README.md. */
-const snippets = [...readme.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, code = '']) => code)
+/** The programs and parts of programs in a page. */
+function programsOf(markdown: string): string[] {
+  return [...markdown.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, code = '']) => code)
+}
+
+const snippets = programsOf(readme)
 
 it('README.md begins with what examples/basic.ts does', () => {
   const example = readFileSync(join(root, 'examples/basic.ts'), 'utf8')
@@ -171,10 +177,12 @@ async function compile(programs: readonly string[]): Promise<string[]> {
 /** What a part of a program does not explain: names of the app, such as `showAdmin`. */
 const unknownName = /error TS(?:2304|2552|18004):/
 
-it('README.md has no part of a program that does not compile', { timeout: 120_000 }, async () => {
+const guide = texts.get('docs/custom-stores.md') ?? ''
+
+it('the pages have no part of a program that does not compile', { timeout: 120_000 }, async () => {
   // What augments an interface does so for a whole compilation.
   const augmenting = snippets.filter((code) => code.includes('declare module'))
-  const others = snippets.filter((code) => !augmenting.includes(code))
+  const others = [...snippets.filter((code) => !augmenting.includes(code)), ...programsOf(guide)]
 
   const errors = await Promise.all([compile(others), ...augmenting.map((code) => compile([code]))])
 
@@ -219,6 +227,19 @@ it.each([
   expect(names.length).toBeGreaterThan(1)
   const missing = names.filter((name) => !new RegExp(`\`(?:\\w+\\.)?${name}\\b`).test(firstCells))
   expect(missing).toEqual([])
+})
+
+it('docs/custom-stores.md has every method of a store and every rule in its tables', () => {
+  const firstCells = guide.match(/^\| [^|]+/gm)?.join('') ?? ''
+  const contract = readFileSync(join(root, 'src/store/session-store.ts'), 'utf8')
+  const [, body = ''] = /^export interface SessionStore \{\n([^]*?)^\}$/m.exec(contract) ?? []
+  const methods = [...body.matchAll(/^ {2}(\w+)\??\(/gm)].map(([, name = '']) => name)
+  const functions = Object.entries(storeEntry).filter(([, value]) => typeof value === 'function')
+
+  const names = [...methods, ...functions.map(([name]) => name)]
+
+  expect(methods.length).toBeGreaterThan(7)
+  expect(names.filter((name) => !new RegExp(`\`${name}\\b`).test(firstCells))).toEqual([])
 })
 
 it('README.md tells of every method of Sessions', () => {

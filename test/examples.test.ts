@@ -3,7 +3,6 @@ import { once } from 'node:events'
 import request from 'supertest'
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 
-import { app as customStore } from '../examples/custom-store.ts'
 import { app as locate } from '../examples/locate.ts'
 import { app as nestedToken } from '../examples/nested-token.ts'
 import { app as oneTimeToken } from '../examples/one-time-token.ts'
@@ -51,17 +50,6 @@ describe('examples/roles.ts', () => {
     await agent.post('/login/manager').expect(200)
     await agent.get('/stock').expect(200)
     await agent.get('/admin').expect(302)
-  })
-})
-
-describe('examples/custom-store.ts', () => {
-  it('counts visits and times the calls of its store', async () => {
-    const agent = request.agent(customStore.callback())
-
-    await agent.post('/visits').expect(200, '1')
-    await agent.post('/visits').expect(200, '2')
-    const { body } = await agent.get('/timings').expect(200)
-    expect(body).toMatchObject({ create: { calls: 1 }, load: { calls: 2 }, commit: { calls: 1 } })
   })
 })
 

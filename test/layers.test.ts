@@ -11,7 +11,7 @@ const mayImport: Record<string, readonly string[]> = {
   'errors.ts': [],
   'option-checks.ts': ['errors.ts'],
   core: ['errors.ts', 'node:crypto', 'node:util'],
-  client: ['core', 'bowser'],
+  client: ['core', 'bowser', 'lru-cache'],
   'koa.ts': ['core', 'koa'],
   store: [
     'core',
@@ -21,6 +21,7 @@ const mayImport: Record<string, readonly string[]> = {
     'node:crypto',
     'node:diagnostics_channel',
   ],
+  'store.ts': ['store', 'core'],
   carrier: ['core', 'errors.ts', 'option-checks.ts', 'cookie'],
   token: ['core', 'errors.ts', 'option-checks.ts', 'lru-cache', 'jose', 'node:crypto'],
   'options.ts': ['carrier', 'store', 'token', 'core', 'koa'],
@@ -56,6 +57,7 @@ const mayImport: Record<string, readonly string[]> = {
     'joining.ts',
     'services.ts',
     'carrier',
+    'store',
     'core',
     'errors.ts',
   ],
@@ -118,7 +120,7 @@ const mayImport: Record<string, readonly string[]> = {
     'node:stream',
     'node:util',
   ],
-  'cli.ts': ['cli'],
+  'cli.ts': ['cli', 'node:fs'],
   'testing.ts': [
     'open-session.ts',
     'request-session.ts',

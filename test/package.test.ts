@@ -5,6 +5,8 @@ import { promisify } from 'node:util'
 
 import * as entry from 'koa-user-sessions'
 import * as routes from 'koa-user-sessions/routes'
+import * as store from 'koa-user-sessions/store'
+import * as storeContract from 'koa-user-sessions/store-contract'
 import * as testing from 'koa-user-sessions/testing'
 import { expect, it } from 'vitest'
 
@@ -49,6 +51,29 @@ it('exports these names and no others', () => {
 
 it('exports the routes alone from their own entry', () => {
   expect(Object.keys(routes)).toEqual(['sessionRoutes'])
+})
+
+it('exports what authors of stores need from entries of their own', () => {
+  expect(Object.keys(store).toSorted()).toEqual([
+    'askForLock',
+    'changeSession',
+    'createSession',
+    'decodeSession',
+    'encodeSession',
+    'endedBySignIn',
+    'expiryOf',
+    'extendLock',
+    'isRefreshDue',
+    'lockTurnMs',
+    'maxOTPs',
+    'maxRevision',
+    'openingOf',
+    'refreshed',
+    'renewedMemoryMs',
+    'summaryOf',
+    'unknownClient',
+  ])
+  expect(Object.keys(storeContract)).toEqual(['describeSessionStore'])
 })
 
 it('exports what helps tests from an entry of its own', () => {

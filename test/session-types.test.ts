@@ -5,6 +5,7 @@ import type { Session, SessionsOptions, SessionType } from 'koa-user-sessions'
 import supertest from 'supertest'
 import { describe, expect, it } from 'vitest'
 
+import { read } from './store/contract-parts.ts'
 import { cookieOf, makeApp, setCookies } from './support/apps.ts'
 import type { Handler, TestApp } from './support/apps.ts'
 import { makeKey, tokensWith } from './support/tokens.ts'
@@ -119,7 +120,7 @@ describe('the types of sessions', () => {
     const { session } = await testApp.sessions.open(input)
 
     expect(session.isGuest()).toBe(true)
-    expect(await testApp.store.read(session.id)).toMatchObject({ privileges: [], roles: [] })
+    expect(await read(testApp.store, session.id)).toMatchObject({ privileges: [], roles: [] })
     expect(await testApp.sessions.setPrivileges('ann', 'audit')).toBe(0)
     await session.reload()
     expect(session.isGuest()).toBe(true)

@@ -92,7 +92,7 @@ describe.each(storeKinds)('sessions.storage() with a %s', (_name, makeStore) => 
 
     await sessions.storage(id)
 
-    expect(calls).toEqual(['read'])
+    expect(calls).toEqual(['load'])
   })
 })
 
@@ -110,7 +110,7 @@ describe('sessions.storage()', () => {
   it('rejects with ERR_SESSION_STORE when the store fails (T9, F1)', async () => {
     const store = new MemoryStore()
     const sessions = new Sessions({ store })
-    store.read = () => Promise.reject(new Error('the store is broken'))
+    store.load = () => Promise.reject(new Error('the store is broken'))
 
     await expect(sessions.storage('11111111-1111-4111-8111-111111111111')).rejects.toMatchObject({
       code: 'ERR_SESSION_STORE',

@@ -6,6 +6,10 @@ export default defineConfig({
   resolve: {
     alias: {
       'koa-user-sessions/routes': fileURLToPath(new URL('../src/routes.ts', import.meta.url)),
+      'koa-user-sessions/store': fileURLToPath(new URL('../src/store.ts', import.meta.url)),
+      'koa-user-sessions/store-contract': fileURLToPath(
+        new URL('store/session-store-contract.ts', import.meta.url),
+      ),
       'koa-user-sessions/testing': fileURLToPath(new URL('../src/testing.ts', import.meta.url)),
       'koa-user-sessions': fileURLToPath(new URL('../src/index.ts', import.meta.url)),
     },

@@ -182,11 +182,12 @@ export function readCookies(
   pattern.lastIndex = 0
   const first = pattern.exec(header)?.[1]
   if (first === undefined) return noValues
-  const values = new Set([first])
+  const values = [first]
   for (let match = pattern.exec(header); match; match = pattern.exec(header)) {
-    values.add(match[1] ?? '')
+    const value = match[1] ?? ''
+    if (!values.includes(value)) values.push(value)
   }
-  return [...values]
+  return values
 }
 
 // RFC 6265bis section 5.5: 400 days is the most that browsers keep.

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 
-import { usageFailure } from './failure.ts'
+import { usageFailure } from './outcome.ts'
 
 /** What is asked for. */
 export type Command =

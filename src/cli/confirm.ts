@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline/promises'
 
-import { usageFailure } from './failure.ts'
+import { usageFailure } from './outcome.ts'
 import type { Terminal } from './terminal.ts'
 
 /**

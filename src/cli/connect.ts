@@ -1,10 +1,10 @@
 import type * as ioredis from 'ioredis'
 
+import { printable } from '../core/printable.ts'
 import { Sessions } from '../sessions.ts'
 import { recommendedClusterOptions, recommendedRedisOptions } from '../store/redis/recommended.ts'
 import type { CommandOptions } from './arguments.ts'
-import { CommandFailure, exitCodes, usageFailure } from './failure.ts'
-import { printable } from './terminal.ts'
+import { CommandFailure, exitCodes, usageFailure } from './outcome.ts'
 
 const defaultUrl = 'redis://127.0.0.1:6379'
 const connectMs = 1500

@@ -20,5 +20,5 @@ export const help = `Usage: koa-user-sessions COMMAND [OPTIONS]
 Arguments are visible to everybody on this machine: put a URL with a password into REDIS_URL.
 
 Exit codes: 0 done; 1 no such session, or the roles file has problems; 2 wrong use, or a file that
-cannot be read; 3 Redis cannot be reached, or fails.
+cannot be read; 3 Redis cannot be reached, or fails; 4 a fault of this command.
 `

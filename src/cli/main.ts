@@ -1,13 +1,11 @@
-import { readFileSync } from 'node:fs'
-
 import { SessionStoreError } from '../errors.ts'
 import { parseCommand } from './arguments.ts'
 import { confirm } from './confirm.ts'
 import { withSessions } from './connect.ts'
-import { CommandFailure, exitCodes } from './failure.ts'
 import { help } from './help.ts'
+import { CommandFailure, exitCodes } from './outcome.ts'
+import type { Answer } from './outcome.ts'
 import { checkRoles } from './roles-check.ts'
-import type { Answer } from './roles-check.ts'
 import { sessionCommands } from './session-commands.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -17,11 +15,16 @@ import type { Terminal } from './terminal.ts'
  *
  * @param args Without the program's own name.
  * @param terminal Where it reads and writes.
+ * @param version Of the package.
  * @returns The exit code.
  */
-export async function main(args: readonly string[], terminal: Terminal): Promise<number> {
+export async function main(
+  args: readonly string[],
+  terminal: Terminal,
+  version: string,
+): Promise<number> {
   try {
-    const { text, exitCode } = await answer(args, terminal)
+    const { text, exitCode } = await answer(args, terminal, version)
     terminal.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
     return exitCode
   } catch (error) {
@@ -31,10 +34,14 @@ export async function main(args: readonly string[], terminal: Terminal): Promise
   }
 }
 
-async function answer(args: readonly string[], terminal: Terminal): Promise<Answer> {
+async function answer(
+  args: readonly string[],
+  terminal: Terminal,
+  version: string,
+): Promise<Answer> {
   const command = parseCommand(args)
   if (command.name === 'help') return { text: help, exitCode: exitCodes.done }
-  if (command.name === 'version') return { text: versionOfPackage(), exitCode: exitCodes.done }
+  if (command.name === 'version') return { text: version, exitCode: exitCodes.done }
   const { subject, options } = command
   if (command.name === 'roles check') return checkRoles(subject, options)
   return sessionCommands[command.name]({
@@ -55,23 +62,5 @@ function asFailure(error: unknown): CommandFailure {
   }
   // A fault of this program. What it says may have anything in it.
   const name = error instanceof Error ? error.name : 'something'
-  return new CommandFailure(`${name} in the command itself`, exitCodes.redis)
-}
-
-function versionOfPackage(): string {
-  // Beside `dist` where it is built, and beside `src`.
-  const candidates = ['../package.json', '../../package.json']
-  for (const candidate of candidates) {
-    try {
-      const manifest: unknown = JSON.parse(
-        readFileSync(new URL(candidate, import.meta.url), 'utf8'),
-      )
-      if (typeof manifest === 'object' && manifest !== null && 'version' in manifest) {
-        return String(manifest.version)
-      }
-    } catch {
-      continue
-    }
-  }
-  return 'unknown'
+  return new CommandFailure(`${name} in the command itself`, exitCodes.fault)
 }

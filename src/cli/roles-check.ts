@@ -1,16 +1,12 @@
 import { readFileSync } from 'node:fs'
 
+import { printable } from '../core/printable.ts'
 import { parseRolesText } from '../core/roles.ts'
 import { SessionRolesError } from '../errors.ts'
 import type { CommandOptions } from './arguments.ts'
-import { CommandFailure, exitCodes } from './failure.ts'
-import { printable, printableJson, tableOf } from './terminal.ts'
-
-/** What a command prints on its standard output, and how it ends. */
-export interface Answer {
-  readonly text: string
-  readonly exitCode: number
-}
+import { CommandFailure, exitCodes } from './outcome.ts'
+import type { Answer } from './outcome.ts'
+import { printableJson, tableOf } from './terminal.ts'
 
 /**
  * Tells every problem of a roles file.

@@ -1,9 +1,10 @@
+import { printable } from '../core/printable.ts'
 import type { ActiveSession } from '../core/session-info.ts'
 import type { Sessions } from '../sessions.ts'
 import type { CommandOptions, SessionCommandName } from './arguments.ts'
-import { CommandFailure, exitCodes } from './failure.ts'
-import type { Answer } from './roles-check.ts'
-import { printable, printableJson, tableOf } from './terminal.ts'
+import { CommandFailure, exitCodes } from './outcome.ts'
+import type { Answer } from './outcome.ts'
+import { printableJson, tableOf } from './terminal.ts'
 
 /** What a command about sessions needs. */
 export interface SessionCommand {

@@ -1,5 +1,7 @@
 import type { Readable, Writable } from 'node:stream'
 
+import { printable } from '../core/printable.ts'
+
 /** Where a command reads and writes: `process` has all of it. */
 export interface Terminal {
   readonly stdin: Readable & { readonly isTTY?: boolean }
@@ -8,18 +10,10 @@ export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
-// Control and format characters, among them those that turn the direction of text, and what ends a line.
-const hidden = /[\p{C}\p{Zl}\p{Zp}]/gu
-
-/** Text that cannot move the cursor, hide or reorder anything: clients choose their names. */
-export function printable(text: string): string {
-  return text.replace(hidden, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)
-}
-
-/** A value as JSON, with the same characters as escapes. */
+/** A value as JSON, in which nothing can move the cursor, hide or reorder anything either. */
 export function printableJson(value: unknown): string {
   const lines = JSON.stringify(value, null, 2).split('\n')
-  return lines.map((line) => line.replace(hidden, escapeUnits)).join('\n')
+  return lines.map((line) => printable(line, escapeUnits)).join('\n')
 }
 
 function escapeUnits(character: string): string {
@@ -33,7 +27,7 @@ function escapeUnits(character: string): string {
  * @param rows The first one is the head.
  */
 export function tableOf(rows: readonly (readonly string[])[]): string {
-  const shown = rows.map((row) => row.map(printable))
+  const shown = rows.map((row) => row.map((cell) => printable(cell)))
   const widths = shown[0]?.map((_, column) =>
     Math.max(...shown.map((row) => widthOf(row[column] ?? ''))),
   )

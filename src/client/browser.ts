@@ -1,17 +1,43 @@
 import { getParser } from 'bowser'
+import { LRUCache } from 'lru-cache'
 
-import { cleanText, type ClientDescription, type HeaderReader } from '../core/client.ts'
-import { readClientHints, type Brand, type ClientHints } from './hints.ts'
+import { cleanText, unknownClient } from '../core/client.ts'
+import type { ClientDescription, HeaderReader } from '../core/client.ts'
+import { hintHeaders, readClientHints } from './hints.ts'
+import type { Brand, ClientHints } from './hints.ts'
 import { readSystem } from './system.ts'
 import { shortVersion } from './version.ts'
 
 const maxLength = 512
+const headerNames = ['user-agent', ...hintHeaders]
 
 /** What the headers of a request tell of its client. */
 export type BrowserDescription = Pick<
   ClientDescription,
   'appName' | 'appVersion' | 'deviceModel' | 'platform' | 'systemVersion'
 >
+
+// There are far fewer browsers than sessions. Each takes 2 KB at most.
+const known = new LRUCache<string, ClientDescription>({ max: 500 })
+
+/**
+ * The description of a request's client, as {@link describeBrowser} makes it: the same frozen object
+ * for the same headers, for as long as these are among the last 500.
+ *
+ * @param header Reads the request's headers. Of each the first 512 characters count.
+ */
+export function browserOf(header: HeaderReader): ClientDescription {
+  const texts = headerNames.map((name) => header(name).slice(0, maxLength))
+  // No header has a line break.
+  const key = texts.join('\n')
+  const client = known.get(key)
+  if (client) return client
+  const byName = new Map(headerNames.map((name, index) => [name, texts[index] ?? '']))
+  const read = describeBrowser((name) => byName.get(name) ?? '')
+  const described = Object.freeze({ ...unknownClient, ...read })
+  known.set(key, described)
+  return described
+}
 
 interface App {
   readonly name: string

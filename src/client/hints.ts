@@ -12,6 +12,15 @@ const escapes = /\\(["\\])/g
 // on the form of the list: Client Hints specification, section "GREASE-like brands".
 const meaninglessBrand = /not[^a-z]*a[^a-z]*brand/i
 
+/** The Client Hints headers that are read. */
+export const hintHeaders: readonly string[] = [
+  'sec-ch-ua-full-version-list',
+  'sec-ch-ua',
+  'sec-ch-ua-platform',
+  'sec-ch-ua-platform-version',
+  'sec-ch-ua-model',
+]
+
 /** A name and a version by which a browser calls itself, such as `Opera` and `115.0.5322.77`. */
 export interface Brand {
   readonly name: string

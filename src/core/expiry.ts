@@ -18,7 +18,7 @@ export function minutesToMs(minutes: number): number {
 export interface ExpiryPolicy {
   /**
    * How much idle time may pass unseen before a refresh is due: a session's time to live is its
-   * idle timeout plus this, and is written anew when less than the idle timeout is left of it.
+   * idle timeout plus this, and is written anew when so much has passed since it was written.
    */
   readonly refreshMs: number
   /** From creation, and anew from each sign-in. `Infinity` for none. */
@@ -34,18 +34,6 @@ export interface ExpiryPolicy {
  */
 export function timeToLiveMs(idleTimeoutMs: number, policy: ExpiryPolicy): number {
   return Math.ceil(idleTimeoutMs + policy.refreshMs)
-}
-
-/**
- * Whether a session that is used now must have its time to live written anew, so that it does not
- * end before its idle timeout.
- *
- * @param remainingMs What is left of its time to live.
- * @param idleTimeoutMs The session's idle timeout.
- * @returns False while the last refresh still covers the whole idle timeout.
- */
-export function isRefreshDue(remainingMs: number, idleTimeoutMs: number): boolean {
-  return remainingMs < idleTimeoutMs
 }
 
 /**

@@ -65,12 +65,12 @@ export function parseGrant(input: unknown): Grant {
   if (!isPlainObject(input)) {
     throw new TypeError('privileges must be text, an array of names, or a settings object')
   }
-  // Without a prototype: an inherited `privileges` must grant nothing.
-  const settings: Record<string, unknown> = Object.assign(Object.create(null), input)
-  const { privileges = [], roles = [], userName, ...others } = settings
-  if (Reflect.ownKeys(others).length > 0) {
+  if (Reflect.ownKeys(input).some((name) => !settingNames.has(name))) {
     throw new TypeError('settings may have "privileges", "roles" and "userName" only')
   }
+  const privileges = ownValue(input, 'privileges')
+  const roles = ownValue(input, 'roles')
+  const userName = ownValue(input, 'userName')
   if (userName !== undefined && typeof userName !== 'string') {
     throw new TypeError('"userName" must be text')
   }
@@ -81,7 +81,15 @@ export function parseGrant(input: unknown): Grant {
   }
 }
 
+const settingNames: ReadonlySet<string | symbol> = new Set(['privileges', 'roles', 'userName'])
+
+/** An inherited value must grant nothing. */
+function ownValue(input: object, name: string): unknown {
+  return Object.hasOwn(input, name) ? Reflect.get(input, name) : undefined
+}
+
 function parseNames(names: unknown, property: 'privileges' | 'roles'): string[] {
+  if (names === undefined) return []
   if (typeof names === 'string') return trimNames(names.split(','))
   if (!Array.isArray(names)) throw new TypeError(`"${property}" must be text or an array of names`)
 

@@ -1,4 +1,4 @@
-import { hash, randomBytes, randomUUID } from 'node:crypto'
+import { hash, randomFillSync, randomUUID } from 'node:crypto'
 
 const idBytes = 16
 const secretBytes = 32
@@ -59,10 +59,9 @@ export function newSessionId(): string {
  * @returns The cookie's value and what the store keeps of it.
  */
 export function newSecret(id: string): NewSecret {
-  const bytes = Buffer.concat([
-    Buffer.from(id.replaceAll('-', ''), 'hex'),
-    randomBytes(secretBytes),
-  ])
+  const bytes = Buffer.alloc(idBytes + secretBytes)
+  bytes.write(id.replaceAll('-', ''), 'hex')
+  takeRandom(bytes.subarray(idBytes))
   return { value: bytes.toString('base64url'), secretHash: hashOf(bytes.subarray(idBytes)) }
 }
 
@@ -76,6 +75,23 @@ export function parseCookieValue(value: string): SessionCredential | undefined {
   if (!wellFormedValue.test(value)) return undefined
   const bytes = Buffer.from(value, 'base64url')
   return { id: uuidOf(bytes), secretHash: hashOf(bytes.subarray(idBytes)) }
+}
+
+// Asking the system for random bytes takes as long for many as for few, so some are kept ready, as
+// `randomUUID()` does.
+const randomPool = Buffer.alloc(64 * secretBytes)
+let randomUsed = randomPool.length
+
+/** Fills a secret with random bytes. They are nowhere else then. */
+function takeRandom(secret: Buffer): void {
+  if (randomUsed === randomPool.length) {
+    randomFillSync(randomPool)
+    randomUsed = 0
+  }
+  const end = randomUsed + secretBytes
+  randomPool.copy(secret, 0, randomUsed, end)
+  randomPool.fill(0, randomUsed, end)
+  randomUsed = end
 }
 
 function hashOf(secret: Buffer): string {

@@ -127,9 +127,10 @@ const activeForMs = 60_000
  * @param refreshMs By how much its last activity may be told too early.
  */
 export function activityOf(
-  { isPostponed, activeAt, now, idleTimeoutMs }: SessionSummary,
+  summary: Pick<SessionSummary, 'isPostponed' | 'activeAt' | 'now' | 'idleTimeoutMs'>,
   refreshMs: number,
 ): SessionActivity {
+  const { isPostponed, activeAt, now, idleTimeoutMs } = summary
   if (isPostponed) return 'postponed'
   // Nothing notes the activity of one that never expires.
   if (idleTimeoutMs === Infinity) return 'active'

@@ -90,6 +90,8 @@ export class SessionState {
   replaces: readonly string[]
   /** What the store knows the session's cookie by; `undefined` while the store has no session. */
   credential: SessionCredential | undefined
+  /** What the store wants to be given back with a commit. */
+  seen: unknown
   /** Whether this request has ended it, and it takes no more changes. */
   readonly isEnded: boolean
   createdAt: number
@@ -123,6 +125,7 @@ export class SessionState {
       readonly id?: string
       readonly record?: SessionRecord
       readonly credential?: SessionCredential
+      readonly seen?: unknown
       readonly loans?: Loans
       readonly replaces?: readonly string[]
       readonly leavesCarried?: boolean
@@ -134,6 +137,7 @@ export class SessionState {
     this.rules = rules
     this.origin = origin
     this.credential = loaded.credential
+    this.seen = loaded.seen
     this.loans = loaded.loans ?? new Loans(rules.roles)
     this.replaces = loaded.replaces ?? []
     this.leavesCarried = loaded.leavesCarried ?? false
@@ -260,9 +264,9 @@ export class SessionState {
    * Everything that the store needs to create the session.
    *
    * @param client Who makes it.
-   * @throws {StorageValueError} As {@link changes}.
+   * @param storage What changes in its storage, which is all that a new session has.
    */
-  draft(client: ClientDescription): RecordDraft {
+  draft(client: ClientDescription, storage: StorageChanges | undefined): RecordDraft {
     const { type, ip, idleTimeoutMs } = this
     return {
       type,
@@ -270,7 +274,7 @@ export class SessionState {
       client,
       idleTimeoutMs,
       ...this.grants.granted,
-      storage: this.storage.texts(),
+      storage: storage?.set ?? new Map(),
     }
   }
 

@@ -1,6 +1,7 @@
 import { types } from 'node:util'
 
 import { SessionError, StorageKeyError, StorageSizeError, StorageValueError } from '../errors.ts'
+import { isPlainArray, isPlainObject } from './plain.ts'
 
 /** How large the storage of one session may become. */
 export interface StorageLimits {
@@ -179,32 +180,6 @@ class JsonText {
   #refused(problem: string): StorageValueError {
     return new StorageValueError(pathOf(this.#trail), problem)
   }
-}
-
-function isPlainObject(value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === null || isRoot(prototype)
-}
-
-function isPlainArray(value: readonly unknown[]): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return (
-    prototype === Array.prototype ||
-    (typeof prototype === 'object' &&
-      prototype !== null &&
-      isRoot(Object.getPrototypeOf(prototype)))
-  )
-}
-
-/** Whether it is Object.prototype, also that of another realm, such as a test runner's. */
-function isRoot(prototype: unknown): boolean {
-  if (prototype === Object.prototype) return true
-  return (
-    typeof prototype === 'object' &&
-    prototype !== null &&
-    Object.getPrototypeOf(prototype) === null &&
-    Object.hasOwn(prototype, 'isPrototypeOf')
-  )
 }
 
 function tooLarge(name: string, maxBytes: number): StorageSizeError {

@@ -1,5 +1,6 @@
 import { inspect, isDeepStrictEqual } from 'node:util'
 
+import { isSameText } from './same-text.ts'
 import { checkStorageName, encodeStorageValue } from './storage-value.ts'
 
 /** What a commit changes in the stored storage: JSON texts by name, and the names that go. */
@@ -30,15 +31,21 @@ const mayHaveForbiddenName = /__proto__|constructor|prototype|\\u/
  */
 export class Storage {
   readonly #options: StorageOptions
-  /** The texts as the store has them. */
-  #stored: ReadonlyMap<string, string>
+  /** The texts as they were loaded. */
+  readonly #loaded: ReadonlyMap<string, string>
+  /** The texts as this request has stored them since; `undefined` where the name was removed. */
+  readonly #stored = new Map<string, string | undefined>()
   /** The texts as assigned since; `undefined` where the name was removed. */
   readonly #assigned = new Map<string, string | undefined>()
   /** Objects and arrays that the app has read, and may mutate. */
   readonly #handedOut = new Map<string, unknown>()
 
-  constructor(stored: ReadonlyMap<string, string>, options: StorageOptions) {
-    this.#stored = stored
+  /**
+   * @param loaded JSON texts by name. It stays the store's, and is never copied.
+   * @param options How it behaves.
+   */
+  constructor(loaded: ReadonlyMap<string, string>, options: StorageOptions) {
+    this.#loaded = loaded
     this.#options = options
   }
 
@@ -64,7 +71,7 @@ export class Storage {
   /** The same with a JSON text that was checked before. */
   setText(name: string, json: string | undefined): void {
     this.#handedOut.delete(name)
-    if (json === this.#stored.get(name)) this.#assigned.delete(name)
+    if (json === this.#storedText(name)) this.#assigned.delete(name)
     else this.#assigned.set(name, json)
   }
 
@@ -73,7 +80,11 @@ export class Storage {
   }
 
   names(): string[] {
-    const names = new Set([...this.#stored.keys(), ...this.#assigned.keys()])
+    const names = new Set([
+      ...this.#loaded.keys(),
+      ...this.#stored.keys(),
+      ...this.#assigned.keys(),
+    ])
     return [...names].filter((name) => this.has(name))
   }
 
@@ -92,7 +103,7 @@ export class Storage {
     }
     for (const [name, value] of this.#handedOut) {
       const json = this.#textOfHandedOut(name, value)
-      if (json === this.#stored.get(name)) set.delete(name)
+      if (json === this.#storedText(name)) set.delete(name)
       else set.set(name, json)
     }
     return set.size === 0 && removed.length === 0 ? undefined : { set, removed }
@@ -111,31 +122,37 @@ export class Storage {
 
   /** Takes over what a commit has stored; more may have changed since. */
   committed({ set, removed }: StorageChanges): void {
-    const stored = new Map(this.#stored)
-    for (const name of removed) stored.delete(name)
-    for (const [name, json] of set) stored.set(name, json)
-    this.#stored = stored
+    for (const name of removed) this.#stored.set(name, undefined)
+    for (const [name, json] of set) this.#stored.set(name, json)
     for (const [name, json] of this.#assigned) {
-      if (json === stored.get(name)) this.#assigned.delete(name)
+      if (json === this.#storedText(name)) this.#assigned.delete(name)
     }
   }
 
   /** The JSON texts of everything that is in it now. */
   texts(): ReadonlyMap<string, string> {
     const { set, removed } = this.changes() ?? { set: new Map<string, string>(), removed: [] }
-    const texts = new Map(this.#stored)
+    const texts = new Map(this.#loaded)
+    for (const [name, json] of [...this.#stored, ...set]) {
+      if (json === undefined) texts.delete(name)
+      else texts.set(name, json)
+    }
     for (const name of removed) texts.delete(name)
-    for (const [name, json] of set) texts.set(name, json)
     return texts
   }
 
   #textOf(name: string): string | undefined {
-    return this.#assigned.has(name) ? this.#assigned.get(name) : this.#stored.get(name)
+    return this.#assigned.has(name) ? this.#assigned.get(name) : this.#storedText(name)
+  }
+
+  #storedText(name: string): string | undefined {
+    return this.#stored.has(name) ? this.#stored.get(name) : this.#loaded.get(name)
   }
 
   /** What could not be stored now may still be read, and what is over a limit may shrink. */
   #textOfHandedOut(name: string, value: unknown): string {
-    const stored = this.#stored.get(name) ?? ''
+    const stored = this.#storedText(name) ?? ''
+    if (isSameText(value, stored)) return stored
     try {
       const maxBytes = Math.max(this.#options.maxBytes, Buffer.byteLength(stored))
       return encodeStorageValue(name, value, maxBytes)
@@ -148,7 +165,8 @@ export class Storage {
   #parse(name: string, json: string): unknown {
     try {
       const value: unknown = JSON.parse(json)
-      if (mayHaveForbiddenName.test(json)) encodeStorageValue(name, value, Infinity)
+      const isObject = typeof value === 'object' && value !== null
+      if (isObject && mayHaveForbiddenName.test(json)) encodeStorageValue(name, value, Infinity)
       return value
     } catch {
       // Written by something else. The parser's own message would quote the stored text.

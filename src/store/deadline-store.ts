@@ -1,5 +1,5 @@
-import type { GrantChanges } from '../core/grants.ts'
-import type { SessionRecord, SessionSummary } from '../core/record.ts'
+import type { SessionSummary } from '../core/record.ts'
+import { trustedCredential } from '../core/secret.ts'
 import type { SessionCredential } from '../core/secret.ts'
 import { SessionStoreError } from '../errors.ts'
 import { Breaker } from './breaker.ts'
@@ -27,6 +27,13 @@ interface Subject {
 
 // What is asked for where no session is: an id that none has.
 const nobody = 'ffffffff-ffff-4fff-bfff-ffffffffffff'
+// It reads only: nothing of this matters.
+const probePolicy: StorePolicy = {
+  expiry: { refreshMs: 0, absoluteTimeoutMs: Infinity },
+  limits: { storageBytes: 1, storageKeys: 1 },
+  timeoutMs: Infinity,
+  maxSessions: undefined,
+}
 
 /**
  * Gives every call of another store a deadline, whatever that store waits for, and turns whatever
@@ -61,10 +68,21 @@ export class DeadlineStore implements SessionStore {
     credential: SessionCredential,
     policy: StorePolicy,
     isActivity: boolean,
-  ): Promise<LoadOutcome | undefined> {
-    return this.#within('load', { id: credential.id }, () =>
-      this.#store.load(credential, policy, isActivity),
-    )
+  ): ReturnType<SessionStore['load']> {
+    const { id } = credential
+    if (isTraced() || this.#breakers.size > 0) {
+      return this.#within('load', { id }, async () =>
+        this.#store.load(credential, policy, isActivity),
+      )
+    }
+    let loading: ReturnType<SessionStore['load']>
+    try {
+      loading = this.#store.load(credential, policy, isActivity)
+    } catch (error) {
+      loading = Promise.reject<undefined>(error)
+    }
+    // What is there at once needs no deadline.
+    return isPromise(loading) ? this.#inTime('load', { id }, () => loading) : loading
   }
 
   commit(
@@ -79,67 +97,16 @@ export class DeadlineStore implements SessionStore {
     )
   }
 
-  touch(credential: SessionCredential, policy: StorePolicy): Promise<number | undefined> {
-    return this.#within('touch', { id: credential.id }, () => this.#store.touch(credential, policy))
-  }
-
   lock(credential: SessionCredential, lock: SessionLock): Promise<LockOutcome | undefined> {
     return this.#within('lock', { id: credential.id }, () => this.#store.lock(credential, lock))
-  }
-
-  extendLock(id: string, lock: SessionLock): Promise<boolean> {
-    return this.#within('extendLock', { id }, () => this.#store.extendLock(id, lock))
-  }
-
-  unlock(id: string, token: string): Promise<boolean> {
-    return this.#within('unlock', { id }, () => this.#store.unlock(id, token))
-  }
-
-  addOTP(
-    credential: SessionCredential,
-    otpHash: string,
-    lifespanMs: number,
-    policy: StorePolicy,
-  ): Promise<boolean> {
-    return this.#within('addOTP', { id: credential.id }, () =>
-      this.#store.addOTP(credential, otpHash, lifespanMs, policy),
-    )
-  }
-
-  redeemOTP(
-    otp: SessionCredential,
-    newSecretHash: string,
-    policy: StorePolicy,
-  ): ReturnType<SessionStore['redeemOTP']> {
-    return this.#within('redeemOTP', { id: otp.id }, () =>
-      this.#store.redeemOTP(otp, newSecretHash, policy),
-    )
-  }
-
-  read(id: string): Promise<SessionRecord | undefined> {
-    return this.#within('read', { id }, () => this.#store.read(id))
-  }
-
-  describe(id: string, policy: StorePolicy): Promise<SessionSummary | undefined> {
-    return this.#within('describe', { id }, () => this.#store.describe(id, policy))
   }
 
   list(userName: string, policy: StorePolicy): Promise<readonly SessionSummary[]> {
     return this.#within('list', { isUsers: true }, () => this.#store.list(userName, policy))
   }
 
-  grant(id: string, userName: string, grants: GrantChanges, policy: StorePolicy): Promise<boolean> {
-    return this.#within('grant', { id }, () => this.#store.grant(id, userName, grants, policy))
-  }
-
   destroy(id: string, userName?: string): Promise<boolean> {
     return this.#within('destroy', { id }, () => this.#store.destroy(id, userName))
-  }
-
-  destroyAll(userName: string, exceptId?: string): Promise<readonly string[]> {
-    return this.#within('destroyAll', { isUsers: true }, () =>
-      this.#store.destroyAll(userName, exceptId),
-    )
   }
 
   close(): Promise<void> {
@@ -215,6 +182,12 @@ export class DeadlineStore implements SessionStore {
     if (this.#isClosed || node === undefined) return
     let breaker = this.#breakers.get(node)
     if (!breaker) this.#breakers.set(node, (breaker = new Breaker(this.#timeoutMs)))
-    breaker.timedOut(() => this.#store.read(id))
+    breaker.timedOut(async () => this.#store.load(trustedCredential(id), probePolicy, false))
   }
+}
+
+function isPromise(
+  loading: ReturnType<SessionStore['load']>,
+): loading is Promise<LoadOutcome | undefined> {
+  return typeof loading === 'object' && 'then' in loading
 }

@@ -1,18 +1,13 @@
 import { timeToLiveMs } from '../core/expiry.ts'
-import type { GrantChanges } from '../core/grants.ts'
-import type { SessionRecord, SessionSummary } from '../core/record.ts'
+import type { SessionSummary } from '../core/record.ts'
 import type { SessionCredential } from '../core/secret.ts'
 import { SessionOptionError } from '../errors.ts'
+import { isAboutLock } from './lock-rules.ts'
 import type { RedisClient } from './redis/client.ts'
-import { storeError } from './redis/failure.ts'
-import { Fence } from './redis/fence.ts'
+import { RedisConnection } from './redis/connection.ts'
 import { sessionKey } from './redis/keys.ts'
 import { OwnedSessions } from './redis/owned-sessions.ts'
-import { runScript } from './redis/script.ts'
-import type { RunScript } from './redis/script.ts'
-import { SessionHashes } from './redis/session-hashes.ts'
-import { slotOf } from './redis/slot.ts'
-import { Turn } from './redis/turn.ts'
+import { SessionTexts } from './redis/session-texts.ts'
 import { UserSessions } from './redis/user-sessions.ts'
 import type {
   CommitOutcome,
@@ -38,18 +33,16 @@ export interface RedisStoreOptions {
 }
 
 /**
- * Keeps sessions in Redis 6.2 or later, alone or as a Cluster: one hash each, expired by Redis
- * itself, and one sorted set for each user's.
+ * Keeps sessions in Redis 6.2 or later, alone or as a Cluster: one string for each, expired by
+ * Redis itself, and one sorted set for each user's. `store/redis/keys.ts` documents both.
  *
  * The client stays the app's: this store opens no connection and closes none.
  */
 export class RedisStore implements SessionStore {
-  readonly #hashes: SessionHashes
+  readonly #connection: RedisConnection
+  readonly #texts: SessionTexts
   readonly #owned: OwnedSessions
-  readonly #fence: Fence
-  readonly #nodeOf: (key: string) => string
   readonly #prefix: string
-  readonly #isCluster: boolean
 
   /**
    * @throws {SessionOptionError} When the prefix is no text or has a brace, which would change the
@@ -59,41 +52,34 @@ export class RedisStore implements SessionStore {
     if (typeof prefix !== 'string' || /[{}]/.test(prefix)) {
       throw new SessionOptionError('"prefix" option must be text without braces')
     }
-    const run: RunScript = async (script, call, options) => {
-      try {
-        return await runScript(redis, script, call, options)
-      } catch (error) {
-        throw storeError(error)
-      }
-    }
-    this.#isCluster = redis.isCluster ?? false
-    this.#nodeOf = (key) => (this.#isCluster && redis.slots?.[slotOf(key)]?.[0]) || ''
-    this.#fence = new Fence((...args) => runScript(redis, ...args), this.#nodeOf)
-    this.#hashes = new SessionHashes(run, prefix, this.#fence, new Turn(redis))
-    const users = new UserSessions(run, prefix)
-    this.#owned = new OwnedSessions(this.#hashes, users, this.#isCluster)
+    const connection = new RedisConnection(redis)
+    const users = new UserSessions(connection, prefix)
+    this.#connection = connection
+    this.#texts = new SessionTexts(connection, prefix)
+    this.#owned = new OwnedSessions(this.#texts, users, connection.isCluster)
     this.#prefix = prefix
   }
 
-  async create(session: NewSession, policy: StorePolicy): Promise<CreateOutcome> {
+  create(session: NewSession, policy: StorePolicy): Promise<CreateOutcome> {
     const { id } = session.credential
     const { userName, idleTimeoutMs } = session.draft
-    const until = await this.#until(id, policy)
+    const until = performance.now() + policy.timeoutMs
+    const lifeMs = timeToLiveMs(idleTimeoutMs, policy.expiry)
     return this.#owned.signIn<CreateOutcome>(
-      { id, userName, timeToLiveMs: timeToLiveMs(idleTimeoutMs, policy.expiry) },
+      { id, userName, timeToLiveMs: lifeMs },
       policy,
-      (isWhole) => this.#hashes.create(session, policy, { isWhole, until }),
+      (index) => this.#texts.create(session, { policy, until, index }),
     )
   }
 
-  async load(
+  load(
     credential: SessionCredential,
     policy: StorePolicy,
     isActivity: boolean,
   ): Promise<LoadOutcome | undefined> {
-    const outcome = await this.#hashes.load(credential, policy, isActivity)
-    if (outcome?.status === 'live' && outcome.refreshed) this.#owned.keep(outcome.record, policy)
-    return outcome
+    return this.#texts.load(credential, { policy, isActivity }, ({ record }) =>
+      this.#owned.keep(record, policy),
+    )
   }
 
   async commit(
@@ -102,105 +88,49 @@ export class RedisStore implements SessionStore {
     policy: StorePolicy,
   ): Promise<CommitOutcome> {
     const { id } = credential
-    const { grants, presentIdleTimeoutMs: idleTimeoutMs } = commit
-    const until = await this.#until(id, policy)
+    // It counts from here, whatever must be read first.
+    const until = performance.now() + policy.timeoutMs
+    if (isAboutLock(commit)) return this.#texts.extendLock(id, commit.lock)
+    const seen = await this.#texts.seen(id, commit.seen)
+    if (!seen) return { status: 'ended' }
+    const { record } = seen
+    const idleTimeoutMs = commit.idleTimeoutMs ?? record.idleTimeoutMs
     // Its user's index must live as long as the session may now.
     if (commit.idleTimeoutMs !== undefined) {
-      this.#owned.keep({ ...commit, id, idleTimeoutMs }, policy)
+      this.#owned.keep({ id, userName: record.userName, idleTimeoutMs }, policy)
     }
-    const signIn = {
-      id,
-      userName: grants?.userName ?? '',
-      timeToLiveMs: timeToLiveMs(idleTimeoutMs, policy.expiry),
+    const userName = commit.ownedBy === undefined ? (commit.grants?.userName ?? '') : ''
+    const lifeMs = timeToLiveMs(idleTimeoutMs, policy.expiry)
+    const outcome = await this.#owned.signIn<CommitOutcome>(
+      { id, userName, timeToLiveMs: lifeMs },
+      policy,
+      (index) => this.#texts.commit(credential, seen, { commit, policy, until, index }),
+    )
+    // It counts as activity.
+    if (commit.redeemsOTP !== undefined && outcome.status === 'committed') {
+      this.#owned.keep(record, policy)
     }
-    return this.#owned.signIn<CommitOutcome>(signIn, policy, async (isWhole) => {
-      const committed = await this.#hashes.commit(credential, commit, policy, { isWhole, until })
-      // Another request may have changed it since this one was loaded.
-      if (committed.idleTimeoutMs) {
-        signIn.timeToLiveMs = timeToLiveMs(committed.idleTimeoutMs, policy.expiry)
-      }
-      return committed.outcome
-    })
-  }
-
-  async touch(credential: SessionCredential, policy: StorePolicy): Promise<number | undefined> {
-    const touched = await this.#hashes.touch(credential, policy)
-    if (touched?.refreshed) this.#owned.keep({ id: credential.id, ...touched }, policy)
-    return touched?.now
-  }
-
-  lock(credential: SessionCredential, lock: SessionLock): Promise<LockOutcome | undefined> {
-    return this.#hashes.lock(credential, lock)
-  }
-
-  extendLock(id: string, lock: SessionLock): Promise<boolean> {
-    return this.#hashes.extendLock(id, lock)
-  }
-
-  unlock(id: string, token: string): Promise<boolean> {
-    return this.#hashes.extendLock(id, { token, leaseMs: 0 })
-  }
-
-  addOTP(
-    credential: SessionCredential,
-    otpHash: string,
-    lifespanMs: number,
-    policy: StorePolicy,
-  ): Promise<boolean> {
-    return this.#hashes.addOTP(credential, otpHash, lifespanMs, policy)
-  }
-
-  async redeemOTP(
-    otp: SessionCredential,
-    newSecretHash: string,
-    policy: StorePolicy,
-  ): ReturnType<SessionStore['redeemOTP']> {
-    const outcome = await this.#hashes.redeemOTP(otp, newSecretHash, policy)
-    if (outcome) this.#owned.keep(outcome.record, policy)
     return outcome
   }
 
-  read(id: string): Promise<SessionRecord | undefined> {
-    return this.#hashes.read(id)
+  lock(credential: SessionCredential, lock: SessionLock): Promise<LockOutcome | undefined> {
+    return this.#texts.lock(credential, lock)
   }
 
-  async describe(id: string, policy: StorePolicy): Promise<SessionSummary | undefined> {
-    const summary = await this.#hashes.describe(id, policy)
-    return summary === 'unreadable' ? undefined : summary
-  }
-
-  list(userName: string, policy: StorePolicy): Promise<readonly SessionSummary[]> {
-    return this.#owned.list(userName, policy)
-  }
-
-  grant(id: string, userName: string, grants: GrantChanges, policy: StorePolicy): Promise<boolean> {
-    return this.#hashes.grant(id, userName, grants, policy)
+  list(userName: string): Promise<readonly SessionSummary[]> {
+    return this.#owned.list(userName)
   }
 
   destroy(id: string, userName?: string): Promise<boolean> {
     return this.#owned.destroy(id, userName)
   }
 
-  destroyAll(userName: string, exceptId?: string): Promise<readonly string[]> {
-    return this.#owned.destroyAll(userName, exceptId)
-  }
-
   nodeOf(id?: string): string | undefined {
-    if (!this.#isCluster) return ''
-    return id === undefined ? undefined : this.#nodeOf(sessionKey(this.#prefix, id))
+    if (!this.#connection.isCluster) return ''
+    return id === undefined ? undefined : this.#connection.nodeOf(sessionKey(this.#prefix, id))
   }
 
   async close(): Promise<void> {
     // The client is the app's.
-  }
-
-  /**
-   * When a write's caller stops waiting, by `performance.now()`. Sees to it that the write can
-   * carry it: what is sent after a sign-in's first command must not wait.
-   */
-  async #until(id: string, policy: StorePolicy): Promise<number> {
-    const until = performance.now() + policy.timeoutMs
-    await this.#fence.ready({ session: sessionKey(this.#prefix, id) })
-    return until
   }
 }

@@ -1,14 +1,20 @@
 /**
  * The store contract. A store keeps sessions by id and lets nobody in without a secret whose hash
- * it has; `test/store/session-store-contract.ts` is the suite that an implementation must pass.
+ * it has. `describeSessionStore()` of `koa-user-sessions/store-contract` is the suite that an
+ * implementation must pass.
+ *
+ * A store that can do a transaction needs no rules of its own: `createSession()` and
+ * `changeSession()` of `koa-user-sessions/store` say what a call makes of a session, and
+ * `encodeSession()` and `decodeSession()` turn a session into one text and back.
  *
  * Absence is a value, never an error: a session that is unknown, expired or ended is `undefined`,
- * `false` or `'ended'`. A method rejects only when the store itself fails, and then nobody knows
+ * `false` or `'ended'`. A method rejects only when the store itself fails, and then it is unknown
  * whether what was asked has happened. All instants are epoch milliseconds on the store's own
  * clock; the app's clock plays no part in when a session ends.
  *
  * A credential with an empty `secretHash` is that of a caller whom this package trusts, because of
- * a signed token: wherever a secret must be good, it is as good as one that is never renewed.
+ * a signed token or because it is the server itself: wherever a secret must be good, it is as good
+ * as one that is never renewed.
  *
  * @module
  */
@@ -76,6 +82,8 @@ export interface NewSession {
 export type CreateOutcome =
   | {
       readonly status: 'created'
+      /** What comes with the next commit of the same request: see {@link SessionCommit.seen}. */
+      readonly seen?: unknown
       readonly now: number
       /** Sessions of the user that ended to keep {@link StorePolicy.maxSessions}, by id. */
       readonly ended?: readonly string[]
@@ -92,7 +100,13 @@ export type LoadOutcome =
   | {
       readonly status: 'live'
       readonly record: SessionRecord
+      /** What comes with the next commit of the same request: see {@link SessionCommit.seen}. */
+      readonly seen?: unknown
       readonly now: number
+      /** The last activity before this one. Epoch milliseconds. */
+      readonly activeAt: number
+      /** Whether the client has said that it suspends, and had not come back before this. */
+      readonly isPostponed: boolean
       /** Whether the time to live was written anew. */
       readonly refreshed: boolean
     }
@@ -111,45 +125,80 @@ export interface SessionLock {
 
 /** What {@link SessionStore.lock} answers when there is such a session. */
 export type LockOutcome =
-  | { readonly status: 'locked'; readonly record: SessionRecord; readonly now: number }
+  | {
+      readonly status: 'locked'
+      readonly record: SessionRecord
+      readonly now: number
+      /** What comes with the next commit of the same request: see {@link SessionCommit.seen}. */
+      readonly seen?: unknown
+    }
   /** Somebody else holds the lock, or was refused it first. Ask again soon. */
   | { readonly status: 'busy' }
 
-/** What a request changes in a session that is stored. */
+/** What is changed in a session that is stored. Whatever is left out stays as it is. */
 export interface SessionCommit {
-  /** What changes in its storage; `undefined` for nothing. */
-  readonly storage: StorageChanges | undefined
-  /** Milliseconds; `undefined` when it stays. */
-  readonly idleTimeoutMs: number | undefined
-  /** What changes in its privileges, roles and user; `undefined` for nothing. */
-  readonly grants: GrantChanges | undefined
+  /**
+   * What the store gave with the last outcome about the session that this request has had, so that
+   * it need not read again. Only the store looks into it, and it does not rely on it.
+   */
+  readonly seen?: unknown
+  /** What changes in its storage. */
+  readonly storage?: StorageChanges | undefined
+  /** Milliseconds. */
+  readonly idleTimeoutMs?: number | undefined
+  /** What changes in its privileges, roles and user. */
+  readonly grants?: GrantChanges | undefined
   /** Whose session the request takes it for, its own changes included. */
-  readonly userName: string
-  /** The idle timeout that the request takes it to have, its own change included. Milliseconds. */
-  readonly presentIdleTimeoutMs: number
-  /** The secret that takes the place of all others; `undefined` when they stay. */
-  readonly newSecretHash: string | undefined
+  readonly userName?: string | undefined
+  /** The secret that takes the place of all others. */
+  readonly newSecretHash?: string | undefined
   /**
    * What a request whose own secret was renewed away must not get for nothing: more rights, or a
-   * good secret. `undefined` for plain changes, and for those that take rights away.
+   * good secret. Left out for plain changes, and for those that take rights away.
    */
-  readonly asksFor: 'rights' | 'secret' | undefined
-  /** The lock under which the changes were made. A lease of 0 gives it back, another one extends it. */
+  readonly asksFor?: 'rights' | 'secret' | undefined
+  /**
+   * The lock under which the changes are made. A lease of 0 gives it back, another one extends it
+   * from now on.
+   */
   readonly lock?: SessionLock | undefined
   /** Notes that the client suspends: until the next activity the session counts as postponed. */
-  readonly postpones?: boolean
+  readonly postpones?: boolean | undefined
+  /** A one-time token that the session gets; it has {@link maxOTPs} at most. */
+  readonly newOTP?: NewOTP | undefined
+  /**
+   * The hash of a one-time token that is used up: where it is good, `newSecretHash` becomes good
+   * beside the others, and this counts as activity; otherwise the session has `'ended'`. Of many
+   * callers one gets it.
+   */
+  readonly redeemsOTP?: string | undefined
+  /**
+   * Whose session it must be; otherwise it has `'ended'`. For changes by the server itself, which
+   * sign nobody in.
+   */
+  readonly ownedBy?: string | undefined
+}
+
+/** A one-time token, by which a browser joins a session. */
+export interface NewOTP {
+  /** SHA-256 of the token, in base64url. */
+  readonly hash: string
+  /** Milliseconds from now. */
+  readonly lifespanMs: number
 }
 
 /** What {@link SessionStore.commit} answers. */
 export type CommitOutcome =
   /**
-   * Stored; the new secret, if there was one, is good. With a lock that is extended, the session as
-   * it is now.
+   * Stored; the new secret, if there was one, is good. `record` is the session as it is now, there
+   * where changes were made under a lock that is extended, or a one-time token was used up.
    */
   | {
       readonly status: 'committed'
       readonly now: number
-      readonly record?: SessionRecord
+      readonly record?: SessionRecord | undefined
+      /** What comes with the next commit of the same request: see {@link SessionCommit.seen}. */
+      readonly seen?: unknown
       /** As in {@link CreateOutcome}. */
       readonly ended?: readonly string[]
     }
@@ -157,10 +206,10 @@ export type CommitOutcome =
    * Stored, but for the new secret: the request's own was renewed away, less than
    * {@link renewedMemoryMs} ago, and the changes give it nothing.
    */
-  | { readonly status: 'merged'; readonly now: number }
+  | { readonly status: 'merged'; readonly now: number; readonly seen?: unknown }
   /** Nothing stored: the request's secret was renewed away, and the changes ask for a new one. */
   | { readonly status: 'renewed' }
-  /** Nothing stored: the session has ended, or never knew the secret. */
+  /** Nothing stored: the session has ended, never knew the secret, or is somebody else's. */
   | { readonly status: 'ended' }
   /** Nothing stored: over the limits of storage. */
   | { readonly status: 'tooLarge' }
@@ -175,37 +224,37 @@ export interface SessionStore {
    * Stores a session under an id that is free. Never changes one that is there.
    *
    * The store sets `createdAt` and, for a sign-in, `signedInAt` to its own time, `endsAt` to that
-   * plus `absoluteTimeoutMs`, and lets the session expire after the idle timeout plus `refreshMs`.
-   * With a user name it is one of the user's sessions, for {@link list} and `maxSessions`, from the
-   * moment this resolves until it ends. Without one its idle timeout may be `Infinity`: it then
-   * never expires, and no commit changes that.
+   * plus `absoluteTimeoutMs`, and lets the session expire after the idle timeout plus `refreshMs`,
+   * at its absolute end at the latest. With a user name it is one of the user's sessions, for
+   * {@link list} and `maxSessions`, from the moment this resolves until it ends. Without one its
+   * idle timeout may be `Infinity`.
    */
   create(session: NewSession, policy: StorePolicy): Promise<CreateOutcome>
 
   /**
    * Finds the session of a credential, if the secret is good, and counts as activity: when a
-   * refresh is due (see `isRefreshDue`) the time to live is written anew. Verifying, reading and
-   * refreshing are one step, and a refresh that fails does not fail the load.
+   * refresh is due, its time to live is written anew, but never before the secret was verified. A
+   * refresh that fails does not fail the load.
    *
    * @param credential The id, and the hash of the secret that came with it.
    * @param policy When a refresh is due.
    * @param isActivity False for a read that must not keep the session alive.
    * @returns `undefined` when there is no such session, the secret is not one of its, or it is past
-   *   its absolute end.
+   *   its absolute end. A store that has the session at hand may return the outcome at once.
    */
   load(
     credential: SessionCredential,
     policy: StorePolicy,
     isActivity: boolean,
-  ): Promise<LoadOutcome | undefined>
+  ): Promise<LoadOutcome | undefined> | LoadOutcome | undefined
 
   /**
    * Applies changes to a session that is there, as one step. Never creates one.
    *
    * Storage: only the given names change. Grants: `clears` first, then what is added. A sign-in
    * sets `signedInAt` and `endsAt` anew, a new idle timeout the time to live. With `newSecretHash`
-   * every other secret opens nothing from then on, and is remembered as renewed. A new user name
-   * makes it one of that user's sessions, as in {@link create}.
+   * every other secret opens nothing from then on, and is remembered as renewed; one-time tokens
+   * go. A new user name makes it one of that user's sessions, as in {@link create}.
    *
    * A secret that was renewed away a moment ago merges plain changes and takes rights away. It gets
    * what it {@link SessionCommit.asksFor} only when that is rights in a session which is
@@ -218,13 +267,6 @@ export interface SessionStore {
   ): Promise<CommitOutcome>
 
   /**
-   * Counts as activity without reading.
-   *
-   * @returns The time; `undefined` when {@link load} would find nothing live.
-   */
-  touch(credential: SessionCredential, policy: StorePolicy): Promise<number | undefined>
-
-  /**
    * Takes a session's lock, or extends it for whoever holds it, and reads the session, as one step.
    * The lease counts from then. Who is refused first gets the next turn: for {@link lockTurnMs}
    * after the lock is free nobody else can take it.
@@ -233,58 +275,8 @@ export interface SessionStore {
    */
   lock(credential: SessionCredential, lock: SessionLock): Promise<LockOutcome | undefined>
 
-  /** Lets the lease count from now. False when the lock is not the holder's, or no longer. */
-  extendLock(id: string, lock: SessionLock): Promise<boolean>
-
-  /** Gives a lock back. False when it is not the holder's, or no longer. */
-  unlock(id: string, token: string): Promise<boolean>
-
   /**
-   * Gives a session a one-time token, by which {@link redeemOTP} opens it once. What renews its
-   * secrets takes its one-time tokens away. It has {@link maxOTPs} at most.
-   *
-   * @param credential Whose secret is good.
-   * @param otpHash SHA-256 of the token.
-   * @param lifespanMs Milliseconds from now.
-   * @returns False when {@link load} would find nothing live.
-   */
-  addOTP(
-    credential: SessionCredential,
-    otpHash: string,
-    lifespanMs: number,
-    policy: StorePolicy,
-  ): Promise<boolean>
-
-  /**
-   * Takes a one-time token from its session and gives the session one more good secret for it, as
-   * one step, so that of many callers one gets it. Counts as activity.
-   *
-   * @param otp The session's id, and the hash of the token.
-   * @param newSecretHash Good from then on, beside the others.
-   * @returns `undefined` when there is no such token, its time is over, or its session has ended.
-   */
-  redeemOTP(
-    otp: SessionCredential,
-    newSecretHash: string,
-    policy: StorePolicy,
-  ): Promise<Extract<LoadOutcome, { status: 'live' }> | undefined>
-
-  /**
-   * Reads a session by its id alone, for the server's own use. Counts as nothing.
-   *
-   * @returns `undefined` when there is none, or none that this version can read.
-   */
-  read(id: string): Promise<SessionRecord | undefined>
-
-  /**
-   * Reads what is known of a session but its content, by its id alone. Counts as nothing.
-   *
-   * @returns `undefined` when there is no live one.
-   */
-  describe(id: string, policy: StorePolicy): Promise<SessionSummary | undefined>
-
-  /**
-   * Describes all live sessions of a user, in any order.
+   * Describes all live sessions of a user, in any order. Counts as nothing.
    *
    * @param userName Compared exactly, not empty.
    * @param policy As it was when the sessions were stored.
@@ -292,38 +284,19 @@ export interface SessionStore {
   list(userName: string, policy: StorePolicy): Promise<readonly SessionSummary[]>
 
   /**
-   * Changes what a session is granted, for the server's own use. Its secret stays.
-   *
-   * @param id Of the session.
-   * @param userName Whose it must be; otherwise nothing changes.
-   * @param grants What changes. A `userName` in it is the same one, or `''`.
-   * @returns False when there is no such session, or it is not that user's.
-   */
-  grant(id: string, userName: string, grants: GrantChanges, policy: StorePolicy): Promise<boolean>
-
-  /**
    * Ends a session. From then on nothing brings it back.
    *
-   * @param id Of the session.
+   * @param id The session's id.
    * @param userName Whose it must be; anybody's when `undefined`.
    * @returns False when there is no live session, or it is not that user's.
    */
   destroy(id: string, userName?: string): Promise<boolean>
 
   /**
-   * Ends all sessions of a user that were stored before this call.
-   *
-   * @param userName Compared exactly, not empty.
-   * @param exceptId The one that stays, if any.
-   * @returns Those that it has ended, by id.
-   */
-  destroyAll(userName: string, exceptId?: string): Promise<readonly string[]>
-
-  /**
    * Which server answers, in a store that spreads sessions over several: one that does not answer
    * says nothing of the others. A store without this method is one server.
    *
-   * @param id Of the session that a call is about; `undefined` for calls about a user's sessions.
+   * @param id The session that a call is about; `undefined` for calls about a user's sessions.
    * @returns Any text; `undefined` when several have to answer.
    */
   nodeOf?(id?: string): string | undefined

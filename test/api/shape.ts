@@ -60,6 +60,7 @@ const kinds = {
   method: 2048,
   parameter: 32_768,
   accessor: 262_144,
+  reference: 4_194_304,
 }
 
 /** The errors of JavaScript itself that a `@throws` may name. */
@@ -138,6 +139,8 @@ function alignExample(part: CommentPart): CommentPart {
 function problemsOf(entry: Reflection): string[] {
   const problems: string[] = []
   for (const child of entry.children ?? []) {
+    // Another entry has the name, and its comment.
+    if (child.kind === kinds.reference) continue
     const isOfMembers = child.kind === kinds.class || child.kind === kinds.interface
     for (const documented of [child, ...(isOfMembers ? (child.children ?? []) : [])]) {
       if (documented.kind !== kinds.constructor && !hasSentence(documented)) {

@@ -16,6 +16,7 @@ import type { RecordDraft, SessionCredential, StorePolicy } from 'koa-user-sessi
 import { newSecret, newSessionId } from '../../src/core/secret.ts'
 import { userSessionsKey } from '../../src/store/redis/keys.ts'
 import { inLanes } from '../scenarios/workers.ts'
+import { destroyAll } from '../store/contract-parts.ts'
 import { startRedisServer } from '../support/redis-server.ts'
 import { SteppedRedis } from '../support/round-trips.ts'
 
@@ -149,14 +150,14 @@ async function measureCalls(): Promise<void> {
   try {
     const tasks: Task[] = [10, 100, 1000].map((count) => ({
       name: `list ${count} sessions`,
-      work: () => store.list(`user ${count}`, policy),
+      work: () => store.list(`user ${count}`),
       times: [],
     }))
     const fillOne = (): Promise<void> => fill(store, 1000, (number) => typical('ended', number))
     tasks.push({
       name: 'end 1000 sessions',
       before: fillOne,
-      work: () => store.destroyAll('ended'),
+      work: () => destroyAll(store, 'ended'),
       times: [],
     })
     for (const count of [10, 100, 1000]) {
@@ -192,7 +193,7 @@ async function memoryOf(partsOf: (number: number) => Parts): Promise<Memory> {
   try {
     // What the scripts, the connection and the first keys take.
     await fill(store, 100, (number) => typical(`warm ${number}`, number))
-    await store.destroyAll('warm 1')
+    await destroyAll(store, 'warm 1')
     await redis.flushall()
     const empty = await usedMemory()
     await fill(store, memoryCount, partsOf)
@@ -274,7 +275,7 @@ async function measureMillion(): Promise<void> {
           name: '100 lists of 10',
           work: () =>
             inLanes(100, 10, async (number) => {
-              const { length } = await store.list(users[number % users.length]!, policy)
+              const { length } = await store.list(users[number % users.length]!)
               if (length !== 10) throw new Error(`${length} sessions and not 10`)
             }),
           times: [],

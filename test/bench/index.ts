@@ -12,12 +12,12 @@ import { parseArgs } from 'node:util'
 
 import { printFigures, ratioFigures } from './compare/figures.ts'
 import type { Figure } from './compare/figures.ts'
+import { startLoad } from './compare/load.ts'
 import { otherParts, partNames } from './compare/parts.ts'
 import { printProfiles } from './compare/profiles.ts'
 import { printWork } from './compare/report.ts'
 import { measure } from './compare/rounds.ts'
 import type { Cell } from './compare/rounds.ts'
-import { startLoad } from './compare/server.ts'
 import { chosenWorks, contestantNames, workNames } from './compare/works.ts'
 
 const bench = fileURLToPath(new URL('.', import.meta.url))
@@ -36,8 +36,11 @@ const names = [...workNames, ...contestantNames, ...partNames]
 for (const name of given.only) {
   if (!names.includes(name)) throw new Error(`--only ${name}: there are ${names.join(', ')}`)
 }
-const rounds = Number(given.rounds ?? (given.quick ? 7 : 9))
+const rounds = Number(given.rounds ?? (given.quick ? 5 : 9))
 if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds takes a positive integer')
+const pace = given.quick
+  ? { rounds, warmUp: 4000, part: 1 / 3 }
+  : { rounds, warmUp: 10_000, part: 1 }
 
 if (!existsSync(`${bench}node_modules/.package-lock.json`)) npm('ci', '--prefix', bench)
 npm('run', 'build')
@@ -48,6 +51,10 @@ const picksPart = given.only.some((name) => partNames.includes(name))
 const picksContestant = given.only.some((name) => contestantNames.includes(name))
 const keys = given.keys === undefined ? undefined : Number(given.keys)
 const works = picksPart && !picksWork ? [] : chosenWorks(given.only, given.quick, keys)
+
+if (keys !== undefined && works.every(({ sizes }) => sizes.every((size) => size.keys !== keys))) {
+  throw new Error('--keys: there are sessions of 3, 20 and 100 keys')
+}
 
 // Those without load first: they are soon done.
 const others: Figure[] = []
@@ -61,7 +68,7 @@ const cells: Cell[] = []
 const load = await startLoad()
 try {
   for (const work of works) {
-    const measured = await measure(work, load, { rounds, profileDir: given.profile })
+    const measured = await measure(work, load, { ...pace, profileDir: given.profile })
     cells.push(...measured)
     printWork(work, measured)
     if (given.profile) printProfiles(`${given.profile}/${work.name}`)

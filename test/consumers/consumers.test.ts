@@ -36,6 +36,7 @@ function writeApp(folder: string, { type, module, resolution }: (typeof ways)[nu
   const path = join(project, folder)
   mkdirSync(path)
   cpSync(join(consumers, 'app/shop.ts'), join(path, 'shop.ts'))
+  cpSync(join(consumers, 'app/own-store.ts'), join(path, 'own-store.ts'))
   if (type === 'commonjs') cpSync(join(consumers, 'app/plain.cts'), join(path, 'plain.cts'))
   writeFileSync(join(path, 'package.json'), JSON.stringify({ private: true, type }))
   const compilerOptions = {
@@ -75,19 +76,22 @@ describe('the packed package', () => {
       const { session } = require('koa-user-sessions')
       const { signedIn } = require('koa-user-sessions/testing')
       const { sessionRoutes } = require('koa-user-sessions/routes')
+      const { endedBySignIn } = require('koa-user-sessions/store')
+      const { describeSessionStore } = require('koa-user-sessions/store-contract')
       const app = new Koa()
       app.use(session())
       app.use((ctx) => { ctx.body = { guest: ctx.session.isGuest() } })
       const server = app.listen(0, '127.0.0.1', async () => {
         const answer = await fetch('http://127.0.0.1:' + server.address().port)
         console.log(await answer.text(), typeof signedIn, typeof sessionRoutes)
+        console.log(typeof endedBySignIn, typeof describeSessionStore)
         server.close()
       })`
     writeFileSync(join(project, 'required.cjs'), program)
 
     const ended = await run(process.execPath, ['required.cjs'])
 
-    expect(ended).toEqual({ code: 0, out: '{"guest":true} function function\n' })
+    expect(ended).toEqual({ code: 0, out: '{"guest":true} function function\nfunction function\n' })
   })
 
   it('brings the command for operators', async () => {

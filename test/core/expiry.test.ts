@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 
-import { expiresAt, isRefreshDue, timeToLiveMs } from '../../src/core/expiry.ts'
+import { expiresAt, timeToLiveMs } from '../../src/core/expiry.ts'
 
 const minute = 60_000
 
@@ -18,31 +18,6 @@ describe('timeToLiveMs', () => {
     const policy = { refreshMs: 0.4, absoluteTimeoutMs: Infinity }
 
     expect(timeToLiveMs(1000.3, policy)).toBe(1001)
-  })
-})
-
-describe('isRefreshDue', () => {
-  it.each([
-    ['a time to live that was just written', 61 * minute, false],
-    ['exactly the idle timeout', 60 * minute, false],
-    ['less than the idle timeout', 60 * minute - 1, true],
-    ['nothing', 0, true],
-    ['a time to live that is missing, as PTTL says', -1, true],
-  ])('L4: judges %s', (_, remainingMs, isDue) => {
-    expect(isRefreshDue(remainingMs, 60 * minute)).toBe(isDue)
-  })
-
-  it('L4: keeps every session for its idle timeout, and for the refresh time at most longer', () => {
-    const policy = { refreshMs: minute, absoluteTimeoutMs: Infinity }
-    const idleTimeoutMs = 10 * minute
-    const writtenMs = timeToLiveMs(idleTimeoutMs, policy)
-
-    for (let since = 0; since <= writtenMs; since += 1000) {
-      const remaining = writtenMs - since
-      const left = isRefreshDue(remaining, idleTimeoutMs) ? writtenMs : remaining
-      expect(left).toBeGreaterThanOrEqual(idleTimeoutMs)
-      expect(left).toBeLessThanOrEqual(idleTimeoutMs + policy.refreshMs)
-    }
   })
 })
 

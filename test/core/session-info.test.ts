@@ -32,6 +32,8 @@ function summaryOf(parts: Partial<SessionSummary> = {}): SessionSummary {
     endsAt: Infinity,
     idleTimeoutMs: 3_600_000,
     userName: 'ann',
+    privileges: [],
+    roles: [],
     ip: '192.0.2.1',
     client: unknownClient,
     activeAt: now - 3000,

@@ -6,13 +6,16 @@ import { Cluster, Redis } from 'ioredis'
 import { recommendedClusterOptions, recommendedRedisOptions } from 'koa-user-sessions'
 import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 
-import { cookieOf } from '../support/apps.ts'
+import { sessionKey } from '../../src/store/redis/keys.ts'
+import { cookieOf, makeApp } from '../support/apps.ts'
 import { appAt, openStage } from '../support/fault-stage.ts'
 import { loadThrough, needsStore, statuses, users } from '../support/load.ts'
 import { connectRedis } from '../support/redis-client.ts'
 import { startRedisCluster } from '../support/redis-cluster.ts'
 import { startRedisServer } from '../support/redis-server.ts'
 import type { TestRedis } from '../support/redis-server.ts'
+import { storedSession } from '../support/stored-text.ts'
+import { passRedisTime } from '../support/time.ts'
 import { tour } from '../support/tour.ts'
 
 const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
@@ -45,7 +48,15 @@ describe('the rights that an app needs in Redis', () => {
 
     // Without it ioredis does not wait for a Redis that loads its data, and says so.
     if (command === 'info') expect(warn).toHaveBeenCalled()
+    // Without it the time to live is written anew, but not the activity: each load does so again.
+    else if (command === 'setrange') expect(await storesActivity(redis)).toBe(false)
     else await expect(tour(redis)).rejects.toThrow()
+  })
+
+  it('F6, L4: let a read store its activity', async () => {
+    await admin.acl('SETUSER', 'reader', ...rules)
+
+    expect(await storesActivity(await connect('reader'))).toBe(true)
   })
 
   it('F6: are on a Cluster those of the README too, and each has its use', async () => {
@@ -77,9 +88,11 @@ describe('the rights that an app needs in Redis', () => {
     }
   })
 
-  it('F6: are all that the scripts run', () => {
+  it('F6: are all that the store and its scripts run', () => {
     const folder = new URL('../../src/store/redis/scripts/', import.meta.url)
-    const used = new Set<string>(['info', 'eval', 'evalsha'])
+    const used = new Set<string>(['info'])
+    const connection = readFileSync(new URL('../connection.ts', folder), 'utf8')
+    for (const [, name = ''] of connection.matchAll(/#redis\.(\w+)\(/g)) used.add(name)
     for (const file of readdirSync(folder)) {
       const text = readFileSync(new URL(file, folder), 'utf8')
       for (const [, name = ''] of text.matchAll(/redis\.p?call\('(\w+)'/g)) {
@@ -89,6 +102,19 @@ describe('the rights that an app needs in Redis', () => {
 
     expect(commands.toSorted()).toEqual([...used].toSorted())
   })
+
+  /** Whether a read after more than `refreshSeconds` notes when it was. */
+  async function storesActivity(redis: Redis): Promise<boolean> {
+    const { visit } = makeApp({}, { redis })
+    const cookie = cookieOf(await visit('/write?a=1'))
+    const key = sessionKey('sess:', (await visit('/me', cookie)).body.id)
+    await passRedisTime(admin, 'sess:', 90_000)
+    const before = await storedSession(admin, key)
+    await visit('/me', cookie)
+    // Redis answers a connection in order: the refresh has come before this.
+    await redis.get(key)
+    return (await storedSession(admin, key)).activeAt > before.activeAt
+  }
 
   async function connect(name: string): Promise<Redis> {
     const redis = new Redis(server.url, {

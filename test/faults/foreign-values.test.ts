@@ -1,11 +1,12 @@
 import type { Redis } from 'ioredis'
 import { beforeAll, describe, expect, it } from 'vitest'
 
-import { sessionKey, userSessionsKey } from '../../src/store/redis/keys.ts'
-import { cookieOf, makeApp } from '../support/apps.ts'
+import { lockKeys, sessionKey, userSessionsKey } from '../../src/store/redis/keys.ts'
+import { cookieOf, exactly, makeApp } from '../support/apps.ts'
 import type { TestApp } from '../support/apps.ts'
 import { loadHandlers } from '../support/load.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
+import { changeStored } from '../support/stored-text.ts'
 
 const marker = 'marker-of-what-is-stored'
 let redis: Redis
@@ -23,29 +24,120 @@ const otherValues: readonly (readonly [string, Damage])[] = [
   ['a hash of somebody else', (key) => redis.hset(key, { name: marker, value: marker })],
 ]
 
-const damages: readonly (readonly [string, Damage])[] = [
-  ['no version', (key) => redis.hdel(key, 'v')],
-  ['a later version', (key) => redis.hset(key, 'v', '2 web')],
-  ['no type', (key) => redis.hset(key, 'v', '1')],
-  ['an unknown type', (key) => redis.hset(key, 'v', `1 ${marker}`)],
-  ['no creation date', (key) => redis.hdel(key, 'b')],
-  ['a creation date that is no number', (key) => redis.hset(key, 'b', marker)],
-  ['a creation date beyond all dates', (key) => redis.hset(key, 'b', '1e300')],
-  ['an infinite creation date', (key) => redis.hset(key, 'b', '1e999')],
-  ['a sign-in date that is no number', (key) => redis.hset(key, 'l', marker)],
-  ['a sign-in date beyond all dates', (key) => redis.hset(key, 'l', '1e300')],
-  ['an end that is no number', (key) => redis.hset(key, 'e', marker)],
-  ['an empty end', (key) => redis.hset(key, 'e', '')],
-  ['no idle timeout', (key) => redis.hdel(key, 'i')],
-  ['an idle timeout that is no number', (key) => redis.hset(key, 'i', marker)],
-  ['an endless idle timeout', (key) => redis.hset(key, 'i', '1e999')],
-  ['a user name with a broken escape', (key) => redis.hset(key, 'u', '\\u12')],
-  ['an app name with a broken escape', (key) => redis.hset(key, 'c', '\\x')],
-  ['a line break in a value', (key) => redis.hset(key, 'a', `1\n${marker}`)],
+const otherSessions: readonly (readonly [string, Damage])[] = [
+  ...otherValues,
+  ['an empty string', (key) => redis.set(key, '')],
+  ['bytes that are no text', (key) => redis.set(key, Buffer.from([0x32, 0x61, 0xff, 0xfe]))],
+  ['a session of the first version', (key) => redis.hset(key, { v: '1 web', u: marker })],
 ]
 
+/** What a session's text is made of; the entries stay. */
+interface Parts {
+  readonly version: string
+  readonly state: string
+  readonly active: string
+  readonly revision: string
+  readonly keys: string
+  readonly type: string
+  readonly created: string
+  /** A tag and its value each. */
+  readonly items: readonly string[]
+}
+
+/** Changes parts of a text. Its check is right again afterwards, so that they are looked at. */
+function parts(change: (parts: Parts) => Partial<Parts>): Damage {
+  return async (key) => {
+    const [head = '', ...entries] = ((await redis.get(key)) ?? '').split('\n')
+    const [start = '', first = '', ...items] = head.split('\t')
+    const before = {
+      version: start.slice(0, 1),
+      state: start.slice(1, 2),
+      active: start.slice(2, 11),
+      revision: start.slice(11, 14),
+      keys: start.slice(14),
+      type: first.slice(0, 1),
+      created: first.slice(4),
+      items,
+    }
+    const { version, state, active, revision, keys, type, ...rest } = {
+      ...before,
+      ...change(before),
+    }
+    const body = [rest.created, ...rest.items].join('\t')
+    const check = checkOf(revision + type + body)
+    const changed = `${version}${state}${active}${revision}${keys}\t${type}${check}${body}`
+    await redis.set(key, [changed, ...entries].join('\n'))
+  }
+}
+
+/** Changes the values of all items with a tag, or adds one where there is none. */
+function item(tag: string, change: (value: string) => string): Damage {
+  return parts(({ items }) => {
+    const changed = items.map((text) => (text.startsWith(tag) ? tag + change(text.slice(1)) : text))
+    return {
+      items: items.some((text) => text.startsWith(tag)) ? changed : [...items, tag + change('')],
+    }
+  })
+}
+
+/** Changes a text, whose check is wrong then. */
+function text(change: (text: string) => string): Damage {
+  return async (key) => redis.set(key, change((await redis.get(key)) ?? ''))
+}
+
+const beyondDates = 'zzzzzzzzzzz'
+const endless = 'z'.repeat(300)
+
+const damages: readonly (readonly [string, Damage])[] = [
+  ['no version', parts(() => ({ version: '' }))],
+  ['a later version', parts(() => ({ version: '3' }))],
+  ['an unknown state', parts(() => ({ state: 'x' }))],
+  ['a last activity that is no number', parts(() => ({ active: '!'.repeat(9) }))],
+  ['a revision that is no number', parts(() => ({ revision: '-01' }))],
+  ['no number of keys', parts(() => ({ keys: '' }))],
+  ['a number of keys that is none', parts(() => ({ keys: '1.5' }))],
+  ['no type', parts(() => ({ type: '' }))],
+  ['an unknown type', parts(() => ({ type: 'x' }))],
+  ['no creation date', parts(() => ({ created: '' }))],
+  ['a creation date that is no number', parts(() => ({ created: '-1' }))],
+  ['a creation date beyond all dates', parts(() => ({ created: beyondDates }))],
+  ['an infinite creation date', parts(() => ({ created: endless }))],
+  ['a sign-in date that is no number', item('n', () => '1.5')],
+  ['a sign-in date beyond all dates', item('n', () => beyondDates)],
+  ['an end that is no number', item('e', () => '-1')],
+  ['an empty end', item('e', () => '')],
+  ['an end beyond all dates', item('e', () => beyondDates)],
+  ['an empty idle timeout', item('i', () => '')],
+  ['an idle timeout that is no number', item('i', () => '1e-3')],
+  ['an idle timeout beyond all dates', item('i', () => beyondDates)],
+  ['a user name with a broken escape', item('u', () => '\\u12')],
+  ['an app name with a broken escape', item('A', () => '\\x')],
+  ['a privilege with a broken escape', item('p', () => '\\u12')],
+  ['a role with a broken escape', item('r', () => '\\u12')],
+  ['a secret without a date', item('s', (value) => value.slice(0, 43))],
+  ['a one-time token without an end', item('o', () => 'A'.repeat(43))],
+  ['an item of no kind', parts(({ items }) => ({ items: [...items, `?${marker}`] }))],
+  ['an empty item', parts(({ items }) => ({ items: [...items, ''] }))],
+  ['a user twice', parts(({ items }) => ({ items: ['ueve', ...items] }))],
+  ['items in another order', parts(({ items }) => ({ items: items.toReversed() }))],
+  ['a line break in a value', item('a', () => `1\n${marker}`)],
+  ['another user under the same check', text((all) => all.replace('\tuann', '\tueve'))],
+  ['another type under the same check', text((all) => all.replace('\tw', '\tm'))],
+  ['a head that was cut', text((all) => all.slice(0, all.indexOf('\n') - 5))],
+  ['nothing but its beginning', text((all) => all.slice(0, 14))],
+]
+
+/** As the head's check is made: FNV-1a, its last three digits in base 36. */
+function checkOf(of: string): string {
+  let hash = 0x811c9dc5
+  for (let index = 0; index < of.length; index++) {
+    hash = Math.imul(hash ^ of.charCodeAt(index), 0x01000193)
+  }
+  return ((hash >>> 0) % 46_656).toString(36).padStart(3, '0')
+}
+
 describe('a session key that has something else', () => {
-  it.each(otherValues)('F6, H2: %s reads as no session, and is told', async (_name, write) => {
+  it.each(otherSessions)('F6, H2: %s reads as no session, and is told', async (_name, write) => {
     const stage = await openSession()
     await redis.del(stage.key)
     await write(stage.key)
@@ -53,12 +145,6 @@ describe('a session key that has something else', () => {
     await expectNoSession(stage)
   })
 })
-
-const damagedNames: readonly (readonly [string, Damage])[] = [
-  ['a privilege', (key) => redis.hset(key, 'p:\\u12', '')],
-  ['a role', (key) => redis.hset(key, 'r:\\u12', '')],
-  ['a stored name', (key) => redis.hset(key, 's:\\u12', '1')],
-]
 
 describe('a session that is damaged', () => {
   it.each(damages)('F6, H2: %s reads as no session, and is told', async (_name, damage) => {
@@ -68,24 +154,58 @@ describe('a session that is damaged', () => {
     await expectNoSession(stage)
   })
 
-  // A list has nothing of these, and shows the session to whoever may want to end it.
-  it.each(damagedNames)('F6: %s with a broken escape opens nothing', async (_name, damage) => {
-    const { testApp, cookie, key, id } = await openSession()
+  it.each(damages)('F6: %s is ended by id, and was not live', async (_name, damage) => {
+    const { testApp, key, id } = await openSession()
     await damage(key)
 
-    expect((await testApp.visit('/me', cookie)).body).toMatchObject({ isGuest: true, userName: '' })
-    expect(testApp.events).toContainEqual({
-      name: 'session:storeError',
-      event: { operation: 'read', id },
-    })
-    expect(await testApp.sessions.storage(id)).toBeNull()
-    expect(await testApp.sessions.terminate(id)).toBe(true)
-    expect(await testApp.sessions.list('ann')).toEqual([])
+    expect(await testApp.sessions.terminate(id)).toBe(false)
+    expect(await redis.exists(key)).toBe(0)
   })
+
+  it('F6: parts that are put together anew without a change read as the session', async () => {
+    const { testApp, cookie, key } = await openSession()
+    const before = await redis.get(key)
+    await parts(() => ({}))(key)
+
+    expect(await redis.get(key)).toBe(before)
+    expect((await testApp.visit('/me', cookie)).body).toMatchObject({ userName: 'ann' })
+  })
+
+  it('F6: a stored name with a broken escape reads as absent, and the others as they are', async () => {
+    const { testApp, cookie, key, id } = await openSession()
+    await redis.append(key, '\n\\u12\t1')
+
+    const { status, body } = await testApp.visit('/me', cookie)
+
+    expect(status).toBe(200)
+    expect(body).toMatchObject({ userName: 'ann', storage: exactly({ kept: '1' }) })
+    expect(await testApp.sessions.storage(id)).toEqual({ kept: '1' })
+    expect((await testApp.visit('/write?kept=2', cookie)).status).toBe(200)
+    expect((await testApp.visit('/me', cookie)).body.storage).toEqual({ kept: '2' })
+  })
+
+  it.each(['\n', '\n\n', '\t', '\nno tab', '\n\t', '\n\t1', '\nkept\t2'])(
+    'F6: %j behind its entries does no harm',
+    async (garbage) => {
+      const { testApp, cookie, key } = await openSession()
+      await redis.append(key, garbage)
+
+      const { status, body } = await testApp.visit('/me', cookie)
+
+      expect(status).toBe(200)
+      expect(body).toMatchObject({ userName: 'ann' })
+      expect((await testApp.visit('/write?more=1', cookie)).status).toBe(200)
+      expect((await testApp.visit('/me', cookie)).body.storage).toMatchObject({ more: '1' })
+    },
+  )
 
   it('F6, H2: a stored value that is no JSON reads as absent, and is told', async () => {
     const { testApp, cookie, key, id } = await openSession()
-    await redis.hset(key, 's:cart', `{${marker}`, 's:list', '[1')
+    await changeStored(redis, key, (session) => {
+      const { storage } = session.record
+      const damaged = new Map([...storage, ['cart', `{${marker}`], ['list', '[1']])
+      return { ...session, record: { ...session.record, storage: damaged } }
+    })
 
     const { status, body } = await testApp.visit('/me', cookie)
 
@@ -94,26 +214,35 @@ describe('a session that is damaged', () => {
     expect(body.storage).not.toHaveProperty('cart')
     expect(testApp.events).toContainEqual({
       name: 'session:storeError',
-      event: { operation: 'read', id },
+      event: { operation: 'load', id },
     })
     expect((await testApp.visit('/write?cart=2', cookie)).status).toBe(200)
     expect((await testApp.visit('/me', cookie)).body.storage).toMatchObject({ cart: '2' })
     expectNothingTold(testApp)
   })
 
-  it('F6: a damaged lock and damaged sizes do no harm', async () => {
+  it.each([0, 99_999, 1e9])('F6: a wrong number of keys, %d, ends nothing', async (keys) => {
     const { testApp, cookie, key } = await openSession()
-    await redis.hset(key, {
-      x: marker,
-      y: marker,
-      n: marker,
-      m: '',
-      z: 'x',
-    })
+    await parts(() => ({ keys: String(keys) }))(key)
+
+    expect((await testApp.visit('/me', cookie)).body.storage).toEqual({ kept: '1' })
+    expect((await testApp.visit('/write?kept=2', cookie)).status).toBe(200)
+    expect((await testApp.visit('/me', cookie)).body.storage).toEqual({ kept: '2' })
+    expect((await testApp.visit('/logout', cookie)).status).toBe(200)
+  })
+
+  it.each(otherValues)('F6: %s in the place of a lock does no harm', async (_name, write) => {
+    const { testApp, cookie, key } = await openSession()
+    const { lock, turn } = lockKeys(key)
+    await write(lock)
+    await write(turn)
 
     expect((await testApp.visit('/count', cookie)).body).toMatchObject({ count: 1 })
+    expect((await testApp.visit('/count', cookie)).body).toMatchObject({ count: 2 })
     expect((await testApp.visit('/write?more=1', cookie)).status).toBe(200)
+    await write(lock)
     expect((await testApp.visit('/logout', cookie)).status).toBe(200)
+    expect(await redis.exists(key, lock, turn)).toBe(0)
   })
 })
 
@@ -178,7 +307,7 @@ async function expectNoSession({ testApp, cookie, id, key }: Stage): Promise<voi
     expect((await testApp.visit('/admin', cookie)).status).toBe(401)
   }
   const told = testApp.events.find(({ name }) => name === 'session:storeError')
-  expect(told?.event).toEqual({ operation: 'read', id })
+  expect(told?.event).toEqual({ operation: 'load', id })
   expect(await testApp.sessions.storage(id)).toBeNull()
   expect(await testApp.sessions.list('ann')).toEqual([])
   expect(await testApp.sessions.info(id)).toBeNull()

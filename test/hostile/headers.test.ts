@@ -7,6 +7,7 @@ import { sessionRoutes } from 'koa-user-sessions/routes'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { clientTexts } from '../../src/core/client.ts'
+import { read } from '../store/contract-parts.ts'
 import { cookieOf, makeApp, recordWarnings, storeKinds } from '../support/apps.ts'
 import type { Handler, TestApp } from '../support/apps.ts'
 import { makeKey, tokensWith } from '../support/tokens.ts'
@@ -102,7 +103,7 @@ async function expectShortRecords({ store, events }: TestApp): Promise<void> {
   const ids = events
     .filter(({ name }) => name === 'session:created')
     .map(({ event }) => String(Reflect.get(event, 'id')))
-  const records = await Promise.all(ids.map((id) => store.read(id)))
+  const records = await Promise.all(ids.map((id) => read(store, id)))
   const wrong = records.flatMap((record): (readonly string[])[] => {
     if (!record) return [['no record']]
     const texts = clientTexts.map((name) => record.client[name])

@@ -3,6 +3,7 @@ import { MemoryStore, RedisStore } from 'koa-user-sessions'
 import type { SessionStore } from 'koa-user-sessions'
 import { describe, expect, it } from 'vitest'
 
+import { read } from '../store/contract-parts.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 import { serve as serveVisits } from '../support/visits.ts'
 import type { Answer } from '../support/visits.ts'
@@ -201,7 +202,7 @@ describe.each(storeKinds)(
 
       const { cookie } = await renewedDuring(end)
 
-      expect(await store.read(id)).toBeUndefined()
+      expect(await read(store, id)).toBeUndefined()
       expect((await server.visit(viewOf, cookie)).result).toMatchObject({
         userName: '',
         storage: {},

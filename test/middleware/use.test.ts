@@ -5,7 +5,8 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { parseCookieValue } from '../../src/core/secret.ts'
 import type { SessionCredential } from '../../src/core/secret.ts'
-import { sessionKey } from '../../src/store/redis/keys.ts'
+import { lockKeys, sessionKey } from '../../src/store/redis/keys.ts'
+import { extendLock, read, unlock } from '../store/contract-parts.ts'
 import { commandName, countCommands } from '../support/command-count.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 import { serve } from '../support/visits.ts'
@@ -136,7 +137,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
         await ctx.session.use((storage) => {
           storage['color'] = 'red'
         })
-        const record = await store.read(ctx.session.id)
+        const record = await read(store, ctx.session.id)
         const outcome = await store.lock(credential, { token: 'other', leaseMs: 1000 })
         return [record?.storage.get('color'), outcome?.status]
       }, cookie)
@@ -152,7 +153,9 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
 
       const { result } = await server.visit(async (ctx) => {
         ctx.session.storage['early'] = 1
-        return ctx.session.use(async () => (await store.read(ctx.session.id))?.storage.get('early'))
+        return ctx.session.use(async () =>
+          (await read(store, ctx.session.id))?.storage.get('early'),
+        )
       }, cookie)
 
       expect(result).toBe('1')
@@ -448,7 +451,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
             storage['saved'] = 1
             await session.save()
             storage['late'] = 2
-            const record = await store.read(session.id)
+            const record = await read(store, session.id)
             const outcome = await store.lock(credential, { token: 'other', leaseMs: 1000 })
             seen = [record?.storage.get('saved'), outcome?.status]
             throw new Error('from the block')
@@ -510,13 +513,13 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
         return session.use(async (storage) => {
           storage['late'] = 1
           await session.destroy()
-          return [await store.read(credential.id), ctx.session === session, ctx.session.isNew]
+          return [await read(store, credential.id), ctx.session === session, ctx.session.isNew]
         })
       }, cookie)
 
       expect(answer.result).toEqual([null, false, true])
       expect(answer.cookie).toBe('session=')
-      expect(await store.read(credential.id)).toBeUndefined()
+      expect(await read(store, credential.id)).toBeUndefined()
     })
 
     it('ctx.session = null ends the session with the request (T4, S10)', async () => {
@@ -536,7 +539,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
 
       expect(answer.result).toEqual(['', {}])
       expect(answer.cookie).toBe('session=')
-      expect(await backend.store().read(credential.id)).toBeUndefined()
+      expect(await read(backend.store(), credential.id)).toBeUndefined()
     })
 
     it('grants privileges with the commit of the block (T4, C5)', async () => {
@@ -577,7 +580,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(answer.status).toBe(200)
       const { result: view } = await server.visit(viewOf, answer.cookie)
       expect(view).toMatchObject({ userName: 'bob', storage: { mine: 1 } })
-      expect(await backend.store().read(credential.id)).toBeUndefined()
+      expect(await read(backend.store(), credential.id)).toBeUndefined()
     })
   })
 
@@ -699,7 +702,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       await vi.waitFor(() =>
         expect(calls.filter((call) => call === 'lock').length).toBeGreaterThan(2),
       )
-      await other.unlock(credential.id, 'other')
+      await unlock(other, credential.id, 'other')
 
       expect((await waiting).result).toBe('my turn')
     })
@@ -742,7 +745,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
         expect(lockers.length).toBeGreaterThan(5)
       }, 4000)
       const askedMeanwhile = new Set(lockers)
-      await other.unlock(credential.id, 'other')
+      await unlock(other, credential.id, 'other')
       await Promise.all(answers)
 
       expect(askedMeanwhile.size).toBe(1)
@@ -768,7 +771,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(answer.status).toBe(503)
       expect(answer.headers.get('Retry-After')).toBe('1')
       expect(answer.error).toMatchObject({ code: 'ERR_SESSION_LOCK_TIMEOUT' })
-      expect((await other.read(credential.id))?.storage.get('count')).toBe('2')
+      expect((await read(other, credential.id))?.storage.get('count')).toBe('2')
     })
 
     it('has it refused for good, also when the handler goes on (T4)', async () => {
@@ -790,7 +793,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       }, cookie)
 
       expect(answer.result).toBe('ERR_SESSION_LOCK_TIMEOUT')
-      const record = await other.read(credential.id)
+      const record = await read(other, credential.id)
       expect(record?.storage.get('count')).toBe('2')
       expect(record?.privileges).toEqual([])
     })
@@ -812,7 +815,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       }, cookie)
 
       expect(answer.error).toMatchObject({ code: 'ERR_SESSION_LOCK_TIMEOUT' })
-      expect((await other.read(credential.id))?.storage.get('count')).toBe('2')
+      expect((await read(other, credential.id))?.storage.get('count')).toBe('2')
     })
 
     it('leaves the lock of the one who has it now alone (T4)', async () => {
@@ -829,7 +832,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
         })
       }, cookie)
 
-      expect(await other.extendLock(credential.id, { token: 'other', leaseMs: 1000 })).toBe(true)
+      expect(await extendLock(other, credential.id, { token: 'other', leaseMs: 1000 })).toBe(true)
     })
 
     it('throws ERR_SESSION_ENDED when the session has ended before it (T4, L8)', async () => {
@@ -869,7 +872,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
 
       expect(answer.result).toBe('ERR_SESSION_ENDED')
       expect(answer.cookie).toBeUndefined()
-      expect(await backend.store().read(credential.id)).toBeUndefined()
+      expect(await read(backend.store(), credential.id)).toBeUndefined()
       expect(ended).toEqual([{ id: credential.id, reason: 'gone' }])
     })
   })
@@ -956,7 +959,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
 })
 
 describe('session.use() in Redis', () => {
-  it('leaves no field of a lock behind (T4)', async () => {
+  it('leaves nothing of a lock behind, and nothing without an end (T4)', async () => {
     const prefix = uniquePrefix()
     const redis = connectRedis()
     const servers = await Promise.all(
@@ -964,10 +967,13 @@ describe('session.use() in Redis', () => {
     )
     const { cookie, credential } = await signUp(servers[0]!)
 
-    let duringBlock: string | null = null
+    const key = sessionKey(prefix, credential.id)
+    const { lock, turn } = lockKeys(key)
+
+    let duringBlock: readonly unknown[] = []
     await servers[0]!.visit(async (ctx) => {
       await ctx.session.use(async () => {
-        duringBlock = await redis.hget(sessionKey(prefix, credential.id), 'x')
+        duringBlock = [await redis.get(lock), await redis.pttl(lock), await redis.exists(turn)]
       })
     }, cookie)
     await Promise.all(
@@ -976,10 +982,12 @@ describe('session.use() in Redis', () => {
       ),
     )
 
-    expect(duringBlock).toMatch(/^\S+ \d+$/)
-    const fields = await redis.hkeys(sessionKey(prefix, credential.id))
-    expect(fields).not.toContain('x')
-    expect(fields).not.toContain('y')
+    expect(duringBlock).toEqual([
+      expect.stringMatching(/^\S+$/),
+      expect.toSatisfy((ms: number) => ms > 0, 'has an end'),
+      0,
+    ])
+    expect(await redis.keys(`${prefix}*`)).toEqual([key])
   })
 
   it('costs one call to lock and one to commit (T4)', async () => {
@@ -1000,7 +1008,7 @@ describe('session.use() in Redis', () => {
     })
 
     // The first one loads.
-    expect(commands.map(commandName)).toEqual(['EVALSHA', 'EVALSHA', 'EVALSHA'])
+    expect(commands.map(commandName)).toEqual(['GET', 'EVALSHA', 'EVALSHA'])
   })
 
   it('is asked by one block of a process however many wait, and hands the lock on (T4)', async () => {
@@ -1028,15 +1036,16 @@ describe('session.use() in Redis', () => {
         expect(called).toBe(21)
         expect(lockers.length).toBeGreaterThan(5)
       }, 4000)
-      await other.unlock(credential.id, 'other')
+      await unlock(other, credential.id, 'other')
       await Promise.all(answers)
     })
 
     expect(new Set(lockers).size).toBe(1)
     // Each block loads and commits; the rest is the one that asks for the lock.
-    expect(commands.map(commandName)).toEqual(
-      Array.from({ length: 20 + 20 + lockers.length }, () => 'EVALSHA'),
-    )
+    expect(commands.map(commandName).toSorted()).toEqual([
+      ...Array.from({ length: 20 + lockers.length }, () => 'EVALSHA'),
+      ...Array.from({ length: 20 }, () => 'GET'),
+    ])
     expect(await storageOf(server, cookie)).toEqual({ made: true, count: 21 })
   })
 })
@@ -1085,7 +1094,6 @@ async function steal(
       idleTimeoutMs: undefined,
       grants: undefined,
       userName: '',
-      presentIdleTimeoutMs: 3_600_000,
       newSecretHash: undefined,
       asksFor: undefined,
       lock: { ...lock, leaseMs: 0 },
@@ -1147,8 +1155,7 @@ function redisBackend(): Backend {
     store: () => new RedisStore(connectRedis(), { prefix }),
     async expireLock(id) {
       const redis = connectRedis()
-      const lock = await redis.hget(sessionKey(prefix, id), 'x')
-      await redis.hset(sessionKey(prefix, id), 'x', `${lock?.split(' ', 1)[0]} 1`)
+      await redis.pexpire(lockKeys(sessionKey(prefix, id)).lock, 0)
     },
   }
 }

@@ -10,7 +10,8 @@ import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 import { startRedisServer } from '../support/redis-server.ts'
 import type { TestRedis } from '../support/redis-server.ts'
 import { SteppedRedis } from '../support/round-trips.ts'
-import type { RoundTrips, ScriptName } from '../support/round-trips.ts'
+import type { RoundTrips, CommandName } from '../support/round-trips.ts'
+import { passRedisTime } from '../support/time.ts'
 
 // Of its own: a SCRIPT FLUSH by another test file would cost commands here.
 let server: TestRedis
@@ -35,14 +36,17 @@ const handlers: Readonly<Record<string, Handler>> = {
 }
 
 interface CountedApp extends TestApp {
-  /** What Redis gets from the app's client when a client visits a path. */
+  /**
+   * What Redis gets from the app's client when a client visits a path. Its time is known by then:
+   * to ask for it is one command more, every few seconds.
+   */
   readonly commands: (path: string, cookie?: string) => Promise<readonly string[]>
   /** The round trips that a visit waits for, and what it does not wait for. */
   readonly trips: (path: string, cookie?: string) => Promise<RoundTrips>
   /** Those of any work. */
   readonly tripsOf: (
     work: () => Promise<unknown>,
-    unanswered?: readonly ScriptName[],
+    unanswered?: readonly CommandName[],
   ) => Promise<RoundTrips>
   /** The key of the session that a cookie opens. */
   readonly keyOf: (cookie: string) => Promise<string>
@@ -61,25 +65,33 @@ async function makeCounted(options: SessionsOptions = {}): Promise<CountedApp> {
   const cookie = cookieOf(await visit('/write?a=1'))
   await visit('/write?a=2', cookie)
   const signedIn = cookieOf(await visit('/login?user=first', cookie))
+  await passRedisTime(redis, prefix, 90_000)
   await visit('/touch', signedIn)
   await sessions.list('first')
   await sessions.setPrivileges('first', 'audit')
   await visit('/logout', signedIn)
+  const tripsOf: CountedApp['tripsOf'] = async (work, unanswered) => {
+    await sessions.info(unknownId)
+    const { trips, unanswered: late } = await client.roundTrips(work, unanswered)
+    return { trips, unanswered: late.toSorted() }
+  }
   return {
     ...testApp,
     redis,
     prefix,
-    commands: (path, cookie) =>
-      countCommands({ client: redis }, async () => {
+    async commands(path, cookie) {
+      await sessions.info(unknownId)
+      return countCommands({ client: redis }, async () => {
         const { status } = await visit(path, cookie)
         expect(status).toBe(200)
-      }),
+      })
+    },
     trips: (path, cookie) =>
-      client.roundTrips(async () => {
+      tripsOf(async () => {
         const { status } = await visit(path, cookie)
         expect(status).toBe(200)
       }),
-    tripsOf: (work, unanswered) => client.roundTrips(work, unanswered),
+    tripsOf,
     keyOf: async (cookie) => sessionKey(prefix, (await visit('/me', cookie)).body.id),
     sessionCount: async () => (await redis.keys(`${prefix}{*`)).length,
   }
@@ -112,7 +124,7 @@ describe('an app on Redis', () => {
     async (path) => {
       const { commands, sessionCount, prefix, visit } = await makeCounted()
 
-      expect(await commands(path, unknown)).toEqual([`EVALSHA ${sessionKey(prefix, unknownId)}`])
+      expect(await commands(path, unknown)).toEqual([`GET ${sessionKey(prefix, unknownId)}`])
       expect(await sessionCount()).toBe(0)
       expect(setCookies(await visit(path, unknown))).toEqual([])
     },
@@ -134,7 +146,7 @@ describe('an app on Redis', () => {
       const cookie = cookieOf(await visit('/write?a=1'))
       const key = await keyOf(cookie)
 
-      expect(await commands(path, cookie)).toEqual([`EVALSHA ${key}`])
+      expect(await commands(path, cookie)).toEqual([`GET ${key}`])
     },
   )
 
@@ -145,7 +157,7 @@ describe('an app on Redis', () => {
       const cookie = cookieOf(await visit('/write?a=1'))
       const key = await keyOf(cookie)
 
-      expect(await commands(path, cookie)).toEqual([`EVALSHA ${key}`, `EVALSHA ${key}`])
+      expect(await commands(path, cookie)).toEqual([`GET ${key}`, `EVALSHA ${key}`])
     },
   )
 
@@ -154,9 +166,8 @@ describe('an app on Redis', () => {
     const cookie = cookieOf(await visit('/write?a=1'))
 
     expect(await trips('/login', cookie)).toEqual({
-      trips: [['load'], ['add', 'commit']],
-      // That the sign-in has arrived.
-      unanswered: ['keep'],
+      trips: [['get'], ['commit']],
+      unanswered: [],
     })
   })
 
@@ -166,22 +177,40 @@ describe('an app on Redis', () => {
       const { trips, sessionCount } = await makeCounted()
 
       expect(await trips('/login', cookie)).toEqual({
-        trips: [['add', 'create']],
-        unanswered: ['keep'],
+        trips: [['create']],
+        unanswered: [],
       })
       expect(await sessionCount()).toBe(1)
     },
   )
 
-  it('L3: sends the whole text of what puts a session into the index of its user', async () => {
-    const { commands, keyOf, visit } = await makeCounted()
+  it('L3: puts a session into the index of its user by the command that signs it in', async () => {
+    const { commands, keyOf, sessions, visit } = await makeCounted()
     const cookie = cookieOf(await visit('/write?a=1'))
     const key = await keyOf(cookie)
 
     const asked = await commands('/login', cookie)
 
-    expect(asked.map(commandName)).toEqual(['EVALSHA', 'EVAL', 'EVALSHA', 'EVALSHA'])
-    expect(asked.map((command) => command.endsWith(key))).toEqual([true, false, true, false])
+    expect(asked).toEqual([`GET ${key}`, `EVALSHA ${key}`])
+    expect(await sessions.list('ann')).toHaveLength(1)
+  })
+
+  it('L3: asks for the time beside the first command of a process, and not again at once', async () => {
+    const { prefix, keyOf, visit } = await makeCounted()
+    const cookie = cookieOf(await visit('/write?a=1'))
+    const key = await keyOf(cookie)
+    const redis = connectRedis(server.url)
+    const client = new SteppedRedis(redis)
+    const other = makeApp(handlers, { redis: client, prefix })
+    const trips = [['time', 'get']]
+
+    const first = await client.roundTrips(() => other.visit('/me', cookie), [])
+    const next = await countCommands({ client: redis }, async () => {
+      await other.visit('/write?a=2', cookie)
+    })
+
+    expect(first).toEqual({ trips, unanswered: [] })
+    expect(next).toEqual([`GET ${key}`, `EVALSHA ${key}`])
   })
 
   it('L3: makes one session and ends the other side by side when another user signs in', async () => {
@@ -190,11 +219,8 @@ describe('an app on Redis', () => {
 
     const asked = await trips('/login?user=bob', cookie)
 
-    expect(asked.trips.map((trip) => trip.toSorted())).toEqual([
-      ['load'],
-      ['add', 'create', 'destroy'],
-    ])
-    expect(asked.unanswered.toSorted()).toEqual(['keep', 'remove'])
+    expect(asked.trips.map((trip) => trip.toSorted())).toEqual([['get'], ['create', 'destroy']])
+    expect(asked.unanswered).toEqual(['remove'])
     expect(await sessionCount()).toBe(1)
   })
 
@@ -203,27 +229,29 @@ describe('an app on Redis', () => {
     const cookie = cookieOf(await visit('/login'))
 
     expect(await trips('/logout', cookie)).toEqual({
-      trips: [['load'], ['destroy']],
+      trips: [['get'], ['destroy']],
       unanswered: ['remove'],
     })
     expect(await sessionCount()).toBe(0)
   })
 
   it.each([
-    ['/me', [['load']]],
-    ['/write?a=2', [['load'], ['commit']]],
-    ['/touch', [['load'], ['touch']]],
+    ['/me', [['get']]],
+    ['/write?a=2', [['get'], ['commit']]],
+    ['/touch', [['get'], ['get']]],
   ])(
-    'L3: sends one more when it refreshes a signed-in session, which %s does not wait for',
+    'L3: sends two more when it refreshes a signed-in session, which %s does not wait for',
     async (path, expected) => {
-      const { trips, redis, keyOf, visit } = await makeCounted()
+      const { trips, redis, prefix, visit } = await makeCounted()
       const cookie = cookieOf(await visit('/login'))
-      const key = await keyOf(cookie)
 
-      await redis.pexpire(key, 1_800_000)
+      await passRedisTime(redis, prefix, 90_000)
 
-      expect(await trips(path, cookie)).toEqual({ trips: expected, unanswered: ['keep'] })
-      expect(await trips('/me', cookie)).toEqual({ trips: [['load']], unanswered: [] })
+      expect(await trips(path, cookie)).toEqual({
+        trips: expected,
+        unanswered: ['keep', 'refresh'],
+      })
+      expect(await trips('/me', cookie)).toEqual({ trips: [['get']], unanswered: [] })
     },
   )
 
@@ -232,47 +260,50 @@ describe('an app on Redis', () => {
     const cookie = cookieOf(await visit('/login'))
 
     expect(await trips('/idle', cookie)).toEqual({
-      trips: [['load'], ['commit']],
+      trips: [['get'], ['commit']],
       unanswered: ['keep'],
     })
   })
 
-  it('L3: asks nothing more when it refreshes a session that nobody has signed in', async () => {
-    const { trips, redis, keyOf, visit } = await makeCounted()
+  it('L3: sends one more when it refreshes a session that nobody has signed in', async () => {
+    const { trips, redis, prefix, visit } = await makeCounted()
     const cookie = cookieOf(await visit('/write?a=1'))
-    const key = await keyOf(cookie)
 
-    await redis.pexpire(key, 1_800_000)
+    await passRedisTime(redis, prefix, 90_000)
 
-    expect(await trips('/me', cookie)).toEqual({ trips: [['load']], unanswered: [] })
+    expect(await trips('/me', cookie)).toEqual({ trips: [['get']], unanswered: ['refresh'] })
+    expect(await trips('/me', cookie)).toEqual({ trips: [['get']], unanswered: [] })
   })
 
-  it.each([1, 10, 300])('L3: asks twice for a list of %d, and for their end', async (count) => {
-    const { tripsOf, sessions, visit } = await makeCounted()
-    for (let made = 0; made < count; made++) await visit('/login')
-    let found: unknown[] = []
-    let ended = 0
+  it.each([1, 10, 300])(
+    'L3: asks twice for a list of %d, and once more for their end',
+    async (count) => {
+      const { tripsOf, sessions, visit } = await makeCounted()
+      for (let made = 0; made < count; made++) await visit('/login')
+      let found: unknown[] = []
+      let ended = 0
 
-    const listing = await tripsOf(async () => {
-      found = await sessions.list('ann')
-    })
-    const ending = await tripsOf(async () => {
-      ended = await sessions.terminateAll('ann')
-    })
+      const listing = await tripsOf(async () => {
+        found = await sessions.list('ann')
+      })
+      const ending = await tripsOf(async () => {
+        ended = await sessions.terminateAll('ann')
+      })
 
-    expect([found.length, ended]).toEqual([count, count])
-    expect(listing).toEqual({
-      trips: [['entries'], Array(count).fill('describe')],
-      unanswered: [],
-    })
-    expect(ending).toEqual({
-      trips: [['entries'], Array(count).fill('destroy')],
-      unanswered: ['remove'],
-    })
-    expect(await sessions.list('ann')).toEqual([])
-  })
+      expect([found.length, ended]).toEqual([count, count])
+      expect(listing).toEqual({
+        trips: [['entries'], Array(count).fill('getrange')],
+        unanswered: [],
+      })
+      expect(ending).toEqual({
+        trips: [['entries'], Array(count).fill('getrange'), Array(count).fill('destroy')],
+        unanswered: Array(count).fill('remove'),
+      })
+      expect(await sessions.list('ann')).toEqual([])
+    },
+  )
 
-  it('L3: asks twice for the end of all other sessions, and once for that of one', async () => {
+  it('L3: asks three times for the end of all other sessions, and once for that of one', async () => {
     const { tripsOf, sessions, visit } = await makeCounted()
     const kept = await visit('/me', cookieOf(await visit('/login')))
     const other = await visit('/me', cookieOf(await visit('/login')))
@@ -283,10 +314,13 @@ describe('an app on Redis', () => {
     const endingOthers = await tripsOf(() => sessions.terminateOthers({ id, userName }))
 
     expect(ending).toEqual({ trips: [['destroy']], unanswered: ['remove'] })
-    expect(endingOthers).toEqual({ trips: [['entries'], ['destroy']], unanswered: ['remove'] })
+    expect(endingOthers).toEqual({
+      trips: [['entries'], ['getrange', 'getrange'], ['destroy']],
+      unanswered: ['remove'],
+    })
   })
 
-  it('L3: asks once for what is known of a session, and three times to change what a user may', async () => {
+  it('L3: asks once for what is known of a session, and four times to change what a user may', async () => {
     const { tripsOf, sessions, visit } = await makeCounted()
     const { body } = await visit('/me', cookieOf(await visit('/login')))
 
@@ -294,8 +328,9 @@ describe('an app on Redis', () => {
     const granting = await tripsOf(() => sessions.setPrivileges('ann', 'audit'))
     const clearing = await tripsOf(() => sessions.clearPrivileges('ann'))
 
-    const trips = [['entries'], ['describe'], ['grant']]
-    expect(info).toEqual({ trips: [['describe']], unanswered: [] })
+    // The list leaves out what a change must know of secrets.
+    const trips = [['entries'], ['getrange'], ['getrange'], ['commit']]
+    expect(info).toEqual({ trips: [['get']], unanswered: [] })
     for (const changing of [granting, clearing]) {
       expect(changing).toEqual({ trips, unanswered: [] })
     }
@@ -310,10 +345,10 @@ describe('an app on Redis', () => {
     const within = await trips('/login')
     const over = await trips('/login')
 
-    expect(within).toEqual({ trips: [['add', 'create', 'entries']], unanswered: ['keep'] })
+    expect(within).toEqual({ trips: [['create']], unanswered: [] })
     expect(over).toEqual({
-      trips: [['add', 'create', 'entries'], Array(3).fill('describe'), ['destroy']],
-      unanswered: ['keep', 'remove'],
+      trips: [['create'], ['getrange', 'getrange'], ['destroy']],
+      unanswered: ['remove'],
     })
   })
 
@@ -327,12 +362,12 @@ describe('an app on Redis', () => {
     let status = 0
     const over = await tripsOf(async () => {
       status = (await visit('/login')).status
-    }, ['keep'])
+    }, ['keep', 'time'])
 
     expect(within).toEqual({ trips: [['add'], ['create']], unanswered: ['keep'] })
     expect(status).toBe(403)
     expect(over).toEqual({
-      trips: [['add'], ['describe', 'describe'], ['remove']],
+      trips: [['add'], ['getrange', 'getrange'], ['remove']],
       unanswered: [],
     })
   })
@@ -366,25 +401,27 @@ describe('an app on Redis', () => {
       await sessions.terminateAll('bob')
     })
 
-    expect(new Set(commands.map(commandName))).toEqual(new Set(['EVAL', 'EVALSHA']))
+    expect(new Set(commands.map(commandName))).toEqual(
+      new Set(['GET', 'GETRANGE', 'EVAL', 'EVALSHA']),
+    )
     // What the scripts ran, and what MONITOR does not show.
     const ran = (await commandStats(redis)).filter((name) => !statsBefore.includes(name))
-    const byKey = ['del', 'exists', 'hdel', 'hget', 'hgetall', 'hkeys', 'hmget', 'hset', 'hstrlen']
+    const byKey = ['del', 'exists', 'get', 'getrange', 'set', 'setrange']
     const ofIndex = ['zadd', 'zcard', 'zrange', 'zrem', 'zrevrange', 'zscore']
     const others = ['eval', 'evalsha', 'time', 'pttl', 'pexpire']
     const ofTest = ['client|info', 'echo', 'info', 'monitor', 'client|setinfo', 'hello']
     expect(
       ran.filter((name) => ![...byKey, ...ofIndex, ...others, ...ofTest].includes(name)),
     ).toEqual([])
-    expect(ran).toEqual(expect.arrayContaining(['hgetall', 'zadd', 'zrange', 'zrem', 'pexpire']))
+    expect(ran).toEqual(expect.arrayContaining(['get', 'zadd', 'zrange', 'zrem', 'pexpire']))
   })
 
-  it('L3: asks once for a read whose refresh is due', async () => {
+  it('L3: sends one more behind a read whose refresh is due', async () => {
     const { commands, keyOf, visit } = await makeCounted({ refreshSeconds: 0 })
     const cookie = cookieOf(await visit('/write?a=1'))
     const key = await keyOf(cookie)
 
-    expect(await commands('/me', cookie)).toEqual([`EVALSHA ${key}`])
+    expect(await commands('/me', cookie)).toEqual([`GET ${key}`, `EVALSHA ${key}`])
   })
 
   it('C7: asks four times at most, however many cookies there are', async () => {

@@ -5,12 +5,15 @@ import { sessionKey } from '../../src/store/redis/keys.ts'
 import { cookieOf, guestView, makeApp, setCookies } from '../support/apps.ts'
 import type { Handler, TestApp } from '../support/apps.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
+import { changeStored, storedSession } from '../support/stored-text.ts'
+import { passRedisTime } from '../support/time.ts'
 
 const minuteMs = 60_000
 const idleMs = 60 * minuteMs
 const refreshMs = minuteMs
 // What a request may take on a busy machine. Half of `refreshMs`, so that no two bounds meet.
 const slackMs = 30_000
+const whole = { min: idleMs + refreshMs - slackMs, max: idleMs + refreshMs }
 
 const handlers: Readonly<Record<string, Handler>> = {
   '/idle': (ctx) => {
@@ -25,6 +28,8 @@ interface ExpiringApp extends TestApp {
   /** A new session: its cookie, and its key in Redis. */
   readonly start: (path?: string) => Promise<{ cookie: string; key: string }>
   readonly redis: ReturnType<typeof connectRedis>
+  /** Lets time pass for what Redis has of the app. */
+  readonly pass: (ms: number) => Promise<void>
   /** The same app in another process. */
   readonly other: TestApp
 }
@@ -37,6 +42,7 @@ function makeExpiring(options: SessionsOptions = {}): ExpiringApp {
     ...testApp,
     redis,
     other,
+    pass: (ms) => passRedisTime(redis, prefix, ms),
     timeToLiveMs: (key) => redis.pttl(key),
     start: async (path = '/write?a=1') => {
       const cookie = cookieOf(await testApp.visit(path))
@@ -54,6 +60,22 @@ async function untilGone(redis: ReturnType<typeof connectRedis>, key: string): P
 /** Milliseconds from now to an ISO date. */
 function msUntil(date: unknown): number {
   return Date.parse(String(date)) - Date.now()
+}
+
+/** Gives a session another absolute end. */
+function endAt(redis: ReturnType<typeof connectRedis>, key: string, endsAt: number): Promise<void> {
+  return changeStored(redis, key, (session) => ({
+    ...session,
+    record: { ...session.record, endsAt },
+  }))
+}
+
+/** What a refresh comes to, which is sent behind the load and not waited for. */
+async function expectSoon(
+  read: () => Promise<number>,
+  { min, max }: { readonly min: number; readonly max: number },
+): Promise<void> {
+  await expect.poll(read, { timeout: 10_000 }).toSatisfy((ms: number) => ms > min && ms <= max)
 }
 
 function expectBetween(value: number, min: number, max: number): void {
@@ -95,11 +117,12 @@ describe('the time to live in Redis', () => {
 
     expect((await visit(`/idle?minutes=${minutes}`, cookie)).status).toBe(200)
 
-    const whole = actual * minuteMs + refreshMs
-    expectBetween(await timeToLiveMs(key), whole - slackMs, whole)
     const { body } = await other.visit('/me', cookie)
     expect(body.idleTimeout).toBe(actual)
-    const untilEnd = Math.min(actual * minuteMs, 43_200 * minuteMs)
+    const absoluteMs = 43_200 * minuteMs
+    const whole = Math.min(actual * minuteMs + refreshMs, absoluteMs)
+    expectBetween(await timeToLiveMs(key), whole - slackMs, whole)
+    const untilEnd = Math.min(actual * minuteMs, absoluteMs)
     expectBetween(msUntil(body.expirationDate), untilEnd - slackMs, untilEnd + slackMs)
   })
 
@@ -128,11 +151,11 @@ describe('the time to live in Redis', () => {
   )
 
   it('L4: is not raised by a read while it covers the idle timeout', async () => {
-    const { start, timeToLiveMs, visit, redis } = makeExpiring()
+    const { start, timeToLiveMs, visit, pass } = makeExpiring()
     const { cookie, key } = await start()
     await visit('/me', cookie)
 
-    await redis.pexpire(key, idleMs + slackMs)
+    await pass(refreshMs - slackMs)
     for (const path of ['/me', '/page', '/write?a=2']) await visit(path, cookie)
 
     expectBetween(await timeToLiveMs(key), idleMs, idleMs + slackMs)
@@ -141,61 +164,79 @@ describe('the time to live in Redis', () => {
   it.each(['/me', '/page', '/write?a=2'])(
     'L4: is whole again after %s once it covers less',
     async (path) => {
-      const { start, timeToLiveMs, visit, redis } = makeExpiring()
+      const { start, timeToLiveMs, visit, pass } = makeExpiring()
       const { cookie, key } = await start()
 
-      await redis.pexpire(key, idleMs - 1)
+      await pass(refreshMs + slackMs)
       await visit(path, cookie)
 
-      expectBetween(await timeToLiveMs(key), idleMs + refreshMs - slackMs, idleMs + refreshMs)
+      await expectSoon(() => timeToLiveMs(key), whole)
     },
   )
 
   it('L4: is whole again after a request to another process', async () => {
-    const { start, timeToLiveMs, other, redis } = makeExpiring()
+    const { start, timeToLiveMs, other, pass } = makeExpiring()
     const { cookie, key } = await start()
 
-    await redis.pexpire(key, slackMs)
+    await pass(idleMs)
+    expectBetween(await timeToLiveMs(key), 0, refreshMs)
     expect((await other.visit('/me', cookie)).body.storage).toEqual({ a: '1' })
 
-    expectBetween(await timeToLiveMs(key), idleMs + refreshMs - slackMs, idleMs + refreshMs)
+    await expectSoon(() => timeToLiveMs(key), whole)
+  })
+
+  it('L4: has the activity of a read beside it, once a refresh was due', async () => {
+    const { start, visit, pass, redis } = makeExpiring()
+    const { cookie, key } = await start()
+    const first = (await storedSession(redis, key)).activeAt
+
+    await visit('/me', cookie)
+    expect((await storedSession(redis, key)).activeAt).toBe(first)
+    await pass(refreshMs + slackMs)
+    await visit('/me', cookie)
+
+    const sinceCreation = async (): Promise<number> => {
+      const { activeAt, record } = await storedSession(redis, key)
+      return activeAt - record.createdAt
+    }
+    await expectSoon(sinceCreation, { min: refreshMs, max: refreshMs + 2 * slackMs })
   })
 
   it('L4: follows the idleTimeout of the session, not of the options', async () => {
-    const { start, timeToLiveMs, visit, redis } = makeExpiring()
+    const { start, timeToLiveMs, visit, pass } = makeExpiring()
     const { cookie, key } = await start('/idle?minutes=120')
 
-    await redis.pexpire(key, 110 * minuteMs)
+    await pass(10 * minuteMs)
     await visit('/me', cookie)
 
-    const whole = 120 * minuteMs + refreshMs
-    expectBetween(await timeToLiveMs(key), whole - slackMs, whole)
+    const max = 120 * minuteMs + refreshMs
+    await expectSoon(() => timeToLiveMs(key), { min: max - slackMs, max })
   })
 
   it('L4: is not raised by who comes with a wrong or a renewed cookie', async () => {
-    const { start, timeToLiveMs, visit, redis } = makeExpiring()
+    const { start, timeToLiveMs, visit, pass } = makeExpiring()
     const { cookie, key } = await start()
     await visit('/login', cookie)
     const wrong = cookie.slice(0, -1) + (cookie.endsWith('A') ? 'B' : 'A')
 
-    await redis.pexpire(key, slackMs)
+    await pass(idleMs)
     for (const value of [wrong, cookie]) {
       expect((await visit('/me', value)).body).toMatchObject(guestView)
     }
 
-    expectBetween(await timeToLiveMs(key), 0, slackMs)
+    expectBetween(await timeToLiveMs(key), 0, refreshMs)
   })
 
   it('L4: is not raised by a request that countsAsActivity leaves out', async () => {
-    const { start, timeToLiveMs, visit, redis } = makeExpiring({
+    const { start, timeToLiveMs, visit, pass } = makeExpiring({
       countsAsActivity: ({ path }) => path !== '/me',
     })
     const { cookie, key } = await start()
 
-    await redis.pexpire(key, slackMs)
+    await pass(idleMs)
     expect((await visit('/me', cookie)).body.storage).toEqual({ a: '1' })
 
-    expectBetween(await timeToLiveMs(key), 0, slackMs)
+    expectBetween(await timeToLiveMs(key), 0, refreshMs)
   })
 })
 
@@ -276,47 +317,53 @@ describe('the absolute end', () => {
 
     const { key } = await start()
 
-    expectBetween(Number(await redis.hget(key, 'e')) - Date.now(), 119 * minuteMs, 120 * minuteMs)
+    const { createdAt, endsAt } = (await storedSession(redis, key)).record
+    expect(endsAt - createdAt).toBe(120 * minuteMs)
+    expectBetween(endsAt - Date.now(), 119 * minuteMs, 120 * minuteMs)
   })
 
   it('L5: is not there with absoluteTimeout: Infinity', async () => {
     const { start, redis, visit } = makeExpiring({ absoluteTimeout: Infinity })
     const { cookie, key } = await start()
-    expect(await redis.hexists(key, 'e')).toBe(0)
+    expect((await storedSession(redis, key)).record.endsAt).toBe(Infinity)
 
     await visit('/login', cookie)
 
-    expect(await redis.hexists(key, 'e')).toBe(0)
-    const signedInAt = Number(await redis.hget(key, 'l'))
+    const { signedInAt, endsAt } = (await storedSession(redis, key)).record
+    expect(endsAt).toBe(Infinity)
     expectBetween(Date.now() - signedInAt, -slackMs, slackMs)
   })
 
   it('L5: ends a busy session, in every process', async () => {
     const testApp = makeExpiring()
     const { cookie, key } = await testApp.start('/login')
+    const before = await testApp.redis.pttl(key)
     for (let visits = 0; visits < 3; visits++) {
       expect((await testApp.visit('/me', cookie)).body.userName).toBe('ann')
     }
 
-    await testApp.redis.hset(key, 'e', Date.now() - 1)
+    await endAt(testApp.redis, key, Date.now() - 1)
 
     for (const { visit } of [testApp.other, testApp]) {
       const response = await visit('/me', cookie)
       expect(response.body).toMatchObject(guestView)
       expect(setCookies(response)).toEqual([])
     }
-    expect(await testApp.redis.exists(key)).toBe(0)
+    // Nothing has kept it alive: Redis ends it at its own time.
+    expect(await testApp.redis.pttl(key)).toBeLessThanOrEqual(before)
   })
 
   it('L5: bounds expirationDate, and no activity moves it', async () => {
     const { start, redis, visit } = makeExpiring()
     const { cookie, key } = await start('/login')
     const endsAt = Date.now() + 10 * minuteMs
-    await redis.hset(key, 'e', endsAt)
+    await endAt(redis, key, endsAt)
+    await redis.pexpireat(key, endsAt)
 
     for (const path of ['/write?a=2', '/idle?minutes=90', '/me']) await visit(path, cookie)
 
-    expect(await redis.hget(key, 'e')).toBe(String(endsAt))
+    expect((await storedSession(redis, key)).record.endsAt).toBe(endsAt)
+    expectBetween(await redis.pttl(key), 9 * minuteMs, 10 * minuteMs)
     const { body } = await visit('/me', cookie)
     expect(body.expirationDate).toBe(new Date(endsAt).toISOString())
   })
@@ -325,15 +372,27 @@ describe('the absolute end', () => {
     const { start, redis, visit } = makeExpiring({ absoluteTimeout: 120 })
     const { cookie, key } = await start()
     const endsAt = Date.now() + 10 * minuteMs
-    await redis.hset(key, 'e', endsAt)
+    await endAt(redis, key, endsAt)
 
     const signedIn = cookieOf(await visit('/login', cookie))
-    const anew = Number(await redis.hget(key, 'e'))
+    const anew = (await storedSession(redis, key)).record.endsAt
     expectBetween(anew - Date.now(), 119 * minuteMs, 120 * minuteMs)
 
-    await redis.hset(key, 'e', endsAt)
+    await endAt(redis, key, endsAt)
     await visit('/elevate', signedIn)
-    expect(await redis.hget(key, 'e')).toBe(String(endsAt))
+    expect((await storedSession(redis, key)).record.endsAt).toBe(endsAt)
+  })
+
+  it('L5: gives a session that it would have ended its whole time to live at a sign-in', async () => {
+    const { start, timeToLiveMs, visit, pass } = makeExpiring({ absoluteTimeout: 90 })
+    const { cookie, key } = await start()
+    await pass(50 * minuteMs)
+    await visit('/me', cookie)
+    await expectSoon(() => timeToLiveMs(key), { min: 39 * minuteMs, max: 40 * minuteMs })
+
+    await visit('/login', cookie)
+
+    expectBetween(await timeToLiveMs(key), idleMs + refreshMs - slackMs, idleMs + refreshMs)
   })
 
   it('L5: ends a session under a request, whose changes are dropped', async () => {
@@ -343,7 +402,7 @@ describe('the absolute end', () => {
       {
         '/slow': async (ctx) => {
           ctx.session.storage.late = true
-          await redis.hset(sessionKey(prefix, ctx.session.id), 'e', Date.now() - 1)
+          await endAt(redis, sessionKey(prefix, ctx.session.id), Date.now() - 1)
           ctx.body = 'done'
         },
       },
@@ -358,11 +417,16 @@ describe('the absolute end', () => {
     expect((await testApp.visit('/me', cookie)).body).toMatchObject(guestView)
   })
 
-  it('L5: leaves the time to live to the idle timeout', async () => {
-    const { start, timeToLiveMs } = makeExpiring({ absoluteTimeout: 60 })
+  it('L5: is when Redis ends the session, which no activity puts off', async () => {
+    const { start, timeToLiveMs, visit, pass, redis } = makeExpiring({ absoluteTimeout: 60 })
 
-    const { key } = await start()
+    const { cookie, key } = await start()
+    expectBetween(await timeToLiveMs(key), idleMs - slackMs, idleMs)
+    await pass(20 * minuteMs)
+    for (const path of ['/me', '/write?a=2', '/idle?minutes=90']) await visit(path, cookie)
 
-    expectBetween(await timeToLiveMs(key), idleMs + refreshMs - slackMs, idleMs + refreshMs)
+    expectBetween(await timeToLiveMs(key), 40 * minuteMs - slackMs, 40 * minuteMs)
+    await pass(40 * minuteMs)
+    await untilGone(redis, key)
   })
 })

@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util'
 
 import { newSecret } from '../../src/core/secret.ts'
 import { storedProcedureId } from '../../src/open-session.ts'
+import { decodeSession } from '../../src/store/session-text.ts'
 import type { Outcome, Step } from './worker.ts'
 import { inLanes, openStage, Random } from './workers.ts'
 import type { Sent, Stage, StageSettings } from './workers.ts'
@@ -527,14 +528,13 @@ class ListRace {
   async #live(): Promise<ReadonlyMap<string, string>> {
     const ids = [...this.#signedIn]
     const { redis } = this.#stage
-    const found = await Promise.all(ids.map((id) => redis.hgetall(this.#stage.keyOf(id))))
+    const found = await Promise.all(ids.map((id) => redis.get(this.#stage.keyOf(id))))
     return new Map(
       ids.flatMap((id, index) => {
-        const { u: userName, l: signedInAt, ...fields } = found[index]!
-        const secrets = Object.keys(fields).filter((field) => field.startsWith('k:'))
-        return userName === this.#userName
-          ? [[id, [signedInAt, ...secrets.toSorted()].join(' ')]]
-          : []
+        const session = decodeSession(id, found[index] ?? '')
+        if (session?.record.userName !== this.#userName) return []
+        const secrets = session.secrets.map(({ hash }) => hash)
+        return [[id, [session.record.signedInAt, ...secrets.toSorted()].join(' ')]]
       }),
     )
   }
@@ -620,8 +620,10 @@ export async function measureLimits(
     sums.errors += errors.length - refused.length
     if (refused.length !== (onExceed === 'refuse' ? inFlight - perUser : 0)) sums.wrongRefused++
     const ids = outcomes.flatMap(({ after }) => after?.id ?? [])
-    const owners = await Promise.all(ids.map((id) => stage.redis.hget(stage.keyOf(id), 'u')))
-    const live = ids.filter((_, index) => owners[index] === userName)
+    const found = await Promise.all(ids.map((id) => stage.redis.get(stage.keyOf(id))))
+    const live = ids.filter(
+      (id, index) => decodeSession(id, found[index] ?? '')?.record.userName === userName,
+    )
     if (live.length !== perUser) sums.wrongLive++
     const listed = await stage.sessions.list(userName)
     const isListed = listed.every(({ id }) => live.includes(id))

@@ -6,6 +6,7 @@ import type { RecommendedSentinelOptions, SessionsOptions } from 'koa-user-sessi
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { sessionKey } from '../../src/store/redis/keys.ts'
+import { read } from '../store/contract-parts.ts'
 import { cookieOf, exactly, makeApp, me } from '../support/apps.ts'
 import type { Handler, TestApp } from '../support/apps.ts'
 import { connectRedis } from '../support/redis-client.ts'
@@ -299,6 +300,6 @@ function keepsFrom({ writers }: Load, redis: Redis): (master: TestRedis) => Prom
 
 /** The names in the storage of a session, as one server has them. */
 async function storedBy({ url }: TestRedis, id: string): Promise<ReadonlySet<string>> {
-  const record = await new RedisStore(connectRedis(url)).read(id)
+  const record = await read(new RedisStore(connectRedis(url)), id)
   return new Set(record?.storage.keys())
 }

@@ -1,5 +1,5 @@
 import { MemoryStore } from 'koa-user-sessions'
-import type { CreateOutcome, NewSession, SessionRecord, SessionStore } from 'koa-user-sessions'
+import type { CreateOutcome, NewSession, SessionCredential, SessionStore } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { DeadlineStore } from '../../src/store/deadline-store.ts'
@@ -39,9 +39,9 @@ describe('a store that does not answer', () => {
     await timeOut(store, 3)
 
     await vi.advanceTimersByTimeAsync(250)
-    const probes = asked.filter((name) => name === 'read').length
+    const probes = asked.filter((name) => name === 'load').length
     await vi.advanceTimersByTimeAsync(10_000)
-    const later = asked.filter((name) => name === 'read').length
+    const later = asked.filter((name) => name === 'load').length
     answer.now = true
     await vi.advanceTimersByTimeAsync(timeoutMs)
 
@@ -70,7 +70,7 @@ describe('a store that does not answer', () => {
     answer.fails = true
 
     await vi.advanceTimersByTimeAsync(250 * 4)
-    const probes = asked.filter((name) => name === 'read').length
+    const probes = asked.filter((name) => name === 'load').length
     await expect(store.destroy('5')).rejects.toMatchObject({ code: 'ERR_SESSION_STORE' })
 
     expect(probes).toBe(4)
@@ -127,7 +127,7 @@ describe('a store of several servers', () => {
     answer.from = 'a'
     await vi.advanceTimersByTimeAsync(timeoutMs)
 
-    expect(asked).toContain('read')
+    expect(asked).toContain('load')
     expect(await store.destroy('a3')).toBe(true)
     expect(vi.getTimerCount()).toBe(0)
   })
@@ -173,9 +173,8 @@ function frozenStore(nodeOf?: (id?: string) => string | undefined): Frozen {
       await ask('destroy', id)
       return true
     },
-    async read(id: string): Promise<SessionRecord | undefined> {
-      await ask('read', id)
-      return undefined
+    async load({ id, secretHash }: SessionCredential): Promise<undefined> {
+      await ask(secretHash === '' ? 'load' : 'load by a secret', id)
     },
   })
   const store = new DeadlineStore(inside, timeoutMs, (_operation, error) => errors.push(error))

@@ -6,7 +6,7 @@
 
 import { randomBytes, randomUUID } from 'node:crypto'
 
-import { unknownClient } from 'koa-user-sessions'
+import { unknownClient } from 'koa-user-sessions/store'
 import type {
   CommitOutcome,
   GrantChanges,
@@ -14,21 +14,33 @@ import type {
   RecordDraft,
   SessionCommit,
   SessionCredential,
+  SessionLock,
   SessionRecord,
   SessionStore,
+  SessionSummary,
   StorageChanges,
   StorageLimits,
   StorePolicy,
-} from 'koa-user-sessions'
+} from 'koa-user-sessions/store'
 
-/** A store to be tested, empty, and a hand on its time. */
-export interface StoreHarness {
-  readonly store: SessionStore
-  /**
-   * Lets time pass for all sessions in the store, without waiting: moves the store's clock on, or
-   * moves the instants that it has stored back.
-   */
-  readonly passTime: (ms: number) => Promise<void>
+import type { StoreHarness, TestRunner } from './store-contract.d.ts'
+
+export type { StoreHarness }
+
+/** The same as `TestRunner`, but that cases of a table have their types. */
+export interface Runner extends Pick<TestRunner, 'describe' | 'expect'> {
+  readonly it: {
+    (name: string, run: () => Promise<void>): unknown
+    readonly each: {
+      <T extends readonly [unknown] | readonly unknown[]>(
+        cases: readonly T[],
+      ): (
+        name: string,
+        run: (...values: { -readonly [K in keyof T]: T[K] }) => Promise<void>,
+      ) => unknown
+      <T>(cases: readonly T[]): (name: string, run: (value: T) => Promise<void>) => unknown
+    }
+  }
 }
 
 export const second = 1000
@@ -49,7 +61,6 @@ export const emptyCommit: SessionCommit = {
   idleTimeoutMs: undefined,
   grants: undefined,
   userName: '',
-  presentIdleTimeoutMs: 3_600_000,
   newSecretHash: undefined,
   asksFor: undefined,
 }
@@ -170,7 +181,6 @@ export function everything(): SessionCommit & { readonly newSecretHash: string }
       signsIn: true,
     },
     userName: 'eve',
-    presentIdleTimeoutMs: 999 * minute,
     newSecretHash: newHash(),
     asksFor: 'rights',
   }
@@ -205,6 +215,114 @@ export async function signedIn(
   return { id: credential.id, secretHash: newSecretHash }
 }
 
+/** What the server asks for by an id alone. */
+function trusted(id: string): SessionCredential {
+  return { id, secretHash: '' }
+}
+
+/** Counts as activity. Returns the time; `undefined` when nothing is live. */
+export async function touch(
+  store: SessionStore,
+  credential: SessionCredential,
+  touchPolicy: StorePolicy,
+): Promise<number | undefined> {
+  const outcome = await store.load(credential, touchPolicy, true)
+  return outcome?.status === 'live' ? outcome.now : undefined
+}
+
+/** Gives a session a one-time token. */
+export async function addOTP(
+  store: SessionStore,
+  credential: SessionCredential,
+  ...[hash, lifespanMs, otpPolicy]: [string, number, StorePolicy]
+): Promise<boolean> {
+  const outcome = await store.commit(credential, { newOTP: { hash, lifespanMs } }, otpPolicy)
+  return outcome.status === 'committed'
+}
+
+/** Joins a session by a one-time token. */
+export async function redeemOTP(
+  store: SessionStore,
+  otp: SessionCredential,
+  newSecretHash: string,
+  otpPolicy: StorePolicy,
+): Promise<Extract<Loaded, { status: 'live' }> | undefined> {
+  const commit = { redeemsOTP: otp.secretHash, newSecretHash }
+  const outcome = await store.commit(trusted(otp.id), commit, otpPolicy)
+  if (outcome.status !== 'committed' || !outcome.record) return undefined
+  const { record, now } = outcome
+  return {
+    status: 'live',
+    record: plain(record),
+    now,
+    activeAt: now,
+    isPostponed: false,
+    refreshed: true,
+  }
+}
+
+/** Reads a session by its id alone. */
+export async function read(store: SessionStore, id: string): Promise<SessionRecord | undefined> {
+  const outcome = await store.load(trusted(id), policy, false)
+  return outcome?.status === 'live' ? plain(outcome.record) : undefined
+}
+
+/** What is known of a session but its storage. */
+export async function describeById(
+  store: SessionStore,
+  id: string,
+  readPolicy: StorePolicy,
+): Promise<SessionSummary | undefined> {
+  const outcome = await store.load(trusted(id), readPolicy, false)
+  if (outcome?.status !== 'live') return undefined
+  const { storage: _storage, ...known } = outcome.record
+  const { activeAt, isPostponed, now } = outcome
+  return { ...known, activeAt, isPostponed, now }
+}
+
+/** Changes what a session is granted, by the server itself. */
+export async function grant(
+  store: SessionStore,
+  id: string,
+  ownedBy: string,
+  ...[grants, grantPolicy]: [GrantChanges, StorePolicy]
+): Promise<boolean> {
+  const outcome = await store.commit(trusted(id), { grants, ownedBy }, grantPolicy)
+  return outcome.status === 'committed'
+}
+
+/** Ends all sessions of a user but one. Returns those that have ended, by id. */
+export async function destroyAll(
+  store: SessionStore,
+  userName: string,
+  exceptId?: string,
+): Promise<readonly string[]> {
+  const sessions = await store.list(userName, policy)
+  const ids = sessions.map(({ id }) => id).filter((id) => id !== exceptId)
+  const areEnded = await Promise.all(ids.map((id) => store.destroy(id, userName)))
+  return ids.filter((_id, index) => areEnded[index])
+}
+
+/** Lets the lease of a lock count from now. */
+export async function extendLock(
+  store: SessionStore,
+  id: string,
+  lock: SessionLock,
+): Promise<boolean> {
+  const outcome = await store.commit(trusted(id), { lock }, policy)
+  return outcome.status === 'committed'
+}
+
+/** Gives a lock back. */
+export function unlock(store: SessionStore, id: string, token: string): Promise<boolean> {
+  return extendLock(store, id, { token, leaseMs: 0 })
+}
+
+/** The same with a storage that compares as a `Map` does. */
+export function plain(record: SessionRecord): SessionRecord {
+  return { ...record, storage: new Map(record.storage) }
+}
+
 export type Loaded = Awaited<ReturnType<SessionStore['load']>>
 
 export function liveIn(outcome: Loaded): Extract<Loaded, { status: 'live' }> {
@@ -213,7 +331,7 @@ export function liveIn(outcome: Loaded): Extract<Loaded, { status: 'live' }> {
 }
 
 export function recordIn(outcome: Loaded): SessionRecord {
-  return liveIn(outcome).record
+  return plain(liveIn(outcome).record)
 }
 
 /** Names have no order in a store. */

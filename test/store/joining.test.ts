@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 
-import { MemoryStore, RedisStore, Sessions, unknownClient } from 'koa-user-sessions'
+import { RedisStore, Sessions, unknownClient } from 'koa-user-sessions'
 import type { RecordDraft, SessionCredential, StorePolicy } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
@@ -9,8 +9,9 @@ import { sessionKey } from '../../src/store/redis/keys.ts'
 import { makeApp } from '../support/apps.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 import { startRedisServer } from '../support/redis-server.ts'
-import { passRedisTime } from '../support/time.ts'
-import { describeJoining } from './joining-contract.ts'
+import { backgroundIsDone } from '../support/time.ts'
+import { addOTP, draftOf, newCredential, newHash, redeemOTP, touch } from './contract-parts.ts'
+import { rewrite, sessionAt } from './redis/stored-texts.ts'
 
 const minute = 60_000
 
@@ -23,57 +24,38 @@ const policy: StorePolicy = {
 
 const redis = connectRedis()
 
-describeJoining('MemoryStore', () => {
-  vi.useFakeTimers({ toFake: ['Date'] })
-  onTestFinished(() => {
-    vi.useRealTimers()
-  })
-  return {
-    store: new MemoryStore(),
-    async passTime(ms) {
-      vi.setSystemTime(Date.now() + ms)
-    },
-  }
-})
-
-describeJoining('RedisStore', () => {
-  const prefix = uniquePrefix()
-  return {
-    store: new RedisStore(redis, { prefix }),
-    passTime: (ms) => passRedisTime(redis, prefix, ms),
-  }
-})
-
 describe('RedisStore and those without a cookie', () => {
   it('X1: keeps no secret of a session that only trusted callers open', async () => {
     const { store, keyOf } = makeStore()
     const { id } = await created(store, { type: 'remote' }, { id: randomUUID(), secretHash: '' })
 
-    const fields = await redis.hkeys(keyOf(id))
+    const { secrets, record } = await sessionAt(redis, keyOf(id))
 
-    expect(fields).toContain('v')
-    expect(fields.filter((field) => field.startsWith('secret'))).toEqual([])
+    expect(record.type).toBe('remote')
+    expect(secrets).toEqual([])
   })
 
-  it.each(['0', '1763000000000', 'x'])(
-    'X1: makes nothing of a field for an empty secret that says %s',
-    async (value) => {
+  it.each([newHash(), 'undefined', ' '])(
+    'X1: opens to a trusted caller beside a secret, and not by %j',
+    async (strange) => {
       const { store, keyOf } = makeStore()
       const { id } = await created(store, { type: 'remote' }, { id: randomUUID(), secretHash: '' })
       const trusted = { id, secretHash: '' }
       const before = await store.load(trusted, policy, false)
-      await redis.hset(keyOf(id), 'k:', value)
+      await rewrite(redis, keyOf(id), (session) => ({
+        ...session,
+        secrets: [{ hash: newHash(), madeAt: Date.now(), isJoined: false, renewedAt: 0 }],
+      }))
 
       const after = await store.load(trusted, policy, false)
 
       expect(after).toEqual({ ...before, now: expect.any(Number) })
-      expect(await store.touch(trusted, policy)).toEqual(expect.any(Number))
-      expect(await store.addOTP(trusted, 'hash', minute, policy)).toBe(true)
+      expect(await touch(store, trusted, policy)).toEqual(expect.any(Number))
+      expect(await addOTP(store, trusted, newHash(), minute, policy)).toBe(true)
       const lock = { token: 'a', leaseMs: minute }
       expect(await store.lock(trusted, lock)).toMatchObject({ status: 'locked' })
-      const strange = { id, secretHash: 'undefined' }
-      expect(await store.load(strange, policy, false)).toBeUndefined()
-      expect(await store.touch(strange, policy)).toBeUndefined()
+      expect(await store.load({ id, secretHash: strange }, policy, false)).toBeUndefined()
+      expect(await touch(store, { id, secretHash: strange }, policy)).toBeUndefined()
     },
   )
 
@@ -82,10 +64,10 @@ describe('RedisStore and those without a cookie', () => {
     const trusted = { id: randomUUID(), secretHash: '' }
 
     await store.load(trusted, policy, true)
-    await store.touch(trusted, policy)
+    await touch(store, trusted, policy)
     await store.lock(trusted, { token: 'a', leaseMs: minute })
-    await store.addOTP(trusted, 'hash', minute, policy)
-    await store.redeemOTP(trusted, 'new', policy)
+    await addOTP(store, trusted, newHash(), minute, policy)
+    await redeemOTP(store, { ...trusted, secretHash: newHash() }, newHash(), policy)
     await store.commit(trusted, { ...emptyCommit, idleTimeoutMs: minute }, policy)
 
     expect(await redis.keys(`${prefix}*`)).toEqual([])
@@ -100,66 +82,89 @@ describe('RedisStore and those without a cookie', () => {
     }
   })
 
-  it('M8: gives a session without idle timeout no time to live, whatever is done to it', async () => {
-    const { store, keyOf } = makeStore()
-    const draft = { type: 'storedProcedure', idleTimeoutMs: Infinity } as const
-    const credential = await created(store, draft)
-    const { id } = credential
+  it.each([
+    ['none', Infinity, -1],
+    ['that of its absolute end', 120 * minute, 120 * minute],
+  ])(
+    'M8, L5: gives a session without idle timeout no other time to live than %s',
+    async (_, absoluteTimeoutMs, timeToLiveMs) => {
+      const { store, keyOf } = makeStore()
+      const own = { ...policy, expiry: { ...policy.expiry, absoluteTimeoutMs } }
+      const draft = { type: 'storedProcedure', idleTimeoutMs: Infinity } as const
+      const credential = newCredential()
+      const { id } = credential
+      await store.create({ credential, draft: draftOf(draft), signsIn: false }, own)
 
-    const times = [await redis.pttl(keyOf(id))]
-    await store.load(credential, policy, true)
-    await store.touch(credential, policy)
-    await store.commit(credential, { ...emptyCommit, postpones: true }, policy)
-    await store.touch(credential, policy)
-    await store.addOTP(credential, 'otp', minute, policy)
-    await store.redeemOTP({ id, secretHash: 'otp' }, 'new', policy)
-    times.push(await redis.pttl(keyOf(id)))
+      const times = [await redis.pttl(keyOf(id))]
+      await store.load(credential, own, true)
+      await touch(store, credential, own)
+      await store.commit(credential, { ...emptyCommit, postpones: true }, own)
+      await touch(store, credential, own)
+      const otp = newHash()
+      await addOTP(store, credential, otp, minute, own)
+      await redeemOTP(store, { id, secretHash: otp }, newHash(), own)
+      await backgroundIsDone(redis)
+      times.push(await redis.pttl(keyOf(id)))
 
-    expect(times).toEqual([-1, -1])
-    expect(await redis.hget(keyOf(id), 'i')).toBe('none')
-    expect(await redis.hexists(keyOf(id), 'z')).toBe(0)
-  })
+      const areRight = times.map((ms) => ms <= timeToLiveMs && ms > timeToLiveMs - minute)
+      expect(areRight).toEqual([true, true])
+      const { record, isPostponed } = await sessionAt(redis, keyOf(id))
+      expect([record.idleTimeoutMs, isPostponed]).toEqual([Infinity, false])
+    },
+  )
 
   it('X5: keeps of a one-time token its hash and until when, no longer than it works', async () => {
     const { store, keyOf } = makeStore()
     const credential = await created(store)
     const { id } = credential
-    const before = await redis.hkeys(keyOf(id))
+    const [otp, secret] = [newHash(), newHash()]
 
-    await store.addOTP(credential, 'hash', minute, policy)
-    const during = await redis.hgetall(keyOf(id))
-    await store.redeemOTP({ id, secretHash: 'hash' }, 'new', policy)
-    const after = await redis.hkeys(keyOf(id))
+    await addOTP(store, credential, otp, minute, policy)
+    const during = await sessionAt(redis, keyOf(id))
+    await redeemOTP(store, { id, secretHash: otp }, secret, policy)
+    const after = await sessionAt(redis, keyOf(id))
 
-    expect(Object.keys(during)).toEqual([...before, 'o:hash'])
-    expect(Number(during['o:hash'])).toBeGreaterThan(Date.now())
-    expect(Number(during['o:hash'])).toBeLessThanOrEqual(Date.now() + minute)
-    expect(after.toSorted()).toEqual([...before, 'k:new'].toSorted())
+    expect(during.otps).toEqual([{ hash: otp, goodUntil: expect.any(Number) }])
+    expect(during.otps[0]!.goodUntil - Date.now()).toSatisfy(
+      (ms: number) => ms > minute - 10_000 && ms <= minute,
+    )
+    expect(after.otps).toEqual([])
+    expect(after.secrets.map(({ hash, isJoined }) => [hash, isJoined])).toEqual([
+      [credential.secretHash, false],
+      [secret, true],
+    ])
+    expect(await redis.get(keyOf(id))).not.toContain(otp)
   })
 
   it('X5: opens no session that it cannot read by a one-time token', async () => {
     const { store, keyOf } = makeStore()
-    const id = randomUUID()
-    await redis.hset(keyOf(id), { 'o:hash': Date.now() + minute, color: 'red' })
+    const credential = await created(store)
+    const { id } = credential
+    const otp = newHash()
+    await addOTP(store, credential, otp, minute, policy)
+    // As a later version may have it.
+    await redis.setrange(keyOf(id), 0, '3')
+    const before = await redis.get(keyOf(id))
 
-    expect(await store.redeemOTP({ id, secretHash: 'hash' }, 'new', policy)).toBeUndefined()
+    expect(await redeemOTP(store, { id, secretHash: otp }, newHash(), policy)).toBeUndefined()
 
-    expect(await redis.hkeys(keyOf(id))).toEqual(['o:hash', 'color'])
+    expect(await redis.get(keyOf(id))).toBe(before)
   })
 
   it('M2: puts a session that is redeemed back into the list of its user', async () => {
     const { store, prefix } = makeStore()
     const credential = await created(store, { userName: 'ann' })
     const { id } = credential
-    await store.addOTP(credential, 'hash', minute, policy)
+    const otp = newHash()
+    await addOTP(store, credential, otp, minute, policy)
     const indexes = await redis.keys(`${prefix}user:*`)
     await redis.del(...indexes)
 
-    await store.redeemOTP({ id, secretHash: 'hash' }, 'new', policy)
+    await redeemOTP(store, { id, secretHash: otp }, newHash(), policy)
 
     expect(indexes).toHaveLength(1)
     await vi.waitFor(async () => {
-      expect(await store.list('ann', policy)).toEqual([expect.objectContaining({ id })])
+      expect(await store.list('ann')).toEqual([expect.objectContaining({ id })])
     })
   })
 
@@ -207,7 +212,6 @@ const emptyCommit = {
   idleTimeoutMs: undefined,
   grants: undefined,
   userName: '',
-  presentIdleTimeoutMs: Infinity,
   newSecretHash: undefined,
   asksFor: undefined,
 } as const
@@ -229,7 +233,7 @@ function makeStore(): {
 async function created(
   store: RedisStore,
   parts: Partial<RecordDraft> = {},
-  credential: SessionCredential = { id: randomUUID(), secretHash: randomUUID() },
+  credential: SessionCredential = newCredential(),
 ): Promise<SessionCredential> {
   const draft: RecordDraft = {
     type: 'web',

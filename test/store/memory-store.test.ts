@@ -1,9 +1,8 @@
-import { randomUUID } from 'node:crypto'
-
 import { MemoryStore, unknownClient } from 'koa-user-sessions'
 import type { RecordDraft, SessionCredential, StorePolicy } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
+import { newCredential, newHash, touch } from './contract-parts.ts'
 import { describeSessionStore } from './session-store-contract.ts'
 
 const minute = 60_000
@@ -39,7 +38,7 @@ function passTime(ms: number): void {
 }
 
 async function created(store: MemoryStore): Promise<SessionCredential> {
-  const credential = { id: randomUUID(), secretHash: randomUUID() }
+  const credential = newCredential()
   await store.create({ credential, draft, signsIn: false }, policy)
   return credential
 }
@@ -50,20 +49,24 @@ async function areLive(
   credentials: readonly SessionCredential[],
 ): Promise<boolean[]> {
   const outcomes = await Promise.all(
-    credentials.map((credential) => store.load(credential, policy, false)),
+    credentials.map(async (credential) => store.load(credential, policy, false)),
   )
   return outcomes.map((outcome) => outcome?.status === 'live')
 }
 
-describeSessionStore('MemoryStore', () => {
-  stopTime()
-  return {
-    store: new MemoryStore(),
-    async passTime(ms) {
-      passTime(ms)
-    },
-  }
-})
+describeSessionStore(
+  'MemoryStore',
+  () => {
+    stopTime()
+    return {
+      store: new MemoryStore(),
+      async passTime(ms) {
+        passTime(ms)
+      },
+    }
+  },
+  { describe, expect, it },
+)
 
 describe('MemoryStore', () => {
   it('ends the session that was used longest ago when there is one too many', async () => {
@@ -77,8 +80,8 @@ describe('MemoryStore', () => {
   })
 
   it.each([
-    ['a load', (store, credential) => store.load(credential, policy, true)],
-    ['a touch', (store, credential) => store.touch(credential, policy)],
+    ['a load', async (store, credential) => store.load(credential, policy, true)],
+    ['a touch', (store, credential) => touch(store, credential, policy)],
     [
       'a commit',
       (store, credential) =>
@@ -89,7 +92,6 @@ describe('MemoryStore', () => {
             idleTimeoutMs: undefined,
             grants: undefined,
             userName: '',
-            presentIdleTimeoutMs: 3_600_000,
             newSecretHash: undefined,
             asksFor: undefined,
           },
@@ -112,9 +114,10 @@ describe('MemoryStore', () => {
 
   it('keeps 100 000 sessions by default', { timeout: 30_000 }, async () => {
     const store = new MemoryStore()
+    const secretHash = newHash()
     const sessions = Array.from({ length: 100_001 }, (_, index) => ({
       id: String(index),
-      secretHash: 'hash',
+      secretHash,
     }))
 
     for (const credential of sessions) {
@@ -157,6 +160,20 @@ describe('MemoryStore', () => {
     expect(loaded).toBeUndefined()
     expect([timersMeanwhile, timerCount()]).toEqual([timersBefore, timersBefore])
     for (const start of starts) expect(start).not.toHaveBeenCalled()
+  })
+
+  it('M2: lists no session of another user that has the id of one that has expired', async () => {
+    stopTime()
+    const store = new MemoryStore()
+    const credential = newCredential()
+    const anns = { credential, draft: { ...draft, userName: 'ann' }, signsIn: true }
+    await store.create(anns, policy)
+    passTime(62 * minute)
+
+    await store.create({ ...anns, draft: { ...draft, userName: 'bob' } }, policy)
+
+    expect(await store.list('ann')).toEqual([])
+    expect(await store.list('bob')).toHaveLength(1)
   })
 
   it('M11: lets go of all sessions when it is closed', async () => {

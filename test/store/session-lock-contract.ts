@@ -1,16 +1,16 @@
 import { randomUUID } from 'node:crypto'
 
-import { lockTurnMs, unknownClient } from 'koa-user-sessions'
+import { lockTurnMs, unknownClient } from 'koa-user-sessions/store'
 import type {
   CommitOutcome,
-  LoadOutcome,
   LockOutcome,
   SessionCommit,
   SessionCredential,
-  SessionStore,
   StorePolicy,
-} from 'koa-user-sessions'
-import { describe, expect, it, vi } from 'vitest'
+} from 'koa-user-sessions/store'
+
+import { extendLock, read, recordIn, unlock } from './contract-parts.ts'
+import type { Runner, StoreHarness } from './contract-parts.ts'
 
 const policy: StorePolicy = {
   expiry: { refreshMs: 60_000, absoluteTimeoutMs: 86_400_000 },
@@ -23,11 +23,14 @@ const leaseMs = 60_000
 /**
  * What every store must do with the locks of sessions, and with reads by id.
  *
- * @param name Of the kind of store.
- * @param makeStore Makes an empty one.
+ * @param makeStore Makes an empty store for one test.
+ * @param runner The functions of the test runner.
  */
-export function describeSessionLocks(name: string, makeStore: () => SessionStore): void {
-  describe(`${name}: lock`, () => {
+export function describeSessionLocks(
+  makeStore: () => StoreHarness | Promise<StoreHarness>,
+  { describe, expect, it }: Runner,
+): void {
+  describe('lock', () => {
     it('gives a free lock, with the session as it is (T4)', async () => {
       const { store, credential } = await stored(makeStore())
       await store.commit(credential, writing({ color: '"red"' }), policy)
@@ -63,27 +66,23 @@ export function describeSessionLocks(name: string, makeStore: () => SessionStore
     })
 
     it('is one for each session (T4)', async () => {
-      const { store, credential } = await stored(makeStore())
-      const { credential: another } = await stored(store)
+      const { store, credential, passTime } = await stored(makeStore())
+      const { credential: another } = await stored({ store, passTime })
       await store.lock(credential, { token: 'a', leaseMs })
 
       expect((await store.lock(another, { token: 'b', leaseMs }))?.status).toBe('locked')
     })
 
     it('is extended for its holder, who reads the session anew (T4)', async () => {
-      const { store, credential } = await stored(makeStore())
+      const { store, credential, passTime } = await stored(makeStore())
       const lease = 50
-      const first = await store.lock(credential, { token: 'a', leaseMs: lease })
+      await store.lock(credential, { token: 'a', leaseMs: lease })
       await store.commit(credential, writing({ color: '"red"' }), policy)
 
       const again = await store.lock(credential, { token: 'a', leaseMs })
 
       expect(storageOf(again)).toEqual({ first: '1', color: '"red"' })
-      const until = timeOf(first) + lease
-      await vi.waitFor(async () => {
-        expect((await store.load(credential, policy, false))?.status).toBe('live')
-        expect(Date.now()).toBeGreaterThan(until)
-      })
+      await passTime(lease)
       expect((await store.lock(credential, { token: 'b', leaseMs }))?.status).toBe('busy')
     })
 
@@ -93,7 +92,7 @@ export function describeSessionLocks(name: string, makeStore: () => SessionStore
       await store.lock(credential, { token: 'b', leaseMs })
       await store.lock(credential, { token: 'c', leaseMs })
 
-      await store.unlock(credential.id, 'a')
+      await unlock(store, credential.id, 'a')
 
       expect((await store.lock(credential, { token: 'c', leaseMs }))?.status).toBe('busy')
       expect((await store.lock(credential, { token: 'a', leaseMs }))?.status).toBe('busy')
@@ -101,47 +100,40 @@ export function describeSessionLocks(name: string, makeStore: () => SessionStore
     })
 
     it('keeps the turn for one that asks no more for a moment only (T4)', async () => {
-      const { store, credential } = await stored(makeStore())
+      const { store, credential, passTime } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs })
       await store.lock(credential, { token: 'gone', leaseMs })
-      await store.unlock(credential.id, 'a')
-      const startedAt = performance.now()
+      await unlock(store, credential.id, 'a')
 
-      await vi.waitFor(
-        async () => {
-          const outcome = await store.lock(credential, { token: 'c', leaseMs })
-          expect(outcome?.status).toBe('locked')
-        },
-        { timeout: 20 * lockTurnMs, interval: 10 },
-      )
+      const early = await store.lock(credential, { token: 'c', leaseMs })
+      await passTime(lockTurnMs)
+      const late = await store.lock(credential, { token: 'c', leaseMs })
 
-      expect(performance.now() - startedAt).toBeGreaterThan(lockTurnMs / 2)
+      expect([early?.status, late?.status]).toEqual(['busy', 'locked'])
     })
 
     it('has a next turn for the second after the first had it (T4)', async () => {
       const { store, credential } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs })
       await store.lock(credential, { token: 'b', leaseMs })
-      await store.unlock(credential.id, 'a')
+      await unlock(store, credential.id, 'a')
       await store.lock(credential, { token: 'b', leaseMs })
       await store.lock(credential, { token: 'c', leaseMs })
 
-      await store.unlock(credential.id, 'b')
+      await unlock(store, credential.id, 'b')
 
       expect((await store.lock(credential, { token: 'd', leaseMs }))?.status).toBe('busy')
       expect((await store.lock(credential, { token: 'c', leaseMs }))?.status).toBe('locked')
     })
 
     it('is free when its lease has run out (T4)', async () => {
-      const { store, credential } = await stored(makeStore())
+      const { store, credential, passTime } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs: 20 })
 
-      await vi.waitFor(async () => {
-        const outcome = await store.lock(credential, { token: 'b', leaseMs })
-        expect(outcome?.status).toBe('locked')
-      })
+      await passTime(20)
 
-      expect(await store.extendLock(credential.id, { token: 'a', leaseMs })).toBe(false)
+      expect((await store.lock(credential, { token: 'b', leaseMs }))?.status).toBe('locked')
+      expect(await extendLock(store, credential.id, { token: 'a', leaseMs })).toBe(false)
     })
 
     it('is undefined for a wrong secret, one renewed away, and no session (T4, C8)', async () => {
@@ -160,6 +152,16 @@ export function describeSessionLocks(name: string, makeStore: () => SessionStore
       expect((await store.lock(renewed, { token: 'b', leaseMs }))?.status).toBe('locked')
     })
 
+    it('tells a secret that is not good of no lock, held or free (C1, T4)', async () => {
+      const { store, credential } = await stored(makeStore())
+      const wrong = { ...credential, secretHash: hashOf() }
+      await store.lock(credential, { token: 'a', leaseMs })
+
+      expect(await store.lock(wrong, { token: 'b', leaseMs })).toBeUndefined()
+      expect(await store.lock(credential, { token: 'c', leaseMs })).toEqual({ status: 'busy' })
+      expect(await unlock(store, credential.id, 'a')).toBe(true)
+    })
+
     it('is gone with the session, which it does not bring back (T4, L8)', async () => {
       const { store, credential } = await stored(makeStore())
       const lock = { token: 'a', leaseMs }
@@ -168,11 +170,11 @@ export function describeSessionLocks(name: string, makeStore: () => SessionStore
       expect(await store.destroy(credential.id)).toBe(true)
 
       expect(await store.lock(credential, lock)).toBeUndefined()
-      expect(await store.extendLock(credential.id, lock)).toBe(false)
-      expect(await store.unlock(credential.id, 'a')).toBe(false)
+      expect(await extendLock(store, credential.id, lock)).toBe(false)
+      expect(await unlock(store, credential.id, 'a')).toBe(false)
       const commit = { ...writing({ late: '1' }), lock }
       expect(await store.commit(credential, commit, policy)).toEqual({ status: 'ended' })
-      expect(await store.read(credential.id)).toBeUndefined()
+      expect(await read(store, credential.id)).toBeUndefined()
     })
 
     it('does not keep others from plain changes (T3, T4)', async () => {
@@ -182,39 +184,38 @@ export function describeSessionLocks(name: string, makeStore: () => SessionStore
       const outcome = await store.commit(credential, writing({ color: '"red"' }), policy)
 
       expect(outcome.status).toBe('committed')
-      expect(await store.unlock(credential.id, 'a')).toBe(true)
+      expect(await unlock(store, credential.id, 'a')).toBe(true)
     })
   })
 
-  describe(`${name}: extendLock and unlock`, () => {
+  describe('extendLock and unlock', () => {
     it('lets the lease count anew for the holder (T4)', async () => {
-      const { store, credential } = await stored(makeStore())
+      const { store, credential, passTime } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs: 500 })
 
-      expect(await store.extendLock(credential.id, { token: 'a', leaseMs: 20 })).toBe(true)
+      expect(await extendLock(store, credential.id, { token: 'a', leaseMs: 20 })).toBe(true)
 
-      await vi.waitFor(async () => {
-        expect(await store.unlock(credential.id, 'a')).toBe(false)
-      })
+      await passTime(20)
+      expect(await unlock(store, credential.id, 'a')).toBe(false)
     })
 
     it('is false for strangers, which changes nothing (T4)', async () => {
       const { store, credential } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs })
 
-      expect(await store.extendLock(credential.id, { token: 'b', leaseMs })).toBe(false)
-      expect(await store.extendLock(credential.id, { token: 'b', leaseMs: 0 })).toBe(false)
-      expect(await store.unlock(credential.id, 'b')).toBe(false)
+      expect(await extendLock(store, credential.id, { token: 'b', leaseMs })).toBe(false)
+      expect(await extendLock(store, credential.id, { token: 'b', leaseMs: 0 })).toBe(false)
+      expect(await unlock(store, credential.id, 'b')).toBe(false)
 
-      expect(await store.unlock(credential.id, 'a')).toBe(true)
+      expect(await unlock(store, credential.id, 'a')).toBe(true)
     })
 
     it('is false where nobody holds the lock, and for no session (T4)', async () => {
       const { store, credential } = await stored(makeStore())
 
-      expect(await store.extendLock(credential.id, { token: 'a', leaseMs })).toBe(false)
-      expect(await store.unlock(credential.id, 'a')).toBe(false)
-      expect(await store.unlock(randomUUID(), 'a')).toBe(false)
+      expect(await extendLock(store, credential.id, { token: 'a', leaseMs })).toBe(false)
+      expect(await unlock(store, credential.id, 'a')).toBe(false)
+      expect(await unlock(store, randomUUID(), 'a')).toBe(false)
       expect((await store.lock(credential, { token: 'b', leaseMs }))?.status).toBe('locked')
     })
 
@@ -222,14 +223,14 @@ export function describeSessionLocks(name: string, makeStore: () => SessionStore
       const { store, credential } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs })
 
-      expect(await store.unlock(credential.id, 'a')).toBe(true)
+      expect(await unlock(store, credential.id, 'a')).toBe(true)
 
-      expect(await store.unlock(credential.id, 'a')).toBe(false)
+      expect(await unlock(store, credential.id, 'a')).toBe(false)
       expect((await store.lock(credential, { token: 'b', leaseMs }))?.status).toBe('locked')
     })
   })
 
-  describe(`${name}: commit under a lock`, () => {
+  describe('commit under a lock', () => {
     it('answers the session and keeps the lock with a lease (T4)', async () => {
       const { store, credential } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs })
@@ -250,15 +251,14 @@ export function describeSessionLocks(name: string, makeStore: () => SessionStore
     })
 
     it('extends the lock by its lease (T4)', async () => {
-      const { store, credential } = await stored(makeStore())
+      const { store, credential, passTime } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs })
 
       const commit = { ...writing({}), lock: { token: 'a', leaseMs: 20 } }
       expect((await store.commit(credential, commit, policy)).status).toBe('committed')
 
-      await vi.waitFor(async () => {
-        expect((await store.lock(credential, { token: 'b', leaseMs }))?.status).toBe('locked')
-      })
+      await passTime(20)
+      expect((await store.lock(credential, { token: 'b', leaseMs }))?.status).toBe('locked')
     })
 
     it('gives the lock back with a lease of 0 (T4)', async () => {
@@ -271,8 +271,9 @@ export function describeSessionLocks(name: string, makeStore: () => SessionStore
         policy,
       )
 
-      expect(outcome).toEqual({ status: 'committed', now: expect.any(Number) })
-      expect(await store.unlock(credential.id, 'a')).toBe(false)
+      expect(outcome).toMatchObject({ status: 'committed', now: expect.any(Number) })
+      expect(Reflect.get(outcome, 'record')).toBe(undefined)
+      expect(await unlock(store, credential.id, 'a')).toBe(false)
       const next = await store.lock(credential, { token: 'b', leaseMs })
       expect(storageOf(next)).toEqual({ first: '1', color: '"red"' })
     })
@@ -294,34 +295,30 @@ export function describeSessionLocks(name: string, makeStore: () => SessionStore
         asksFor: 'rights',
         lock: { token: 'a', leaseMs },
       }
-      const before = await store.read(credential.id)
+      const before = await read(store, credential.id)
 
       expect(await store.commit(credential, commit, policy)).toEqual({ status: 'unlocked' })
       await store.lock(credential, { token: 'b', leaseMs })
       expect(await store.commit(credential, commit, policy)).toEqual({ status: 'unlocked' })
 
-      expect(await store.read(credential.id)).toEqual(before)
+      expect(await read(store, credential.id)).toEqual(before)
       expect(
         await store.load({ ...credential, secretHash: newSecretHash }, policy, false),
       ).toBeUndefined()
-      expect(await store.unlock(credential.id, 'b')).toBe(true)
+      expect(await unlock(store, credential.id, 'b')).toBe(true)
     })
 
     it('stores nothing when the lease has run out, though nobody else came (T4)', async () => {
-      const { store, credential } = await stored(makeStore())
+      const { store, credential, passTime } = await stored(makeStore())
       const outcome = await store.lock(credential, { token: 'a', leaseMs: 20 })
       expect(outcome?.status).toBe('locked')
-      await vi.waitFor(
-        async () => {
-          expect(await store.extendLock(credential.id, { token: 'a', leaseMs: 20 })).toBe(false)
-        },
-        { interval: 40 },
-      )
+      await passTime(20)
+      expect(await extendLock(store, credential.id, { token: 'a', leaseMs: 20 })).toBe(false)
 
       const commit = { ...writing({ color: '"red"' }), lock: { token: 'a', leaseMs } }
       expect(await store.commit(credential, commit, policy)).toEqual({ status: 'unlocked' })
 
-      expect((await store.read(credential.id))?.storage.has('color')).toBe(false)
+      expect((await read(store, credential.id))?.storage.has('color')).toBe(false)
     })
 
     it('leaves the lock with its holder when storage is over its limits (T4, T7)', async () => {
@@ -332,62 +329,59 @@ export function describeSessionLocks(name: string, makeStore: () => SessionStore
 
       expect(await store.commit(credential, commit, policy)).toEqual({ status: 'tooLarge' })
 
-      expect(await store.unlock(credential.id, 'a')).toBe(true)
+      expect(await unlock(store, credential.id, 'a')).toBe(true)
     })
   })
 
-  describe(`${name}: read`, () => {
+  describe('read', () => {
     it('reads a session by its id alone (T9)', async () => {
       const { store, credential } = await stored(makeStore())
       await store.commit(credential, writing({ color: '"red"' }), policy)
       const loaded = await store.load(credential, policy, false)
 
-      const record = await store.read(credential.id)
+      const record = await read(store, credential.id)
 
-      expect(record).toEqual(loaded?.status === 'live' && loaded.record)
+      expect(record).toEqual(recordIn(loaded))
       expect(storageOf({ record })).toEqual({ first: '1', color: '"red"' })
     })
 
     it('is no activity (T9, L4)', async () => {
       // So that a refresh is due a moment after the last activity.
       const eager: StorePolicy = { ...policy, expiry: { ...policy.expiry, refreshMs: 0 } }
-      const { store, credential } = await stored(makeStore(), eager)
-      const loaded = await store.load(credential, eager, false)
-      await vi.waitFor(async () => {
-        const outcome = await store.load(credential, eager, false)
-        expect(timeOf(outcome)).toBeGreaterThan(timeOf(loaded) + 5)
-      })
+      const { store, credential, passTime } = await stored(makeStore(), eager)
+      await passTime(5)
 
-      await store.read(credential.id)
+      await read(store, credential.id)
 
       expect(await store.load(credential, eager, true)).toMatchObject({ refreshed: true })
     })
 
     it('finds nothing under an unknown id, nor after the end (T9)', async () => {
       const { store, credential } = await stored(makeStore())
-      expect(await store.read(randomUUID())).toBeUndefined()
+      expect(await read(store, randomUUID())).toBeUndefined()
 
       await store.destroy(credential.id)
 
-      expect(await store.read(credential.id)).toBeUndefined()
+      expect(await read(store, credential.id)).toBeUndefined()
     })
 
     it('finds nothing past the absolute end (T9, L5)', async () => {
       const short: StorePolicy = { ...policy, expiry: { ...policy.expiry, absoluteTimeoutMs: 20 } }
-      const { store, credential } = await stored(makeStore(), short)
+      const { store, credential, passTime } = await stored(makeStore(), short)
 
-      await vi.waitFor(async () => {
-        expect(await store.read(credential.id)).toBeUndefined()
-      })
+      await passTime(20)
+
+      expect(await read(store, credential.id)).toBeUndefined()
     })
   })
 }
 
 /** Ann's session with `{ first: 1 }` in its storage. */
 async function stored(
-  store: SessionStore,
+  harness: StoreHarness | Promise<StoreHarness>,
   storePolicy: StorePolicy = policy,
-): Promise<{ readonly store: SessionStore; readonly credential: SessionCredential }> {
+): Promise<StoreHarness & { readonly credential: SessionCredential }> {
+  const { store, passTime } = await harness
   const credential = { id: randomUUID(), secretHash: hashOf() }
   const outcome = await store.create(
     {
@@ -406,8 +400,8 @@ async function stored(
     },
     storePolicy,
   )
-  expect(outcome.status).toBe('created')
-  return { store, credential }
+  if (outcome.status !== 'created') throw new Error(`not created but ${outcome.status}`)
+  return { store, passTime, credential }
 }
 
 function writing(values: Readonly<Record<string, string>>): SessionCommit {
@@ -416,7 +410,6 @@ function writing(values: Readonly<Record<string, string>>): SessionCommit {
     idleTimeoutMs: undefined,
     grants: undefined,
     userName: 'ann',
-    presentIdleTimeoutMs: 3_600_000,
     newSecretHash: undefined,
     asksFor: undefined,
     lock: undefined,
@@ -431,9 +424,9 @@ function hashOf(): string {
 function storageOf(outcome: LockOutcome | CommitOutcome | object | undefined): unknown {
   const record: unknown = outcome && Reflect.get(outcome, 'record')
   const storage: unknown = typeof record === 'object' && record && Reflect.get(record, 'storage')
-  return storage instanceof Map ? Object.fromEntries(storage) : undefined
+  return isEntries(storage) ? Object.fromEntries(storage) : undefined
 }
 
-function timeOf(outcome: LockOutcome | LoadOutcome | undefined): number {
-  return outcome && 'now' in outcome ? outcome.now : 0
+function isEntries(value: unknown): value is Iterable<readonly [string, unknown]> {
+  return typeof value === 'object' && value !== null && Symbol.iterator in value
 }

@@ -1,15 +1,14 @@
 /**
  * The suite that every `SessionStore` must pass. For a store of your own, call
- * {@link describeSessionStore} in a test file of vitest.
+ * {@link describeSessionStore} in a test file; it takes the functions of your test runner.
  *
  * @module
  */
 
 import { randomUUID } from 'node:crypto'
 
-import { unknownClient } from 'koa-user-sessions'
-import type { RecordDraft } from 'koa-user-sessions'
-import { describe, expect, it } from 'vitest'
+import { unknownClient } from 'koa-user-sessions/store'
+import type { RecordDraft } from 'koa-user-sessions/store'
 
 import {
   awkwardTexts,
@@ -41,25 +40,32 @@ import {
   storageOf,
   tamperWith,
   timeOf,
+  touch,
   unlimited,
   withAbsoluteTimeout,
   withLimits,
 } from './contract-parts.ts'
-import type { StoreHarness } from './contract-parts.ts'
+import type { Runner, StoreHarness } from './contract-parts.ts'
+import { describeJoining } from './joining-contract.ts'
+import { describeSessionLocks } from './session-lock-contract.ts'
+import type { TestRunner } from './store-contract.d.ts'
 import { describeUserSessions } from './user-sessions-contract.ts'
 
-export type { StoreHarness }
+export type { StoreHarness, TestRunner }
 
 /**
  * Runs the contract of `SessionStore` against a store.
  *
  * @param name What the store is called in the report.
  * @param makeStore Makes an empty store for one test.
+ * @param runner The functions of the test runner.
  */
 export function describeSessionStore(
   name: string,
   makeStore: () => StoreHarness | Promise<StoreHarness>,
+  runner: TestRunner,
 ): void {
+  const { describe, expect, it }: Runner = runner
   describe(`${name} as a SessionStore`, () => {
     describe('create', () => {
       it.each(['web', 'rest'] as const)(
@@ -173,7 +179,7 @@ export function describeSessionStore(
 
         const outcomes = await Promise.all(sessions.map((session) => store.create(session, policy)))
         const loaded = await Promise.all(
-          sessions.map(({ credential }) => store.load(credential, policy, true)),
+          sessions.map(async ({ credential }) => store.load(credential, policy, true)),
         )
 
         const winner = outcomes.findIndex(({ status }) => status === 'created')
@@ -372,7 +378,7 @@ export function describeSessionStore(
 
         await passTime(62 * minute)
 
-        expect(await store.touch(credential, policy)).toBeUndefined()
+        expect(await touch(store, credential, policy)).toBeUndefined()
         expect(await store.commit(credential, setting({ a: '1' }), policy)).toEqual(ended)
         expect(await store.destroy(credential.id)).toBe(false)
         expect(await store.load(credential, policy, true)).toBeUndefined()
@@ -393,7 +399,7 @@ export function describeSessionStore(
         await passTime(21 * minute)
 
         expect([first?.status, next?.status]).toEqual(['live', 'live'])
-        expect(await store.touch(credential, twoHours)).toBeUndefined()
+        expect(await touch(store, credential, twoHours)).toBeUndefined()
         expect(await store.commit(credential, setting({ a: '1' }), twoHours)).toEqual(ended)
         expect(await store.load(credential, twoHours, false)).toBeUndefined()
         expect(await store.load(credential, twoHours, true)).toBeUndefined()
@@ -449,7 +455,7 @@ export function describeSessionStore(
         const credential = await created(store, draftOf({ idleTimeoutMs: 60 * minute }))
 
         await passTime(55 * minute)
-        await store.touch(credential, policy)
+        await touch(store, credential, policy)
         await passTime(55 * minute)
 
         expect(await store.load(credential, policy, true)).toMatchObject({ status: 'live' })
@@ -460,7 +466,7 @@ export function describeSessionStore(
         const session = newSession()
         const createdAt = timeOf(await store.create(session, policy))
 
-        const touchedAt = await store.touch(session.credential, policy)
+        const touchedAt = await touch(store, session.credential, policy)
 
         expect(touchedAt).toBeGreaterThanOrEqual(createdAt)
         expect(touchedAt).toBeLessThan(createdAt + minute)
@@ -471,7 +477,7 @@ export function describeSessionStore(
         const credential = await created(store)
         await passTime(45 * second)
 
-        await store.touch(credential, policy)
+        await touch(store, credential, policy)
         await passTime(20 * second)
 
         expect(await isRefreshed(store, credential)).toBe(true)
@@ -482,7 +488,7 @@ export function describeSessionStore(
         const credential = await created(store)
         await passTime(2 * minute)
 
-        await store.touch(credential, policy)
+        await touch(store, credential, policy)
 
         expect(await isRefreshed(store, credential)).toBe(false)
       })
@@ -493,9 +499,9 @@ export function describeSessionStore(
         const wrong = { id: credential.id, secretHash: newHash() }
         await renewed(store, credential)
 
-        expect(await store.touch(newCredential(), policy)).toBeUndefined()
-        expect(await store.touch(wrong, policy)).toBeUndefined()
-        expect(await store.touch(credential, policy)).toBeUndefined()
+        expect(await touch(store, newCredential(), policy)).toBeUndefined()
+        expect(await touch(store, wrong, policy)).toBeUndefined()
+        expect(await touch(store, credential, policy)).toBeUndefined()
       })
 
       it('C1: keeps nothing alive with a wrong secret or with a renewed one', async () => {
@@ -504,8 +510,8 @@ export function describeSessionStore(
         const credential = await renewed(store, before)
         await passTime(2 * minute)
 
-        await store.touch({ id: before.id, secretHash: newHash() }, policy)
-        await store.touch(before, policy)
+        await touch(store, { id: before.id, secretHash: newHash() }, policy)
+        await touch(store, before, policy)
 
         expect(await isRefreshed(store, credential)).toBe(true)
       })
@@ -1123,7 +1129,7 @@ export function describeSessionStore(
 
         expect(early).toEqual({ status: 'renewed' })
         expect(await store.load(before, policy, true)).toBeUndefined()
-        expect(await store.touch(before, policy)).toBeUndefined()
+        expect(await touch(store, before, policy)).toBeUndefined()
         expect(await store.commit(before, setting({ a: '1' }), policy)).toEqual(ended)
         expect(await storageOf(store, credential)).toEqual({})
       })
@@ -1460,7 +1466,7 @@ export function describeSessionStore(
         ]
 
         expect(outcomes).toEqual(outcomes.map(() => ended))
-        expect(await store.touch(credential, policy)).toBeUndefined()
+        expect(await touch(store, credential, policy)).toBeUndefined()
         expect(await store.load(credential, policy, true)).toBeUndefined()
         expect(await store.load(before, policy, true)).toBeUndefined()
         expect(await statusOf(store, credential.id, commit.newSecretHash)).toBeUndefined()
@@ -1477,7 +1483,7 @@ export function describeSessionStore(
             store.load(credential, policy, true),
             store.destroy(credential.id),
             store.commit(credential, { ...emptyCommit, idleTimeoutMs: minute }, policy),
-            store.touch(credential, policy),
+            touch(store, credential, policy),
             store.commit(credential, everything(), policy),
           ])
 
@@ -1487,14 +1493,16 @@ export function describeSessionStore(
       })
     })
 
-    describeUserSessions(makeStore)
+    describeUserSessions(makeStore, runner)
+    describeJoining(makeStore, runner)
+    describeSessionLocks(makeStore, runner)
 
     describe('close', () => {
       it('M11: releases what the store has opened', async () => {
         const { store } = await makeStore()
         await created(store)
 
-        await expect(store.close()).resolves.toBeUndefined()
+        expect(await store.close()).toBeUndefined()
       })
     })
   })

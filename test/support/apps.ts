@@ -14,7 +14,6 @@ import type {
   SessionEventName,
   SessionEvents,
   SessionLock,
-  SessionRecord,
   SessionsOptions,
   SessionStore,
   SessionSummary,
@@ -219,7 +218,7 @@ export class ObservedStore implements SessionStore {
     policy: StorePolicy,
     isActivity: boolean,
   ): Promise<LoadOutcome | undefined> {
-    return this.#observe('load', () => this.#store.load(credential, policy, isActivity))
+    return this.#observe('load', async () => this.#store.load(credential, policy, isActivity))
   }
 
   commit(
@@ -230,56 +229,16 @@ export class ObservedStore implements SessionStore {
     return this.#observe('commit', () => this.#store.commit(credential, commit, policy))
   }
 
-  touch(credential: SessionCredential, policy: StorePolicy): Promise<number | undefined> {
-    return this.#observe('touch', () => this.#store.touch(credential, policy))
-  }
-
   lock(credential: SessionCredential, lock: SessionLock): Promise<LockOutcome | undefined> {
     return this.#observe('lock', () => this.#store.lock(credential, lock))
-  }
-
-  extendLock(id: string, lock: SessionLock): Promise<boolean> {
-    return this.#observe('extendLock', () => this.#store.extendLock(id, lock))
-  }
-
-  unlock(id: string, token: string): Promise<boolean> {
-    return this.#observe('unlock', () => this.#store.unlock(id, token))
-  }
-
-  addOTP(...args: Parameters<SessionStore['addOTP']>): Promise<boolean> {
-    return this.#observe('addOTP', () => this.#store.addOTP(...args))
-  }
-
-  redeemOTP(
-    otp: SessionCredential,
-    newSecretHash: string,
-    policy: StorePolicy,
-  ): ReturnType<SessionStore['redeemOTP']> {
-    return this.#observe('redeemOTP', () => this.#store.redeemOTP(otp, newSecretHash, policy))
-  }
-
-  read(id: string): Promise<SessionRecord | undefined> {
-    return this.#observe('read', () => this.#store.read(id))
-  }
-
-  describe(id: string, policy: StorePolicy): Promise<SessionSummary | undefined> {
-    return this.#observe('describe', () => this.#store.describe(id, policy))
   }
 
   list(userName: string, policy: StorePolicy): Promise<readonly SessionSummary[]> {
     return this.#observe('list', () => this.#store.list(userName, policy))
   }
 
-  grant(...args: Parameters<SessionStore['grant']>): Promise<boolean> {
-    return this.#observe('grant', () => this.#store.grant(...args))
-  }
-
   destroy(id: string, userName?: string): Promise<boolean> {
     return this.#observe('destroy', () => this.#store.destroy(id, userName))
-  }
-
-  destroyAll(userName: string, exceptId?: string): Promise<readonly string[]> {
-    return this.#observe('destroyAll', () => this.#store.destroyAll(userName, exceptId))
   }
 
   close(): Promise<void> {

@@ -8,6 +8,7 @@ import { session } from 'koa-user-sessions'
 import type { RedisClient } from 'koa-user-sessions'
 
 import { sessionKey } from '../../src/store/redis/keys.ts'
+import { storedSession } from './stored-text.ts'
 
 const waitMs = 30_000
 
@@ -64,13 +65,15 @@ export async function countGhosts(round: GhostRound): Promise<GhostCount> {
   const ask = async (name: string, cookie = ''): Promise<Response> =>
     fetch(`http://127.0.0.1:${portOf(server)}/${name}`, { headers: { cookie } })
 
-  const first = await ask('first')
+  // The client may be connecting still.
+  let first = await ask('first')
+  await until(async () => first.ok || (first = await ask('first')).ok)
   const id = await first.text()
   const cookie = first.headers.getSetCookie()[0]?.split(';', 1)[0]
   const names = Array.from({ length: writes }, (_value, index) => `ghost${index}`)
   const stored = async (): Promise<ReadonlySet<string>> => {
-    const fields = new Set(await admin.hkeys(sessionKey(prefix, id)))
-    const found = new Set(names.filter((name) => fields.has(`s:${name}`)))
+    const { storage } = (await storedSession(admin, sessionKey(prefix, id))).record
+    const found = new Set(names.filter((name) => storage.has(name)))
     for (const [name, newId] of newIds) {
       if ((await admin.exists(sessionKey(prefix, newId))) === 1) found.add(name)
     }

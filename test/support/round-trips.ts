@@ -4,35 +4,33 @@ import type { RedisClient } from 'koa-user-sessions'
 import { addUserSession } from '../../src/store/redis/scripts/add-user-session.ts'
 import { commitSession } from '../../src/store/redis/scripts/commit-session.ts'
 import { createSession } from '../../src/store/redis/scripts/create-session.ts'
-import { describeSession } from '../../src/store/redis/scripts/describe-session.ts'
 import { destroySession } from '../../src/store/redis/scripts/destroy-session.ts'
-import { grantSession } from '../../src/store/redis/scripts/grant-session.ts'
 import { keepUserSession } from '../../src/store/redis/scripts/keep-user-session.ts'
-import { loadSession } from '../../src/store/redis/scripts/load-session.ts'
+import { lockSession } from '../../src/store/redis/scripts/lock-session.ts'
 import { readUserSessions } from '../../src/store/redis/scripts/read-user-sessions.ts'
+import { refreshSession } from '../../src/store/redis/scripts/refresh-session.ts'
 import { removeUserSessions } from '../../src/store/redis/scripts/remove-user-sessions.ts'
-import { touchSession } from '../../src/store/redis/scripts/touch-session.ts'
+import { tellTime } from '../../src/store/redis/scripts/tell-time.ts'
 
 const scripts = {
   add: addUserSession,
   commit: commitSession,
   create: createSession,
-  describe: describeSession,
   destroy: destroySession,
-  grant: grantSession,
   keep: keepUserSession,
-  load: loadSession,
+  lock: lockSession,
   entries: readUserSessions,
+  refresh: refreshSession,
   remove: removeUserSessions,
-  touch: touchSession,
+  time: tellTime,
 } as const
 
-/** A script that a stepped client knows by name. */
-export type ScriptName = keyof typeof scripts
+/** What a stepped client knows by name: the scripts, and `get` and `getrange` themselves. */
+export type CommandName = keyof typeof scripts | 'get' | 'getrange'
 
 /** What some work has asked of Redis. */
 export interface RoundTrips {
-  /** The scripts that were sent before any of their answers came, one list a round trip. */
+  /** The commands that were sent before any of their answers came, one list a round trip. */
   readonly trips: readonly (readonly string[])[]
   /** Those that were never answered while the work went on. */
   readonly unanswered: readonly string[]
@@ -57,12 +55,20 @@ export class SteppedRedis implements RedisClient {
   #wake = (): void => {}
 
   /**
-   * @param client Sends the scripts, in the order of the calls.
+   * @param client Sends the commands, in the order of the calls.
    * @param isCluster What the client says of itself.
    */
   constructor(client: Redis, isCluster = false) {
     this.#client = client
     this.isCluster = isCluster
+  }
+
+  get(key: string): Promise<string | null> {
+    return this.#ask('get', () => this.#client.get(key))
+  }
+
+  getrange(key: string, start: number, end: number): Promise<string> {
+    return this.#ask('getrange', () => this.#client.getrange(key, start, end))
   }
 
   evalsha(sha1: string, keyCount: number, ...keysAndArgs: string[]): Promise<unknown> {
@@ -79,12 +85,12 @@ export class SteppedRedis implements RedisClient {
    * Counts the round trips of some work.
    *
    * @param work What is observed. Redis should know the scripts, or each costs another round trip.
-   * @param unanswered Scripts that get no answer before the work is over: it would never end if it
+   * @param unanswered Commands that get no answer before the work is over: it would never end if it
    *   waited for one. By default those that the store runs in the background.
    */
   async roundTrips(
     work: () => Promise<unknown>,
-    unanswered: readonly ScriptName[] = ['keep', 'remove'],
+    unanswered: readonly CommandName[] = ['keep', 'refresh', 'remove', 'time'],
   ): Promise<RoundTrips> {
     const trips: string[][] = []
     this.#unanswered = unanswered
@@ -102,6 +108,12 @@ export class SteppedRedis implements RedisClient {
       if (trip.length > 0) trips.push(trip.map(({ name }) => name))
       for (const { deliver } of trip) deliver()
     }
+    // What the work has left to itself goes out with the next turn.
+    for (let turns = 0; turns < 2; turns++) {
+      await new Promise((resolve) => {
+        setImmediate(resolve)
+      })
+    }
     this.#unanswered = undefined
     const late = this.#late.splice(0)
     for (const { deliver } of late) deliver()
@@ -109,9 +121,11 @@ export class SteppedRedis implements RedisClient {
     return { trips, unanswered: late.map(({ name }) => name) }
   }
 
-  async #ask(name: string, send: () => Promise<unknown>): Promise<unknown> {
+  async #ask<T>(name: string, send: () => Promise<T>): Promise<T> {
     const reply = send()
     if (this.#unanswered === undefined) return reply
+    // It may fail before anybody is told of it.
+    reply.catch(() => {})
     const list = this.#unanswered.includes(name) ? this.#late : this.#held
     await new Promise<void>((resolve) => {
       list.push({ name, reply, deliver: resolve })

@@ -14,7 +14,7 @@ import type { Handler } from './apps.ts'
  */
 export async function tour(redis: RedisClient): Promise<void> {
   const failures: unknown[] = []
-  const note = async (reply: Promise<unknown>): Promise<unknown> => {
+  const note = async <T>(reply: Promise<T>): Promise<T> => {
     try {
       return await reply
     } catch (error) {
@@ -24,6 +24,8 @@ export async function tour(redis: RedisClient): Promise<void> {
   }
   const watched: RedisClient = {
     isCluster: redis.isCluster ?? false,
+    get: (key) => note(redis.get(key)),
+    getrange: (...args) => note(redis.getrange(...args)),
     eval: (...args) => note(redis.eval(...args)),
     evalsha: (...args) => note(redis.evalsha(...args)),
   }

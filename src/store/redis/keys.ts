@@ -7,52 +7,32 @@ import { isSessionId, uuidOf } from '../../core/secret.ts'
  *
  * ## `sess:{<id>}`: a session
  *
- * A hash. The braces make one session one slot of a Cluster, and `sess:` is the `prefix` option.
- * The id is a UUID as text. Its time to live is the idle timeout plus `refreshSeconds`; Redis ends
- * the session when it has passed. It is written by `create` and anew by `load` and `touch` when
- * less than the idle timeout is left, by `redeemOTP`, and by `commit` when the idle timeout
- * changes. No field has to be written for it.
+ * A string: the session as one text, whose format `store/session-text.ts` documents: a head, and
+ * one line for each name of storage. The braces make one session one slot of a Cluster, and `sess:`
+ * is the `prefix` option. The id is a UUID as text.
  *
- * | field       | value                                                        | written by       |
- * | ----------- | ------------------------------------------------------------ | ---------------- |
- * | `v`         | version of this format and type of the session: `1 web`,     | create           |
- * |             | `1 rest`, `1 remote` or `1 storedProcedure`                  |                  |
- * | `a`         | the client's IP address; absent when not known               | create           |
- * | `c`, `c1` … | what is known of the client: its texts, escaped, with TABs   | create           |
- * |             | between, in pieces of 64 bytes at most and the rest in `c3`. |                  |
- * |             | `core/record.ts` has the order                               |                  |
- * | `b`         | epoch ms of the beginning                                    | create           |
- * | `l`         | epoch ms of the last sign-in; absent before the first        | create, commit   |
- * | `e`         | epoch ms, the absolute end; absent without one               | create, commit   |
- * | `i`         | idle timeout in ms; `none` for a session that never expires, | create, commit   |
- * |             | whose key then has no time to live                           |                  |
- * | `u`         | user name, escaped; absent or empty when nobody is signed in | create, commit,  |
- * |             |                                                              | grant            |
- * | `p:<name>`  | empty; a privilege's name as granted, escaped                | the same         |
- * | `r:<name>`  | empty; a role's name as granted, escaped                     | the same         |
- * | `s:<name>`  | storage: JSON; the name escaped                              | create, commit   |
- * | `n`         | number of `s:` fields; absent before the first               | create, commit   |
- * | `m`         | their size, names without prefix and values, in bytes        | create, commit   |
- * | `z`         | `1` once the client has said that it suspends, until the     | commit           |
- * |             | next load, touch or redeemOTP                                |                  |
- * | `x`         | lock: holder and epoch ms until when, while a `use()` runs   | lock, extendLock |
- * | `y`         | the same of who was refused first and has the next turn      | lock             |
- * | `k:<hash>`  | `0` while good, else epoch ms when it was renewed away; the  | create, commit,  |
- * |             | SHA-256 of a cookie's secret in base64url. None where only   | redeemOTP        |
- * |             | trusted callers come in                                      |                  |
- * | `o:<hash>`  | epoch ms until when; the SHA-256 of a one-time token's       | addOTP           |
- * |             | secret in base64url. 32 live ones at most                    |                  |
+ * Its time to live is the idle timeout plus `refreshSeconds`, but never past the absolute end:
+ * Redis ends the session when it has passed. It is written by `create`, by `refresh` when more than
+ * `refreshSeconds` have passed since the activity that the text tells of, and by `commit` where the
+ * idle timeout changes or the absolute end gives it another one.
  *
- * The names are short because every session has them: `npm run bench -- --only memory` measures it.
+ * A read is one `GET`. The app verifies the secret, then looks at the absolute end and whether a
+ * refresh is due, on its estimate of Redis' clock (`store/redis/clock.ts`).
  *
- * "Escaped" is JSON's escaping without the quotes, so that neither a field nor a value ever has a
- * line break: a loaded session is all of them, joined by line breaks, in one bulk string, which
- * costs the app half to a third of what a list of many small ones does (`npm run bench:reply`). A
- * value over 64 bytes makes Redis keep the whole hash in a roomier form.
+ * A change is one script. The app works out the new head from the one that it has read, as
+ * `store/stored-session.ts` says, and the script takes it if the revision is still that one. If it
+ * is another one, the reply has the present head, and the app tries again. Changes of storage are
+ * merged by the script, name by name: they need no new head, so that they never wait for each
+ * other. A value that grows is written with the whole text, at a cost that follows its size.
  *
- * Renewed secrets are remembered for 30 s, then removed at the next renewal. One-time tokens go
- * when they are redeemed, when a renewal leaves no other secret good, and, once their time is over,
- * at the next `addOTP`.
+ * Secrets that were renewed away are remembered for 30 s, then removed at the next renewal.
+ * One-time tokens go when they are redeemed, when a renewal leaves no other secret good, and, once
+ * their time is over, when another one is made.
+ *
+ * ## `sess:{<id>}:lock`, `sess:{<id>}:turn`: while a `use()` runs
+ *
+ * Strings: who holds the session's lock, with the lease as time to live, and who was refused it
+ * first, for 250 ms. Both are in the session's slot, and go by themselves.
  *
  * ## `sess:user:{<hash>}`: a user's sessions
  *
@@ -60,11 +40,11 @@ import { isSessionId, uuidOf } from '../../core/secret.ts'
  * SHA-256 of the user name in base64url, 16 characters: whoever shares a set with somebody else by
  * a collision still sees their own sessions only. A member is a session's id, the UUID's 16 bytes
  * in base64url, its score the time of the sign-in in ms, strictly increasing within the set, plus a
- * half while the sign-in is on its way. It lives on another node of a Cluster than the sessions, so
- * nothing is done to both in one step. Instead:
+ * half while the sign-in is on its way. On a Cluster it lives on another node than the sessions:
  *
- * - A session is added before the write that signs it in (`add`), as pending, and is no longer
- *   pending when that has arrived (`keep`, which nobody waits for).
+ * - On one Redis the script that signs a session in puts it there too. On a Cluster, and where
+ *   `maxSessions` refuses, it is added before, as pending (`add`), and is no longer pending when
+ *   the sign-in has arrived (`keep`, which is not waited for).
  * - Each refresh of a session puts it back if it is missing (`keep`, which nobody waits for).
  * - Whoever reads the set removes those that were seen to have ended or to be nobody's, if their
  *   score is unchanged and they are not pending, for two minutes at most (`remove`, which nobody
@@ -76,19 +56,17 @@ import { isSessionId, uuidOf } from '../../core/secret.ts'
  *
  * What Redis runs from the first change of a guest to the sign-out:
  *
- *     create  TIME, EXISTS, HSET sess:{5f0c…} v '1 web' a 203.0.113.7 … s:cart ["tea"] k:x7Zf… 0 b 1763…, PEXPIRE
- *     load    HMGET sess:{5f0c…} k:x7Zf… e i z v, TIME, PTTL, HGETALL
- *     add     TIME, ZREVRANGE, ZADD sess:user:{Gk3x…} 1763….5 Xwwc…, PTTL, PEXPIRE, ZCARD
- *     commit  TIME, HMGET, HKEYS, HSET sess:{5f0c…} u ann r:Manager '' k:Qd0w… 0 k:x7Zf… 1763… l 1763…
- *     keep    ZSCORE, ZADD sess:user:{Gk3x…} 1763… Xwwc…, PTTL
- *     load    HMGET sess:{5f0c…} k:Qd0w… …, TIME, PTTL, PEXPIRE, HGETALL
- *     keep    ZSCORE, PTTL, PEXPIRE sess:user:{Gk3x…}
- *     addOTP  TIME, HMGET sess:{5f0c…} k:Qd0w… …, HKEYS, HSET sess:{5f0c…} o:Lw8b… 1763…
- *     redeem  TIME, HMGET sess:{5f0c…} o:Lw8b… …, HSET k:Tn4k… 0, HDEL o:Lw8b… z, PEXPIRE, HGETALL
- *     list    TIME, ZRANGE sess:user:{Gk3x…}; then for each HMGET sess:{5f0c…} v a b …, TIME, PTTL
- *     destroy HMGET, DEL sess:{5f0c…}; ZREM sess:user:{Gk3x…} Xwwc…
+ *     create   TIME, SET sess:{5f0c…} '2a0mfz… cart<TAB>["tea"]' NX PX 3660000
+ *     load     GET sess:{5f0c…}
+ *     commit   TIME, GET sess:{5f0c…}, ZREVRANGE, ZADD sess:user:{Gk3x…} 1763… Xwwc…, PTTL, PEXPIRE,
+ *              ZCARD, SET sess:{5f0c…} '2a0mfz…' KEEPTTL
+ *     load     GET sess:{5f0c…}
+ *     refresh  GETRANGE sess:{5f0c…} 0 13, PEXPIRE sess:{5f0c…} 3660000, SETRANGE sess:{5f0c…} 1 a0mfz…
+ *     keep     ZSCORE, PTTL, PEXPIRE sess:user:{Gk3x…}
+ *     list     TIME, ZRANGE sess:user:{Gk3x…}; then for each GETRANGE sess:{5f0c…} 0 511
+ *     destroy  TIME, GET, DEL sess:{5f0c…} sess:{5f0c…}:lock sess:{5f0c…}:turn; ZREM sess:user:{Gk3x…} Xwwc…
  *
- * `add` and `commit` go out together, one round trip; on a Cluster the first is waited for.
+ * The refresh and `keep` are sent behind the load and not waited for.
  *
  * @module
  */
@@ -101,6 +79,15 @@ import { isSessionId, uuidOf } from '../../core/secret.ts'
  */
 export function sessionKey(prefix: string, id: string): string {
   return `${prefix}{${id}}`
+}
+
+/**
+ * The keys of a session's lock.
+ *
+ * @param key The session's.
+ */
+export function lockKeys(key: string): { readonly lock: string; readonly turn: string } {
+  return { lock: `${key}:lock`, turn: `${key}:turn` }
 }
 
 /**

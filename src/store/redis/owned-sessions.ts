@@ -1,15 +1,11 @@
 import { timeToLiveMs } from '../../core/expiry.ts'
 import type { SessionSummary } from '../../core/record.ts'
 import type { CommitOutcome, CreateOutcome, StorePolicy } from '../session-store.ts'
-import type { SessionHashes } from './session-hashes.ts'
-import type { AddedSession, UserSession, UserSessions } from './user-sessions.ts'
-
-/** A session that gets a user. */
-export interface SignIn {
-  readonly id: string
-  readonly userName: string
-  readonly timeToLiveMs: number
-}
+import { inBackground } from './background.ts'
+import type { IndexEntry } from './commit-call.ts'
+import type { SessionTexts, Written } from './session-texts.ts'
+import { entriesOf } from './user-sessions.ts'
+import type { AddedSession, SignIn, UserSession, UserSessions } from './user-sessions.ts'
 
 /** An entry of a user's index and what there is of its session, if it is the user's. */
 interface Found {
@@ -17,85 +13,68 @@ interface Found {
   readonly summary: SessionSummary | undefined
 }
 
+/** A sign-in that was stored. */
+interface SignedIn<Outcome> {
+  readonly outcome: Outcome
+  /** How many sessions the user has then. */
+  readonly count: number
+  /** Those but this one, the first sign-in first, if they were told; this one is the last then. */
+  readonly others: readonly UserSession[]
+}
+
+type Outcome = CreateOutcome | CommitOutcome
+
 // From so many entries on, sign-ins also look for those of sessions that have ended.
 const manyEntries = 32
 
 /** What is done to sessions and to the index of their user, which are on two nodes of a Cluster. */
 export class OwnedSessions {
-  readonly #hashes: SessionHashes
+  readonly #texts: SessionTexts
   readonly #users: UserSessions
   readonly #isCluster: boolean
+  /** Entries of sessions that have ended in this turn of the event loop, by their user. */
+  readonly #ended = new Map<string, { readonly id: string; readonly score: string }[]>()
 
-  constructor(hashes: SessionHashes, users: UserSessions, isCluster: boolean) {
-    this.#hashes = hashes
+  constructor(texts: SessionTexts, users: UserSessions, isCluster: boolean) {
+    this.#texts = texts
     this.#users = users
     this.#isCluster = isCluster
   }
 
   /** As `SessionStore.list`. */
-  async list(userName: string, policy: StorePolicy): Promise<readonly SessionSummary[]> {
-    const found = await this.#find(userName, await this.#users.entries(userName), policy)
+  async list(userName: string): Promise<readonly SessionSummary[]> {
+    const found = await this.#find(userName, await this.#users.entries(userName))
     return found.flatMap(({ summary }) => summary ?? [])
   }
 
   /** As `SessionStore.destroy`. */
   async destroy(id: string, userName?: string): Promise<boolean> {
-    const owner = await this.#hashes.destroy(id, userName)
-    if (owner) inBackground(this.#users.remove(owner, [{ id, score: '' }]))
-    return owner !== undefined
-  }
-
-  /** As `SessionStore.destroyAll`. */
-  async destroyAll(userName: string, exceptId?: string): Promise<readonly string[]> {
-    const entries = await this.#users.entries(userName)
-    return this.#end(
-      userName,
-      entries.filter(({ id }) => id !== exceptId),
-    )
+    const ended = await this.#texts.destroy(id, userName)
+    if (ended?.userName) this.#removeSoon(ended.userName, id)
+    return ended?.isLive ?? false
   }
 
   /**
-   * Adds a session to its user's index, then stores it: what is in one step for one session is in
-   * two nodes here, and the index must never miss one. A write without a user is just done.
+   * Stores a session and puts it among its user's: as one step where the two are on one server. A
+   * write without a user is just done.
+   *
+   * @param write Writes the session and, if it is told of one, its entry.
    */
-  async signIn<Outcome extends CreateOutcome | CommitOutcome>(
+  async signIn<Result extends Outcome>(
     signIn: SignIn,
     policy: StorePolicy,
-    write: (isWhole: boolean) => Promise<Outcome>,
-  ): Promise<Outcome | { readonly status: 'refused' }> {
-    const { id, userName } = signIn
-    if (userName === '') return write(false)
-    const { perUser, onExceed } = policy.maxSessions ?? {}
-    const refuses = onExceed === 'refuse'
-    const adding = this.#users.add(userName, id, signIn.timeToLiveMs, refuses ? perUser : undefined)
-    if (refuses && !(await this.#hasRoom(signIn, await adding, policy))) {
-      return { status: 'refused' }
+    write: (index?: IndexEntry) => Promise<Written<Result>>,
+  ): Promise<Result | { readonly status: 'refused' }> {
+    const { userName } = signIn
+    if (userName === '') return (await write()).outcome
+    if (this.#isCluster || policy.maxSessions?.onExceed === 'refuse') {
+      return this.#signInByStep(signIn, policy, async () => (await write()).outcome)
     }
-    // One connection keeps the order of what is sent.
-    if (this.#isCluster) await adding
-    const terminates = onExceed === 'terminateOldest'
-    const writing = write(terminates)
-    const [added, outcome, entries] = await Promise.all([
-      this.#addedOrEnded(signIn, adding, writing),
-      writing,
-      // After the write, so that of two parallel sign-ins the later one sees both.
-      terminates && !this.#isCluster ? this.#users.entries(userName) : undefined,
-    ])
-    if (!isStored(outcome)) {
-      if (!added.wasThere) inBackground(this.#users.remove(userName, [{ id, score: added.score }]))
-      return outcome
-    }
-    inBackground(this.#users.confirm(userName, id, added.score, signIn.timeToLiveMs))
-    if (!terminates) {
-      this.#tidy(userName, added, policy)
-      return outcome
-    }
-    const ended = await this.#endOldest(
-      userName,
-      entries ?? (await this.#users.entries(userName)),
-      policy,
-    )
-    return ended.length > 0 ? { ...outcome, ended } : outcome
+    const entry = this.#users.entryFor(signIn, policy.maxSessions?.perUser)
+    const { outcome, index } = await write(entry)
+    if (!isStored(outcome)) return outcome
+    const { count = 0, now = 0, others = [] } = index ?? {}
+    return this.#signedIn(userName, { outcome, count, others: entriesOf(others, now) }, policy)
   }
 
   /** Repairs the index of a session's user, if it has one. */
@@ -115,23 +94,54 @@ export class OwnedSessions {
   }
 
   /**
-   * Waits until a session is in its user's index. One that got there not is ended again if it was
-   * stored all the same: its cookie is still nobody's.
+   * Adds a session to its user's index, as a pending one, then stores it: the index must never miss
+   * one.
    */
-  async #addedOrEnded(
-    { id, userName }: SignIn,
-    adding: Promise<AddedSession>,
-    writing: Promise<CreateOutcome | CommitOutcome>,
-  ): Promise<AddedSession> {
-    try {
-      return await adding
-    } catch (error) {
-      const [written] = await Promise.allSettled([writing])
-      if (written.status === 'fulfilled' && isStored(written.value)) {
-        await this.#hashes.destroy(id, userName)
-      }
-      throw error
+  async #signInByStep<Result extends Outcome>(
+    signIn: SignIn,
+    policy: StorePolicy,
+    write: () => Promise<Result>,
+  ): Promise<Result | { readonly status: 'refused' }> {
+    const { id, userName } = signIn
+    const { perUser, onExceed } = policy.maxSessions ?? {}
+    const refuses = onExceed === 'refuse'
+    const added = await this.#users.add(
+      userName,
+      id,
+      signIn.timeToLiveMs,
+      refuses ? perUser : undefined,
+    )
+    if (refuses && !(await this.#hasRoom(signIn, added, policy))) return { status: 'refused' }
+    const outcome = await write()
+    if (!isStored(outcome)) {
+      if (added.isNew) inBackground(this.#users.remove(userName, [{ id, score: added.score }]))
+      return outcome
     }
+    inBackground(this.#users.confirm(userName, id, added.score, signIn.timeToLiveMs))
+    return this.#signedIn(userName, { outcome, count: added.count, others: [] }, policy)
+  }
+
+  /**
+   * After a sign-in, and before it is answered, ends the user's sessions over the limit, those that
+   * were signed in first: of parallel sign-ins the last one sees all.
+   */
+  async #signedIn<Result extends Outcome>(
+    userName: string,
+    { outcome, count, others }: SignedIn<Result>,
+    { maxSessions }: StorePolicy,
+  ): Promise<Result> {
+    const perUser = maxSessions?.onExceed === 'terminateOldest' ? maxSessions.perUser : Infinity
+    if (count <= perUser) {
+      this.#tidy(userName, count)
+      return outcome
+    }
+    const isTold = others.length > 0
+    const found = await this.#find(userName, isTold ? others : await this.#users.entries(userName))
+    const live = found.filter(({ summary }) => summary !== undefined)
+    const excess = live.length + (isTold ? 1 : 0) - perUser
+    const oldest = live.slice(0, Math.max(0, excess)).map(({ entry }) => entry)
+    const ended = await this.#end(userName, oldest)
+    return ended.length > 0 ? { ...outcome, ended } : outcome
   }
 
   /** Whether one more session may sign in. Takes it out of the index again if not. */
@@ -142,51 +152,28 @@ export class OwnedSessions {
   ): Promise<boolean> {
     const perUser = policy.maxSessions?.perUser ?? Infinity
     if (added.others.length < perUser) return true
-    const found = await this.#find(userName, added.others, policy)
+    const found = await this.#find(userName, added.others)
     // Those that were added before this one come before it, arrived or not.
     const taken = found.filter(({ entry, summary }) => entry.isPending || summary !== undefined)
     if (taken.length < perUser) return true
-    const summary = added.wasThere ? await this.#hashes.describe(id, policy) : undefined
+    const summary = added.isNew ? undefined : await this.#texts.describe(id)
     if (summary !== 'unreadable' && summary?.userName === userName) return true
-    if (!added.wasThere) await this.#users.remove(userName, [{ id, score: added.score }])
+    if (added.isNew) await this.#users.remove(userName, [{ id, score: added.score }])
     return false
   }
 
-  /**
-   * Ends the user's sessions over the limit, those that were signed in first. Each sign-in does so
-   * after it is stored and before it is answered, so that the last of many parallel ones sees all.
-   */
-  async #endOldest(
-    userName: string,
-    entries: readonly UserSession[],
-    policy: StorePolicy,
-  ): Promise<readonly string[]> {
-    const perUser = policy.maxSessions?.perUser ?? Infinity
-    if (entries.length <= perUser) return []
-    const found = await this.#find(userName, entries, policy)
-    const live = found.filter(({ summary }) => summary !== undefined)
-    return this.#end(
-      userName,
-      live.slice(0, Math.max(0, live.length - perUser)).map(({ entry }) => entry),
-    )
-  }
-
-  /** Ends sessions of a user. Answers those that it has ended, by id. */
+  /** Ends sessions of a user. Returns those that it has ended, by id. */
   async #end(userName: string, entries: readonly UserSession[]): Promise<readonly string[]> {
-    const owners = await Promise.all(entries.map(({ id }) => this.#hashes.destroy(id, userName)))
-    const ended = entries.filter((_entry, index) => owners[index] !== undefined)
-    const gone = entries.filter(({ isPending }, index) => owners[index] !== undefined || !isPending)
-    inBackground(this.#users.remove(userName, gone))
-    return ended.map(({ id }) => id)
+    const all = await Promise.all(entries.map(({ id }) => this.#texts.destroy(id, userName)))
+    const isGone = ({ isPending }: UserSession, index: number): boolean =>
+      all[index] !== undefined || !isPending
+    inBackground(this.#users.remove(userName, entries.filter(isGone)))
+    return entries.filter((_entry, index) => all[index]?.isLive).map(({ id }) => id)
   }
 
   /** Looks up the sessions of a user's entries, and removes entries of sessions that are not. */
-  async #find(
-    userName: string,
-    entries: readonly UserSession[],
-    policy: StorePolicy,
-  ): Promise<readonly Found[]> {
-    const summaries = await Promise.all(entries.map(({ id }) => this.#hashes.describe(id, policy)))
+  async #find(userName: string, entries: readonly UserSession[]): Promise<readonly Found[]> {
+    const summaries = await Promise.all(entries.map(({ id }) => this.#texts.describe(id)))
     const found = entries.map((entry, index) => {
       const summary = summaries[index]
       const isOwn = summary !== 'unreadable' && summary?.userName === userName
@@ -206,19 +193,30 @@ export class OwnedSessions {
     return found
   }
 
+  /** Removes the entry of a session that has ended, together with others of this turn. */
+  #removeSoon(userName: string, id: string): void {
+    const entry = { id, score: '' }
+    const others = this.#ended.get(userName)
+    if (others) {
+      others.push(entry)
+      return
+    }
+    const entries = [entry]
+    this.#ended.set(userName, entries)
+    setImmediate(() => {
+      this.#ended.delete(userName)
+      inBackground(this.#users.remove(userName, entries))
+    })
+  }
+
   /** Looks through a long index now and then, at a cost of two reads a sign-in in the mean. */
-  #tidy(userName: string, { count }: AddedSession, policy: StorePolicy): void {
-    if (count >= manyEntries && Math.random() < 2 / count) inBackground(this.list(userName, policy))
+  #tidy(userName: string, count: number): void {
+    if (count >= manyEntries && Math.random() < 2 / count) inBackground(this.list(userName))
   }
 }
 
-function isStored<Outcome extends CreateOutcome | CommitOutcome>(
-  outcome: Outcome,
-): outcome is Extract<Outcome, { readonly status: 'created' | 'committed' }> {
+function isStored<Result extends Outcome>(
+  outcome: Result,
+): outcome is Extract<Result, { readonly status: 'created' | 'committed' }> {
   return outcome.status === 'created' || outcome.status === 'committed'
-}
-
-/** Lets work go on that nobody waits for: what it leaves undone is made up for by the next one. */
-function inBackground(work: Promise<unknown>): void {
-  work.catch(() => undefined)
 }

@@ -1,42 +1,55 @@
 import { createHash } from 'node:crypto'
 
 import { SessionStoreError } from '../../errors.ts'
-import type { RedisClient } from './client.ts'
 
-/** A Lua script whose keys and arguments are passed by name. */
-export interface Script<Key extends string, Arg extends string> {
-  /** The names of `KEYS`, in order. */
+/** A Lua script whose keys and arguments are passed by name, and whose reply is a text. */
+export interface Script<Key extends string, Arg extends string, Outcome> {
+  /** The names of `KEYS`, in order. Those that a call leaves out are not passed. */
   readonly keys: readonly Key[]
   /** The names of the arguments that are passed as lines of one text, in order. */
   readonly args: readonly Arg[]
   readonly lua: string
   readonly sha1: string
+  /** What a reply means. */
+  readonly parse: (reply: Reply) => Outcome
+}
+
+/** A script's reply, which is `word number … LF text`. */
+export interface Reply {
+  readonly word: string
+  readonly numbers: readonly number[]
+  readonly text: string
 }
 
 /** What a script is made of. */
-interface ScriptSource<Key extends string, Arg extends string> {
+interface ScriptSource<Key extends string, Arg extends string, Outcome> {
   readonly keys: readonly Key[]
   /** Those that a call seldom has come last. */
   readonly args: readonly Arg[]
   /** Numbers that are the same for every call, by name. */
   readonly constants?: Readonly<Record<string, number>>
-  /** What it does. All of these names are locals, arguments as text, `''` for none. */
+  /** Parts that it shares with others. They come after the locals. */
+  readonly shared?: readonly string[]
+  /** What it does. `session`, the first key, and the arguments are locals; arguments are texts. */
   readonly lua: string
+  readonly parse: (reply: Reply) => Outcome
 }
 
 /**
  * Declares a script. Its text is constant, so that Redis keeps one copy of it. The arguments are
- * lines of `ARGV[1]`, if there are any: one after the other they would take twice as many bytes.
+ * lines of `ARGV[1]`: one by one they would take twice as many bytes.
  *
- * @param script What it is made of.
+ * @param source What it is made of.
  */
-export function defineScript<Key extends string, Arg extends string>({
+export function defineScript<Key extends string, Arg extends string, Outcome>({
   keys,
   args,
   constants = {},
+  shared = [],
   lua: body,
-}: ScriptSource<Key, Arg>): Script<Key, Arg> {
-  const head = keys.map((name, index) => `local ${name} = KEYS[${index + 1}]`)
+  parse,
+}: ScriptSource<Key, Arg, Outcome>): Script<Key, Arg, Outcome> {
+  const head = [`local ${keys[0] ?? 'session'} = KEYS[1]`]
   for (const [name, value] of Object.entries(constants)) head.push(`local ${name} = ${value}`)
   if (args.length > 0) {
     // Those at the end that are empty are not sent.
@@ -44,71 +57,70 @@ export function defineScript<Key extends string, Arg extends string>({
     const pattern = String.raw`([^\n]*)\n`.repeat(args.length)
     head.push(`local ${args.join(', ')} = string.match(${lines}, '^${pattern}')`)
   }
-  const lua = `${head.join('\n')}\n${body}`
+  const lua = [...head, ...shared, body].join('\n')
   // Not for security: SHA-1 is how Redis names scripts.
-  return { keys, args, lua, sha1: createHash('sha1').update(lua).digest('hex') }
+  return { keys, args, lua, sha1: createHash('sha1').update(lua).digest('hex'), parse }
 }
 
 /** What one call of a script passes. */
 export interface ScriptCall<Key extends string, Arg extends string> {
-  readonly keys: Record<Key, string>
+  readonly keys: Readonly<Partial<Record<Key, string>>>
   /** Without line breaks. */
-  readonly args: Record<Arg, string | number>
+  readonly args: Readonly<Record<Arg, string | number>>
   /** What follows in `ARGV`, any text. */
   readonly rest?: readonly string[]
 }
 
-/** How a script is run. */
-export interface RunOptions {
-  /**
-   * Sends the whole text, so that it runs in the order of the calls even on a Redis that does not
-   * know it yet.
-   */
-  readonly isWhole?: boolean
-  /** When the caller stops waiting, by `performance.now()`. */
-  readonly until?: number
-}
-
-/** Runs scripts of one client. */
-export type RunScript = <Key extends string, Arg extends string>(
-  script: Script<Key, Arg>,
-  call: ScriptCall<Key, Arg>,
-  options?: RunOptions,
-) => Promise<unknown>
-
-// A client that has lost its connection, or has none any more. What it is given then it keeps, by
-// ioredis' own options, until it has one again or many tries later. One that connects first is not
-// among them: its commands wait for milliseconds.
-const awayStates: ReadonlySet<string | undefined> = new Set(['close', 'reconnecting', 'end'])
+/** What a call of a script passes. */
+export type CallOf<S> =
+  S extends Script<infer Key, infer Arg, unknown> ? ScriptCall<Key, Arg> : never
 
 /**
- * Runs a script in one round trip, or two when Redis does not know it yet: after a start, a
- * failover or a `SCRIPT FLUSH`.
+ * Keys and arguments as Redis takes them.
  *
- * @param redis The client.
- * @param script What {@link defineScript} made.
- * @param call Keys and arguments by name.
- * @param options How.
- * @returns The script's reply.
- * @throws {SessionStoreError} When the client has lost its connection.
+ * @param script The script.
+ * @param call By name.
  */
-export async function runScript<Key extends string, Arg extends string>(
-  redis: RedisClient,
-  script: Script<Key, Arg>,
+export function valuesOf<Key extends string, Arg extends string>(
+  { keys, args }: Pick<Script<Key, Arg, unknown>, 'keys' | 'args'>,
   call: ScriptCall<Key, Arg>,
-  { isWhole = false }: RunOptions = {},
-): Promise<unknown> {
-  if (awayStates.has(redis.status)) throw new SessionStoreError('Redis is away')
-  const values = script.keys.map((name) => call.keys[name])
-  if (script.args.length > 0) values.push(packed(script.args, call.args))
-  if (call.rest) values.push(...call.rest)
-  if (isWhole) return redis.eval(script.lua, script.keys.length, ...values)
-  try {
-    return await redis.evalsha(script.sha1, script.keys.length, ...values)
-  } catch (error) {
-    if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
-    return redis.eval(script.lua, script.keys.length, ...values)
+): { readonly keyCount: number; readonly values: readonly string[] } {
+  const values: string[] = []
+  for (const name of keys) {
+    const key = call.keys[name]
+    if (key !== undefined) values.push(key)
   }
+  const keyCount = values.length
+  if (args.length > 0) values.push(packed(args, call.args))
+  if (call.rest) values.push(...call.rest)
+  return { keyCount, values }
+}
+
+/**
+ * Takes a reply apart.
+ *
+ * @param reply What Redis has replied.
+ * @throws {SessionStoreError} When it is no text.
+ */
+export function replyOf(reply: unknown): Reply {
+  if (typeof reply !== 'string') throw unexpectedReply()
+  const end = reply.indexOf('\n')
+  const [word = '', ...numbers] = (end < 0 ? reply : reply.slice(0, end)).split(' ')
+  return { word, numbers: numbers.map(Number), text: end < 0 ? '' : reply.slice(end + 1) }
+}
+
+/**
+ * The lines of a reply's text.
+ *
+ * @param text What follows the first line of the reply.
+ */
+export function linesOf(text: string): readonly string[] {
+  return text === '' ? [] : text.split('\n')
+}
+
+/** The error for a reply that no script gives. */
+export function unexpectedReply(): SessionStoreError {
+  return new SessionStoreError('Redis answered something unexpected')
 }
 
 function packed<Arg extends string>(

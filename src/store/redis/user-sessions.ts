@@ -1,6 +1,6 @@
-import { SessionStoreError } from '../../errors.ts'
+import type { IndexEntry } from './commit-call.ts'
+import type { RedisConnection } from './connection.ts'
 import { longId, shortId, userSessionsKey } from './keys.ts'
-import type { RunScript } from './script.ts'
 import { addUserSession } from './scripts/add-user-session.ts'
 import { keepUserSession } from './scripts/keep-user-session.ts'
 import { readUserSessions } from './scripts/read-user-sessions.ts'
@@ -18,11 +18,18 @@ export interface UserSession {
   readonly isPending: boolean
 }
 
+/** A session that gets a user. */
+export interface SignIn {
+  readonly id: string
+  readonly userName: string
+  readonly timeToLiveMs: number
+}
+
 /** What adding a session has met. */
 export interface AddedSession {
   readonly score: string
-  /** Whether the session was in the index before. */
-  readonly wasThere: boolean
+  /** Whether the session was not in the index before. */
+  readonly isNew: boolean
   /** How many entries there are. */
   readonly count: number
   /** The other entries, the first sign-in first, if they were asked for. */
@@ -38,12 +45,27 @@ const pendingMs = 120_000
  * ended, under the score that it had then.
  */
 export class UserSessions {
-  readonly #run: RunScript
+  readonly #connection: RedisConnection
   readonly #prefix: string
 
-  constructor(run: RunScript, prefix: string) {
-    this.#run = run
+  /**
+   * @param connection Where they are.
+   * @param prefix What all keys start with.
+   */
+  constructor(connection: RedisConnection, prefix: string) {
+    this.#connection = connection
     this.#prefix = prefix
+  }
+
+  /**
+   * What a script is told that puts a session last among its user's as it signs it in.
+   *
+   * @param signIn The session, and whose it becomes.
+   * @param perUser From how many others on they are told.
+   */
+  entryFor({ id, userName, timeToLiveMs }: SignIn, perUser: number | undefined): IndexEntry {
+    const { userSessions } = this.#keys(userName)
+    return { userSessions, member: shortId(id), keepMs: keyLifeMs(timeToLiveMs), perUser }
   }
 
   /**
@@ -60,22 +82,11 @@ export class UserSessions {
     timeToLiveMs: number,
     perUser?: number,
   ): Promise<AddedSession> {
-    const reply = await this.#run(
-      addUserSession,
-      {
-        keys: this.#keys(userName),
-        args: { id: shortId(id), timeToLiveMs: keyLifeMs(timeToLiveMs), perUser: perUser ?? '' },
-      },
-      // A script that Redis has to be told first would arrive after the sign-in.
-      { isWhole: true },
-    )
-    const [score = '', wasThere, now, count, ...others] = textsOf(reply)
-    return {
-      score,
-      wasThere: wasThere === '1',
-      count: Number(count),
-      others: entriesOf(others, Number(now)),
-    }
+    const { now, others, ...added } = await this.#connection.run(addUserSession, {
+      keys: this.#keys(userName),
+      args: { member: shortId(id), keepMs: keyLifeMs(timeToLiveMs), perUser: perUser ?? '' },
+    })
+    return { ...added, others: entriesOf(others, now) }
   }
 
   /** Notes that the sign-in of an added session has arrived. */
@@ -109,9 +120,11 @@ export class UserSessions {
 
   /** All entries, the first sign-in first. */
   async entries(userName: string): Promise<readonly UserSession[]> {
-    const reply = await this.#run(readUserSessions, { keys: this.#keys(userName), args: {} })
-    const [now, ...entries] = textsOf(reply)
-    return entriesOf(entries, Number(now))
+    const { now, entries } = await this.#connection.run(readUserSessions, {
+      keys: this.#keys(userName),
+      args: {},
+    })
+    return entriesOf(entries, now)
   }
 
   /**
@@ -125,19 +138,18 @@ export class UserSessions {
   ): Promise<void> {
     if (entries.length === 0) return
     const rest = entries.flatMap(({ id, score }) => [shortId(id), score])
-    await this.#run(removeUserSessions, { keys: this.#keys(userName), args: {}, rest })
+    await this.#connection.run(removeUserSessions, { keys: this.#keys(userName), args: {}, rest })
   }
 
   #keep(
     userName: string,
     id: string,
     how: { readonly score: string; readonly pendingScore: string; readonly timeToLiveMs: number },
-  ): Promise<unknown> {
+  ): Promise<void> {
     const { score, pendingScore } = how
-    const timeToLiveMs = keyLifeMs(how.timeToLiveMs)
-    return this.#run(keepUserSession, {
+    return this.#connection.run(keepUserSession, {
       keys: this.#keys(userName),
-      args: { id: shortId(id), score, pendingScore, timeToLiveMs },
+      args: { member: shortId(id), score, pendingScore, keepMs: keyLifeMs(how.timeToLiveMs) },
     })
   }
 
@@ -151,7 +163,13 @@ function keyLifeMs(timeToLiveMs: number): number {
   return 2 * timeToLiveMs + pendingMs
 }
 
-function entriesOf(texts: readonly string[], now: number): readonly UserSession[] {
+/**
+ * Entries as scripts tell them.
+ *
+ * @param texts Member, score, member, score …
+ * @param now Redis' time. Epoch milliseconds.
+ */
+export function entriesOf(texts: readonly string[], now: number): readonly UserSession[] {
   const entries: UserSession[] = []
   for (let index = 0; index + 1 < texts.length; index += 2) {
     const id = longId(texts[index] ?? '')
@@ -161,9 +179,4 @@ function entriesOf(texts: readonly string[], now: number): readonly UserSession[
     entries.push({ id, score, isPending })
   }
   return entries
-}
-
-function textsOf(reply: unknown): readonly string[] {
-  if (!Array.isArray(reply)) throw new SessionStoreError('Redis answered something unexpected')
-  return reply.map(String)
 }

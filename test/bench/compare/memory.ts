@@ -9,7 +9,7 @@ import { startRedisServer } from '../../support/redis-server.ts'
 import type { Figure } from './figures.ts'
 import { medianOf, printTable } from './statistics.ts'
 
-const maxBytes = 600
+const maxBytes = 480
 const sessions = 10_000
 const inFlight = 50
 const prefix = 'sess:'
@@ -29,7 +29,7 @@ const client = {
 
 /** Bytes of each session. */
 interface Memory {
-  /** Of the hash, by `MEMORY USAGE`. */
+  /** Of the text and its key, by `MEMORY USAGE`. */
   readonly state: number
   /** Its share of its user's index, by `MEMORY USAGE`. */
   readonly index: number

@@ -1,20 +1,26 @@
 import { mkdirSync } from 'node:fs'
 
+import { inLanes } from '../../scenarios/workers.ts'
+import { commandName, countCommands } from '../../support/command-count.ts'
+import { browsers } from './browsers.ts'
 import { checkServer } from './check.ts'
+import type { LoadProcess, LoadResult, Target } from './load.ts'
 import { readCounts, useOf } from './redis-meter.ts'
 import type { RedisUse } from './redis-meter.ts'
-import { loginPath, startServer } from './server.ts'
-import type { Load, LoadProcess, LoadResult, Server } from './server.ts'
+import { pathFor, startServer } from './server.ts'
+import type { Headers, Server } from './server.ts'
 import { inTurn } from './statistics.ts'
+import { textBytesOf } from './text-bytes.ts'
 import type { Contestant, Lane, Size, Work } from './works.ts'
 
-const connections = 20
-const warmUps = 8
+const signInsAtOnce = 16
 
 /** What one round gave. */
 export interface Round extends LoadResult {
-  /** CPU time of the server's process for each request, in microseconds. */
+  /** CPU time of the server's processes for each request, in microseconds. */
   readonly cpu: number
+  /** CPU time of its Redis for each request, in microseconds; `undefined` where it is not known. */
+  readonly redisCpu: number | undefined
   readonly redis: RedisUse | undefined
 }
 
@@ -23,12 +29,18 @@ export interface Cell {
   readonly work: Work
   readonly size: Size
   readonly lane: Lane
+  /** The commands that the server sends for one request. */
+  readonly commands: readonly string[]
   readonly rounds: readonly Round[]
 }
 
 /** How rounds are run. */
 export interface RoundsOptions {
   readonly rounds: number
+  /** How many requests each process has had before them, at least. */
+  readonly warmUp: number
+  /** Which part of the requests is sent. */
+  readonly part: number
   /** Where CPU profiles of the servers are written; none by default. */
   readonly profileDir?: string | undefined
 }
@@ -38,7 +50,9 @@ interface Run {
   readonly size: Size
   readonly lane: Lane
   readonly server: Server
-  readonly load: Load
+  readonly commands: readonly string[]
+  /** The number of its load. */
+  readonly load: number
   readonly rounds: Round[]
 }
 
@@ -53,7 +67,7 @@ interface Run {
 export async function measure(
   work: Work,
   load: LoadProcess,
-  { rounds, profileDir }: RoundsOptions,
+  { rounds, warmUp, part, profileDir }: RoundsOptions,
 ): Promise<readonly Cell[]> {
   const servers = new Map<Contestant, Server>()
   const profiles = profileDir && `${profileDir}/${work.name}`
@@ -63,17 +77,23 @@ export async function measure(
       if (servers.has(contestant)) continue
       const server = await startServer(contestant)
       servers.set(contestant, server)
-      for (const size of work.sizes) await checkServer(server, size)
+      for (const size of work.sizes) await checkServer(server, await sizeFor(contestant, size))
     }
-    const runs = await Promise.all(
-      work.sizes.flatMap((size) =>
-        work.lanes.map(async (lane): Promise<Run> => {
-          const server = servers.get(lane.contestant)
-          if (!server) throw new Error(`no server of ${lane.contestant.name}`)
-          return { size, lane, server, load: await prepare(server, lane, size), rounds: [] }
-        }),
-      ),
-    )
+    const runs: Run[] = []
+    for (const size of work.sizes) {
+      for (const lane of work.lanes) {
+        const server = servers.get(lane.contestant)
+        if (!server) throw new Error(`no server of ${lane.contestant.name}`)
+        const { targets, extra } = await requestsOf(server, lane, size)
+        const commands = await commandsFor(server, extra)
+        const { connections } = size
+        const number = await load.prepare({ urls: server.urls, connections, targets })
+        runs.push({ size, lane, server, commands, load: number, rounds: [] })
+      }
+    }
+    const requestsOfSize = ({ requests, connections }: Size): number =>
+      Math.max(connections, Math.round(requests * part))
+    const warmUps = Math.ceil(warmUp / requestsOfProcess(work, requestsOfSize))
     for (let round = -warmUps; round < rounds; round++) {
       if (round === 0 && profiles) {
         await Promise.all([...servers.values()].map((server) => server.startProfile()))
@@ -81,62 +101,133 @@ export async function measure(
       for (const size of work.sizes) {
         const ofSize = runs.filter((run) => run.size === size)
         for (const run of inTurn(ofSize, Math.abs(round))) {
-          const result = await runRound(run, load)
+          const result = await runRound(run, load, requestsOfSize(size))
           if (round >= 0) run.rounds.push(result)
         }
       }
     }
     if (profiles) {
-      for (const [{ name }, server] of servers) {
-        await server.writeProfile(`${profiles}/${name}.cpuprofile`)
-      }
+      for (const server of servers.values()) await server.writeProfile(profiles)
     }
-    return runs.map(({ size, lane, rounds: results }) => ({ work, size, lane, rounds: results }))
+    return runs.map(({ size, lane, commands, rounds: results }) => ({
+      work,
+      size,
+      lane,
+      commands,
+      rounds: results,
+    }))
   } finally {
     for (const server of servers.values()) await server.stop()
   }
 }
 
-/** Makes the session that the requests of a lane are for. */
-async function prepare(server: Server, lane: Lane, size: Size): Promise<Load> {
-  const base = { connections, requests: size.requests, headers: {} }
-  if (lane.path === '/login') return { ...base, url: server.url + loginPath(size) }
-  const load = { ...base, url: server.url + lane.path }
-  if (!lane.contestant.hasSessions || lane.carrier === 'none') {
-    return { ...load, body: await server.get(lane.path) }
-  }
-  const { cookie } = await server.signIn(size)
-  const headers: Record<string, string> =
-    lane.carrier === 'cookie'
-      ? { cookie }
-      : { authorization: `Bearer ${await server.get('/token', { cookie })}` }
-  if (lane.path === '/change') return { ...load, headers }
-  const body = await server.get(lane.path, headers)
-  if (!body.endsWith(' 00000000')) throw new Error(`${lane.name} ${lane.path}: ${body}`)
-  return { ...load, headers, body }
+/** How many requests a process of a work gets in each round, at least. */
+function requestsOfProcess({ sizes, lanes }: Work, requestsOf: (size: Size) => number): number {
+  const ofLane = sizes.reduce((sum, size) => sum + requestsOf(size), 0)
+  const counts = lanes.map(({ contestant }) => {
+    const { processes = 1 } = contestant
+    return lanes.filter((lane) => lane.contestant === contestant).length / processes
+  })
+  return ofLane * Math.min(...counts)
 }
 
-async function runRound({ lane, server, load, size }: Run, from: LoadProcess): Promise<Round> {
+/** The floor reads as many bytes as this package. */
+async function sizeFor(contestant: Contestant, size: Size): Promise<Size> {
+  if (contestant.name !== 'floor' || size.sessions === 0) return size
+  const textBytes = (await textBytesOf([size])).get(size)
+  return textBytes === undefined ? size : { ...size, textBytes }
+}
+
+/** The requests of a lane. */
+interface Requests {
+  readonly targets: readonly Target[]
+  /** One more, for a session of its own where there is one. */
+  readonly extra: Target
+}
+
+/** Makes the requests of a lane, and the sessions that they are for. */
+async function requestsOf(server: Server, lane: Lane, size: Size): Promise<Requests> {
+  const { contestant, carrier, path } = lane
+  const made = await sizeFor(contestant, size)
+  if (carrier === 'new') {
+    const expected = { kind: 'pattern', text: String.raw`^(user\d+|browse) 0{8}$` } as const
+    const signInPath = pathFor(path, made)
+    return repeated(
+      browsers.map((headers) => ({ path: signInPath, headers, expected })),
+      size,
+    )
+  }
+  if (carrier === 'none' || !contestant.hasSessions) {
+    const text = await server.get(path)
+    return repeated([{ path, headers: {}, expected: { kind: 'same', text } }], size)
+  }
+  const targets: Target[] = []
+  await inLanes(size.sessions + 1, signInsAtOnce, async () => {
+    const { cookie, body } = await server.signIn(made)
+    const headers: Headers =
+      carrier === 'cookie'
+        ? { cookie }
+        : { authorization: `Bearer ${await server.get('/token', { cookie })}` }
+    const kind = path === '/change' ? 'next' : 'same'
+    const isKnown = path === '/change' || (path === '/read' && carrier === 'cookie')
+    const text = isKnown ? body : await server.get(path, headers)
+    targets.push({ path, headers, expected: { kind, text } })
+  })
+  const [extra, ...others] = targets
+  if (!extra) throw new Error('no session')
+  return { targets: others, extra }
+}
+
+/** The same few requests on all connections. */
+function repeated(targets: readonly Target[], { connections }: Size): Requests {
+  const [extra] = targets
+  if (!extra) throw new Error('no request')
+  return {
+    targets: Array.from({ length: connections }, (_, at) => targets[at % targets.length] ?? extra),
+    extra,
+  }
+}
+
+/** What a server sends to its Redis for one request. */
+async function commandsFor(
+  { redis, get }: Server,
+  { path, headers }: Target,
+): Promise<readonly string[]> {
+  if (!redis) return []
+  const commands = await countCommands(redis.url, async () => {
+    await get(path, headers)
+  })
+  return commands.map(commandName)
+}
+
+async function runRound(
+  { lane, server, load }: Run,
+  from: LoadProcess,
+  requests: number,
+): Promise<Round> {
   const { redis } = server
-  const before = redis && (await readCounts(redis))
+  await from.open(load)
+  const before = redis && (await readCounts(redis.client))
   const cpuBefore = await server.cpuMicros()
-  const result = await from.run(load)
-  const cpu = ((await server.cpuMicros()) - cpuBefore) / load.requests
-  const after = redis && (await readCounts(redis))
-  const idle = redis && (await readCounts(redis))
-  const use = before && after && idle && useOf(before, after, idle, load.requests)
-  await checkRound(lane, server, load)
-  if (lane.path === '/login' && redis) {
-    const sessions = await redis.dbsize()
-    if (sessions < size.requests) throw new Error(`${lane.name}: only ${sessions} sessions stored`)
-    await redis.flushall()
+  const redisBefore = redis?.cpuMicros()
+  const result = await from.run(requests)
+  const cpu = ((await server.cpuMicros()) - cpuBefore) / requests
+  const redisAfter = redis?.cpuMicros()
+  const after = redis && (await readCounts(redis.client))
+  const idle = redis && (await readCounts(redis.client))
+  await from.close()
+  if (lane.carrier === 'new' && redis) {
+    const keys = await redis.client.dbsize()
+    if (keys < requests) throw new Error(`${lane.name}: only ${keys} sessions stored`)
+    await redis.client.flushall()
   }
-  return { ...result, cpu, redis: use }
-}
-
-/** A round of changes has changed something. */
-async function checkRound(lane: Lane, server: Server, { headers }: Load): Promise<void> {
-  if (lane.path !== '/change') return
-  const count = Number((await server.get('/read', headers)).split(' ')[1])
-  if (!(count > 1)) throw new Error(`${lane.name}: the session was not changed`)
+  return {
+    ...result,
+    cpu,
+    redisCpu:
+      redisBefore === undefined || redisAfter === undefined
+        ? undefined
+        : (redisAfter - redisBefore) / requests,
+    redis: before && after && idle && useOf(before, after, idle, requests),
+  }
 }

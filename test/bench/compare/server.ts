@@ -1,25 +1,45 @@
+import { readFileSync } from 'node:fs'
+
 import { Redis } from 'ioredis'
 
 import { startRedisServer } from '../../support/redis-server.ts'
+import { browsers } from './browsers.ts'
 import { property, startWorker } from './processes.ts'
+import type { Worker } from './processes.ts'
 import type { Contestant, Size } from './works.ts'
+
+/** Headers of a request. */
+export type Headers = Readonly<Record<string, string>>
 
 /** A contestant's running server. */
 export interface Server {
   readonly contestant: Contestant
-  readonly url: string
+  /** Where its processes listen. */
+  readonly urls: readonly string[]
   /** Its own Redis, where it has one. */
-  readonly redis: Redis | undefined
-  /** CPU time of its process so far, user and system, in microseconds. */
+  readonly redis: OwnRedis | undefined
+  /** CPU time of its processes so far, user and system, in microseconds. */
   readonly cpuMicros: () => Promise<number>
-  /** Starts a CPU profile of its process. */
-  readonly startProfile: () => Promise<unknown>
-  /** Ends it, and writes it into a file. */
-  readonly writeProfile: (path: string) => Promise<unknown>
-  /** Signs somebody in, into a session of that size. */
+  /** Starts a CPU profile of its processes. */
+  readonly startProfile: () => Promise<void>
+  /** Ends it, and writes it into files of a folder. */
+  readonly writeProfile: (folder: string) => Promise<void>
+  /** Signs somebody in, into a session of that size, from the same browser each time. */
   readonly signIn: (size: Size) => Promise<{ readonly cookie: string; readonly body: string }>
-  readonly get: (path: string, headers?: Readonly<Record<string, string>>) => Promise<string>
+  /** Asks its first process, or the one at that address. */
+  readonly get: (path: string, headers?: Headers, url?: string) => Promise<string>
   readonly stop: () => Promise<void>
+}
+
+/** The Redis of one contestant. */
+export interface OwnRedis {
+  readonly client: Redis
+  readonly url: string
+  /**
+   * CPU time of its main thread so far, which runs all commands, in microseconds; `undefined` where
+   * the system does not tell.
+   */
+  readonly cpuMicros: () => number | undefined
 }
 
 /**
@@ -28,17 +48,21 @@ export interface Server {
  * @param contestant Whose.
  */
 export async function startServer(contestant: Contestant): Promise<Server> {
-  const { script, args = [], hasRedis, name } = contestant
+  const { script, args = [], processes = 1, hasRedis, name } = contestant
   const redisServer = hasRedis ? await startRedisServer() : undefined
-  const redis = redisServer && new Redis(redisServer.url)
-  const worker = await startWorker(script, {
-    args,
-    env: redisServer ? { REDIS_URL: redisServer.url } : {},
-  })
-  const url = `http://127.0.0.1:${String(property(worker.greeting, 'port'))}`
+  const client = redisServer && new Redis(redisServer.url)
+  const workers: Worker[] = []
+  for (let count = 0; count < processes; count++) {
+    const env: Record<string, string> = redisServer ? { REDIS_URL: redisServer.url } : {}
+    workers.push(await startWorker(script, { args, env }))
+  }
+  const urls = workers.map(
+    ({ greeting }) => `http://127.0.0.1:${String(property(greeting, 'port'))}`,
+  )
   const fetchGood = async (
     path: string,
-    headers: Readonly<Record<string, string>> = {},
+    headers: Headers = {},
+    url = urls[0] ?? '',
   ): Promise<Response> => {
     const response = await fetch(url + path, { headers })
     if (response.status !== 200) throw new Error(`${name} ${path}: status ${response.status}`)
@@ -46,76 +70,63 @@ export async function startServer(contestant: Contestant): Promise<Server> {
   }
   return {
     contestant,
-    url,
-    redis,
+    urls,
+    redis: redisServer &&
+      client && {
+        client,
+        url: redisServer.url,
+        cpuMicros: () => cpuMicrosOf(redisServer.pid),
+      },
     async cpuMicros() {
-      return Number(property(await worker.ask({ ask: 'cpu' }), 'cpuMicros'))
+      const answers = await Promise.all(workers.map((worker) => worker.ask({ ask: 'cpu' })))
+      return answers.reduce<number>((sum, one) => sum + Number(property(one, 'cpuMicros')), 0)
     },
-    startProfile: () => worker.ask({ ask: 'profile' }),
-    writeProfile: (path) => worker.ask({ ask: 'write', path }),
+    async startProfile() {
+      await Promise.all(workers.map((worker) => worker.ask({ ask: 'profile' })))
+    },
+    async writeProfile(folder) {
+      for (const [index, worker] of workers.entries()) {
+        const number = index === 0 ? '' : `-${index + 1}`
+        await worker.ask({ ask: 'write', path: `${folder}/${name}${number}.cpuprofile` })
+      }
+    },
     async signIn(size) {
-      const response = await fetchGood(loginPath(size))
+      const response = await fetchGood(pathFor('/login', size), browsers[0])
       const cookies = response.headers.getSetCookie().map((text) => text.split(';', 1)[0] ?? '')
       return { cookie: cookies.join('; '), body: await response.text() }
     },
-    async get(path, headers) {
-      return (await fetchGood(path, headers)).text()
+    async get(path, headers, url) {
+      return (await fetchGood(path, headers, url)).text()
     },
     async stop() {
-      await worker.stop()
-      redis?.disconnect()
+      for (const worker of workers) await worker.stop()
+      client?.disconnect()
       await redisServer?.stop()
     },
   }
 }
 
-/** The path that signs in, into a session of that size. */
-export function loginPath({ keys, bytes }: Size): string {
-  return `/login?keys=${keys}&bytes=${bytes}`
+/**
+ * The path that signs in, into a session of that size.
+ *
+ * @param path Without a query.
+ */
+export function pathFor(path: string, { keys, bytes, objectBytes, textBytes }: Size): string {
+  const query = new URLSearchParams({ keys: String(keys), bytes: String(bytes) })
+  if (objectBytes !== undefined) query.set('object', String(objectBytes))
+  if (textBytes !== undefined) query.set('total', String(textBytes))
+  return `${path}?${query.toString()}`
 }
 
-/** One round of load, as `servers/load.mjs` takes it. */
-export interface Load {
-  readonly url: string
-  readonly headers: Readonly<Record<string, string>>
-  readonly connections: number
-  readonly requests: number
-  /** What each answer must be, where that is known. */
-  readonly body?: string
-}
-
-/** What a round of load gave. */
-export interface LoadResult {
-  readonly perSecond: number
-  /** Milliseconds. */
-  readonly p50: number
-  readonly p99: number
-}
-
-/** The process that the requests come from. */
-export interface LoadProcess {
-  /** @throws {Error} When a request got a wrong answer, or none. */
-  run(load: Load): Promise<LoadResult>
-  stop(): Promise<void>
-}
-
-/** Starts the process that the requests come from. */
-export async function startLoad(): Promise<LoadProcess> {
-  const worker = await startWorker('load.mjs')
-  return {
-    async run(load) {
-      const result = await worker.ask(load)
-      const answers = Number(property(result, 'answers'))
-      const wrong = Number(property(result, 'wrong'))
-      if (answers !== load.requests || wrong !== 0) {
-        throw new Error(`${load.url}: ${answers} of ${load.requests} answers, ${wrong} wrong`)
-      }
-      return {
-        perSecond: Number(property(result, 'perSecond')),
-        p50: Number(property(result, 'p50')),
-        p99: Number(property(result, 'p99')),
-      }
-    },
-    stop: () => worker.stop(),
+/** Linux tells the time of a process's main thread in nanoseconds. */
+function cpuMicrosOf(pid: number): number | undefined {
+  let told: string
+  try {
+    told = readFileSync(`/proc/${pid}/schedstat`, 'latin1')
+  } catch {
+    return undefined
   }
+  const nanos = Number(told.split(' ', 1)[0])
+  // A kernel that keeps no such statistics tells 0.
+  return nanos > 0 ? nanos / 1000 : undefined
 }

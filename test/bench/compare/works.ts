@@ -6,16 +6,25 @@ export interface Size {
   readonly keys: number
   /** Of each value, as JSON. */
   readonly bytes: number
+  /** Of one more value, an object, as JSON. */
+  readonly objectBytes?: number
+  /** What the floor stores of it: as many bytes as this package does. */
+  readonly textBytes?: number
+  /** How many of them there are. The requests take them in turn. */
+  readonly sessions: number
+  readonly connections: number
   /** Of each round. */
   readonly requests: number
 }
 
-/** A server process. */
+/** A server. */
 export interface Contestant {
   readonly name: string
   readonly title: string
   readonly script: string
   readonly args?: readonly string[]
+  /** How many processes it has, on one Redis; 1 by default. */
+  readonly processes?: number
   /** Whether it has a Redis of its own. */
   readonly hasRedis: boolean
   /** Whether it has sessions at all. */
@@ -29,8 +38,8 @@ export interface Lane {
   readonly name: string
   readonly title: string
   readonly path: string
-  /** How the request says which session it belongs to. */
-  readonly carrier: 'cookie' | 'token' | 'none'
+  /** How the request says which session it belongs to; `new` signs in, as browsers in turn. */
+  readonly carrier: 'cookie' | 'token' | 'none' | 'new'
 }
 
 /** What all contestants that can do it are asked for. */
@@ -41,15 +50,33 @@ export interface Work {
   readonly lanes: readonly Lane[]
 }
 
-const sizes = {
-  one: { name: '1 key, 100 B', keys: 1, bytes: 90, requests: 1000 },
-  twenty: { name: '20 keys, 1 KB', keys: 20, bytes: 44, requests: 1000 },
-  hundred: { name: '100 keys, 10 KB', keys: 100, bytes: 94, requests: 600 },
-  large: { name: '100 keys, 200 KB', keys: 100, bytes: 1990, requests: 80 },
-} satisfies Record<string, Size>
+const usual = { sessions: 200, connections: 64, requests: 1500 }
 
-const allSizes = Object.values(sizes)
-const noSize: Size = { name: 'no session', keys: 1, bytes: 90, requests: 4000 }
+/** The sizes that figures are about. */
+export const sizes = {
+  three: { ...usual, name: '3 keys, 300 B', keys: 3, bytes: 90 },
+  twenty: { ...usual, name: '20 keys, 1 KB', keys: 20, bytes: 44 },
+  hundred: { ...usual, name: '100 keys, 10 KB', keys: 100, bytes: 94, requests: 900 },
+  large: {
+    name: '100 keys, 200 KB',
+    keys: 100,
+    bytes: 1990,
+    sessions: 32,
+    connections: 16,
+    requests: 80,
+  },
+  signIn: { ...usual, name: '20 keys of 36 B', keys: 20, bytes: 36 },
+  withObject: {
+    ...usual,
+    name: '20 keys, 1 KB, and an object of 2 KB',
+    keys: 20,
+    bytes: 44,
+    objectBytes: 2000,
+  },
+  none: { name: 'no session', keys: 1, bytes: 90, sessions: 0, connections: 64, requests: 3000 },
+} as const satisfies Record<string, Size>
+
+const allSizes = [sizes.three, sizes.twenty, sizes.hundred, sizes.large]
 
 const koa: Contestant = {
   name: 'koa',
@@ -65,7 +92,8 @@ const floor: Contestant = {
   hasRedis: true,
   hasSessions: true,
 }
-const ours: Contestant = {
+/** This package. */
+export const ours: Contestant = {
   name: 'ours',
   title: 'ours on Redis',
   script: 'ours.mjs',
@@ -94,6 +122,7 @@ const peers = ['koa-session', 'koa-generic-session', 'express-session', 'fastify
 )
 
 const withSessions = [floor, ours, inMemory, ...peers]
+const koaSession = peers.filter(({ name }) => name === 'koa-session')
 
 function laneOf(
   contestant: Contestant,
@@ -120,34 +149,61 @@ const works: readonly Work[] = [
   {
     name: 'guest',
     title: 'guest: a page that does not look at the session',
-    sizes: [noSize],
+    sizes: [sizes.none],
     lanes: [koa, ...withSessions].map((one) => laneOf(one, '/page', 'none')),
   },
   {
     name: 'asked-guest',
     title: 'guest: a page that asks who it is',
-    sizes: [noSize],
+    sizes: [sizes.none],
     lanes: [koa, ...withSessions].map((one) => laneOf(one, '/read', 'none')),
+  },
+  {
+    name: 'login',
+    title: 'login of a new visitor, with a user name and a right',
+    sizes: [sizes.signIn],
+    lanes: withSessions.map((one) => laneOf(one, '/login', 'new')),
+  },
+  {
+    name: 'unnamed-login',
+    title: 'login of a new visitor, without a user name, with a right',
+    sizes: [sizes.signIn],
+    lanes: [ours, ...koaSession].map((one) => laneOf(one, '/enter', 'new')),
+  },
+  {
+    name: 'two-processes',
+    title: 'read-only request, two app processes on one Redis',
+    sizes: [sizes.twenty],
+    lanes: [ours, ...koaSession].map((one) => laneOf({ ...one, processes: 2 }, '/read', 'cookie')),
+  },
+  {
+    name: 'object',
+    title: 'an object is read and not changed, against nothing read',
+    sizes: [sizes.withObject],
+    lanes: [ours, ...koaSession].flatMap((one) => [
+      laneOf(one, '/nothing', 'cookie', {
+        name: `${one.name}-nothing`,
+        title: `${one.title}, nothing`,
+      }),
+      laneOf(one, '/object', 'cookie', {
+        name: `${one.name}-object`,
+        title: `${one.title}, the object`,
+      }),
+    ]),
   },
   {
     name: 'guarded',
     title: 'guarded route, 1 000 declared privileges',
-    sizes: allSizes,
+    sizes: [sizes.twenty],
     lanes: [
       laneOf(guardedOurs, '/read', 'cookie', { name: 'unguarded', title: 'ours, not guarded' }),
       laneOf(guardedOurs, '/guarded', 'cookie', { name: 'guarded', title: 'ours, guarded' }),
     ],
   },
   {
-    name: 'login',
-    title: 'login of a visitor, who gets a session of this size',
-    sizes: allSizes,
-    lanes: withSessions.map((one) => laneOf(one, '/login', 'none')),
-  },
-  {
     name: 'bearer',
     title: 'read-only request by a bearer token (HS256)',
-    sizes: allSizes,
+    sizes: [sizes.twenty],
     lanes: [
       laneOf(tokenOurs, '/read', 'cookie', { name: 'cookie', title: 'ours, cookie' }),
       laneOf(tokenOurs, '/read', 'token', { name: 'token', title: 'ours, bearer token' }),
@@ -155,15 +211,15 @@ const works: readonly Work[] = [
   },
 ]
 
-const quickWorks: Readonly<
-  Record<string, { readonly sizes: readonly Size[]; readonly lanes: readonly string[] }>
-> = {
-  read: {
-    sizes: [sizes.one, sizes.twenty, sizes.hundred],
-    lanes: ['floor', 'ours', 'koa-session'],
-  },
-  change: { sizes: [sizes.twenty, sizes.hundred], lanes: ['ours', 'koa-session'] },
-  guest: { sizes: [noSize], lanes: ['koa', 'ours'] },
+// Lanes by name; all where none is named.
+const quickWorks: Readonly<Record<string, readonly string[] | undefined>> = {
+  read: ['koa', 'floor', 'ours', 'ours-memory', 'koa-session'],
+  change: ['ours', 'koa-session'],
+  guest: ['koa', 'ours'],
+  login: ['ours', 'koa-session'],
+  'unnamed-login': [],
+  'two-processes': [],
+  object: [],
 }
 
 /** All names by which works can be chosen. */
@@ -189,19 +245,19 @@ export function chosenWorks(
   return works
     .filter(({ name }) => isChosen(name, workNames) && (!isQuick || name in quickWorks))
     .map(({ name, title, lanes, sizes: all }) => {
-      const quick = isQuick ? quickWorks[name] : undefined
+      const quick = isQuick ? (quickWorks[name] ?? []) : []
       return {
         name,
         title,
         lanes: lanes.filter(
           (lane) =>
             isChosen(lane.contestant.name, contestantNames) &&
-            (!quick || quick.lanes.includes(lane.name)),
+            (quick.length === 0 || quick.includes(lane.name)),
         ),
-        sizes: (quick?.sizes ?? all).filter(
-          (size) => keys === undefined || size === noSize || size.keys === keys,
+        sizes: all.filter(
+          (size) => keys === undefined || size === sizes.none || size.keys === keys,
         ),
       }
     })
-    .filter(({ lanes }) => lanes.length > 0)
+    .filter(({ lanes, sizes: left }) => lanes.length > 0 && left.length > 0)
 }

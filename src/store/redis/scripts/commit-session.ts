@@ -1,190 +1,205 @@
-import { renewedMemoryMs } from '../../session-store.ts'
-import { defineScript } from '../script.ts'
+import { defineScript, linesOf, unexpectedReply } from '../script.ts'
 import type { Script } from '../script.ts'
+import { clock, enlist, fence, others, read } from './shared.ts'
+
+/** What {@link commitSession} replies. */
+export type Committed =
+  | { readonly status: 'late'; readonly now: number }
+  /** The head is another one by now. Nothing was stored. */
+  | { readonly status: 'changed'; readonly head: string }
+  | { readonly status: 'ended' | 'unlocked' | 'tooLarge' }
+  | {
+      readonly status: 'committed'
+      readonly now: number
+      /** As in `Created`. */
+      readonly count: number
+      /** As in `Created`; none where `text` was asked for. */
+      readonly others: readonly string[]
+      /** The session's text now, if it was asked for. */
+      readonly text: string
+    }
 
 /**
- * Applies changes to a session that is there, all or none.
+ * Changes a session whose head is as the app has seen it, all or nothing. What becomes of the head
+ * is the app's to say; the entries are merged here, so that no change of another request is lost.
  *
- * KEYS: `session` (hash). ARGV: `untilMs`, after which the caller waits no more, empty for no such
- * time; `secretHash`, the request's, empty for a caller that is trusted; `maxKeys` and `maxBytes`
- * of storage; `timeToLiveMs`, empty to leave it; `removedCount`, how many fields to delete, empty
- * for none; `lockToken`, empty when the changes were made without lock; `leaseMs`, empty to give
- * the lock back; `newSecretHash`, empty for none; `asksFor`, `rights` or `secret` or empty;
- * `clears`, 1 when all grants go first; `userName`, escaped, whose the request takes the session
- * for, where it asks for rights; `absoluteTimeoutMs`, empty when this is no sign-in, `none` for a
- * sign-in without limit; then field, value, field, value … to set, and the fields to delete.
- *
- * Reply: the time in epoch ms, negative when the new secret was not taken; for a sign-in a list of
- * the time and the idle timeout in ms; with a lock that is extended the session as one bulk string,
- * lines of: the time; field, value … Otherwise 0: the session has ended or never knew the secret;
- * 1: the secret was renewed away, and the changes ask for what it cannot have; 2: storage is over a
- * limit; 3: the lock is not the holder's, or no longer. An error `LATE` and the time when it is too
- * late.
+ * KEYS: `session`; `lock`, where the changes were made under it; `userSessions`, as in
+ * `create-session`. ARGV: `untilMs`, after which the caller no longer waits; `revision`, that of
+ * the head that the app has seen, empty where only the lock changes; `maxKeys` and `maxBytes` of
+ * storage; `lockToken`, empty without; `leaseMs`, 0 to give the lock back; `tells`, 1 for the text
+ * in the reply; `newRevision` and `rest`, the new head but for its first part, empty to leave it;
+ * `activity`, state and last activity where they change; `timeToLiveMs`, empty to leave it;
+ * `mayGrow`, 1 where a full Redis must take it though it is longer than before; `member`, `keepMs`
+ * and `perUser`, as in `create-session`; then name, JSON, name, JSON …, without JSON for a name
+ * that goes.
  */
 export const commitSession: Script<
-  'session',
+  'session' | 'lock' | 'userSessions',
   | 'untilMs'
-  | 'secretHash'
+  | 'revision'
   | 'maxKeys'
   | 'maxBytes'
-  | 'timeToLiveMs'
-  | 'removedCount'
   | 'lockToken'
   | 'leaseMs'
-  | 'newSecretHash'
-  | 'asksFor'
-  | 'clears'
-  | 'userName'
-  | 'absoluteTimeoutMs'
+  | 'tells'
+  | 'newRevision'
+  | 'rest'
+  | 'activity'
+  | 'timeToLiveMs'
+  | 'mayGrow'
+  | 'member'
+  | 'keepMs'
+  | 'perUser',
+  Committed
 > = defineScript({
-  keys: ['session'],
+  keys: ['session', 'lock', 'userSessions'],
   args: [
     'untilMs',
-    'secretHash',
+    'revision',
     'maxKeys',
     'maxBytes',
-    'timeToLiveMs',
-    'removedCount',
     'lockToken',
     'leaseMs',
-    'newSecretHash',
-    'asksFor',
-    'clears',
-    'userName',
-    'absoluteTimeoutMs',
+    'tells',
+    'newRevision',
+    'rest',
+    'activity',
+    'timeToLiveMs',
+    'mayGrow',
+    'member',
+    'keepMs',
+    'perUser',
   ],
-  constants: { renewedMemoryMs },
+  shared: [clock, fence, read, enlist, others],
   lua: /* lua */ `
-untilMs, maxKeys, maxBytes = tonumber(untilMs), tonumber(maxKeys), tonumber(maxBytes)
-leaseMs = tonumber(leaseMs) or 0
-local lastSet = #ARGV - (tonumber(removedCount) or 0)
-
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if untilMs and now > untilMs then
-  return { err = string.format('LATE %.0f', now) }
+local find, sub = string.find, string.sub
+local lock, userSessions = KEYS[2], KEYS[#KEYS]
+if lockToken ~= '' and redis.call('GET', lock) ~= lockToken then
+  return redis.call('EXISTS', session) == 1 and 'unlocked' or 'ended'
 end
 
-local names = { 'k:' .. secretHash, 'e', 'u', 'n', 'm', 'x', 'v' }
-local head = redis.pcall('HMGET', session, unpack(names))
-if head.err then
-  return string.find(head.err, '^WRONGTYPE') and 0 or head
-end
-local renewedAt = secretHash == '' and head[7] and 0 or tonumber(head[1])
-local endsAt, owner = tonumber(head[2]), head[3]
-if not renewedAt or (endsAt and now >= endsAt) then
-  return 0
-end
-local isRenewed = renewedAt ~= 0
-if isRenewed and now - renewedAt > renewedMemoryMs then
-  return 0
-end
-if lockToken ~= '' then
-  local holder, untilMs = string.match(head[6] or '', '^(%S+) (%d+)$')
-  if holder ~= lockToken or tonumber(untilMs) <= now then
-    return 3
+-- Where the entries of a text begin, and where the next ones do, by name: of two the first.
+local function placesIn(text, headEnd)
+  local places, from = {}, headEnd + 1
+  while from <= #text do
+    local stop = find(text, '\\n', from + 1, true) or #text + 1
+    local name = string.match(text, '^(\\n[^\\t\\n]*\\t)', from)
+    if name and not places[name] then
+      places[name] = { from, stop }
+    end
+    from = stop
   end
-end
-local joins = isRenewed and asksFor == 'rights' and userName ~= '' and userName == owner
-if isRenewed and asksFor ~= '' and not joins then
-  return 1
+  return places
 end
 
-local set, isSet, dropped = {}, {}, {}
-local function put(field, value)
-  set[#set + 1], set[#set + 2] = field, value
-  isSet[field] = true
-end
-local function putNumber(field, number)
-  put(field, string.format('%.0f', number))
-end
-
-local oldKeys, oldBytes = tonumber(head[4]) or 0, tonumber(head[5]) or 0
-local keys, bytes = oldKeys, oldBytes
-local function count(field, length)
-  local oldLength = redis.call('HSTRLEN', session, field)
-  if oldLength > 0 then
-    keys, bytes = keys - 1, bytes - #field + 2 - oldLength
-  end
-  if length > 0 then
-    keys, bytes = keys + 1, bytes + #field - 2 + length
-  end
-end
-for index = 2, lastSet, 2 do
-  local field, value = ARGV[index], ARGV[index + 1]
-  put(field, value)
-  if string.sub(field, 1, 2) == 's:' then
-    count(field, #value)
-  end
-end
-for index = lastSet + 1, #ARGV do
-  dropped[#dropped + 1] = ARGV[index]
-  count(ARGV[index], 0)
-end
-if (keys > maxKeys and keys > oldKeys) or (bytes > maxBytes and bytes > oldBytes) then
-  return 2
-end
-if keys ~= oldKeys or bytes ~= oldBytes then
-  putNumber('n', keys)
-  putNumber('m', bytes)
-end
-
-if absoluteTimeoutMs ~= '' then
-  putNumber('l', now)
-end
-if absoluteTimeoutMs == 'none' then
-  dropped[#dropped + 1] = 'e'
-elseif absoluteTimeoutMs ~= '' then
-  putNumber('e', now + absoluteTimeoutMs)
-end
-
-local takesSecret = newSecretHash ~= '' and (joins or not isRenewed)
-if takesSecret or clears == '1' then
-  for _, field in ipairs(redis.call('HKEYS', session)) do
-    local kind = string.match(field, '^(%a+):') or field
-    if kind == 'k' and takesSecret then
-      -- What is no number counts as forgotten.
-      local since = tonumber(redis.call('HGET', session, field)) or 1
-      if since == 0 and not joins then
-        putNumber(field, now)
-      elseif since ~= 0 and now - since > renewedMemoryMs then
-        dropped[#dropped + 1] = field
-      end
-    elseif kind == 'o' and takesSecret and not joins then
-      dropped[#dropped + 1] = field
-    elseif (kind == 'u' or kind == 'p' or kind == 'r') and clears == '1' and not isSet[field] then
-      dropped[#dropped + 1] = field
+-- The text after the changes: the head, and the entries with those cut out that change.
+local function merge(text, headEnd)
+  local keysEnd = find(text, '\\t', 15, true) or headEnd + 1
+  local oldKeys = tonumber(sub(text, 15, keysEnd - 1)) or 0
+  local keys, cuts, added = oldKeys, {}, {}
+  -- Looking for each of many names would take minutes, and nobody else gets an answer meanwhile.
+  local places = #ARGV > 64 and placesIn(text, headEnd)
+  for index = 2, #ARGV, 2 do
+    local name, json = '\\n' .. ARGV[index] .. '\\t', ARGV[index + 1]
+    local from, stop
+    if places then
+      from, stop = unpack(places[name] or {})
+    else
+      from = find(text, name, headEnd + 1, true)
+      stop = from and (find(text, '\\n', from + #name, true) or #text + 1)
+    end
+    if from then
+      keys = json == '' and keys - 1 or keys
+      cuts[#cuts + 1] = { from, stop, json == '' and '' or name .. json }
+    elseif json ~= '' then
+      keys = keys + 1
+      added[#added + 1] = name .. json
     end
   end
-end
-if takesSecret then
-  put('k:' .. newSecretHash, '0')
+  table.sort(cuts, function(one, other) return one[1] < other[1] end)
+
+  local state = activity ~= '' and activity or sub(text, 2, 11)
+  local oldRest = rest == '' and sub(text, keysEnd, headEnd) or rest
+  local head = '2' .. state .. (newRevision ~= '' and newRevision or revision) .. keys .. oldRest
+  local parts, at = { head }, headEnd + 1
+  for _, cut in ipairs(cuts) do
+    parts[#parts + 1] = sub(text, at, cut[1] - 1)
+    parts[#parts + 1] = cut[3]
+    at = cut[2]
+  end
+  parts[#parts + 1] = sub(text, at)
+  local new = table.concat(parts) .. table.concat(added)
+  local oldBytes, bytes = #text - headEnd - 2 * oldKeys, #new - #head - 2 * keys
+  if (keys > tonumber(maxKeys) and keys > oldKeys)
+    or (bytes > tonumber(maxBytes) and bytes > oldBytes) then
+    return nil
+  end
+  return new
 end
 
-if lockToken ~= '' and leaseMs > 0 then
-  put('x', string.format('%s %.0f', lockToken, now + leaseMs))
-elseif lockToken ~= '' then
-  dropped[#dropped + 1] = 'x'
+-- A full Redis takes what is not longer than before, and what takes rights away.
+local function write(text, new)
+  local reply
+  if timeToLiveMs == '' then
+    reply = redis.pcall('SET', session, new, 'KEEPTTL')
+  else
+    reply = redis.pcall('SET', session, new, 'PX', timeToLiveMs)
+  end
+  if not reply.err then
+    return nil
+  end
+  if not find(reply.err, 'OOM', 1, true) or (#new > #text and mayGrow == '') then
+    return reply
+  end
+  -- Redis lets a script go on that has written, and never refuses to delete.
+  local leftMs = timeToLiveMs ~= '' and tonumber(timeToLiveMs) or redis.call('PTTL', session)
+  redis.call('DEL', session)
+  redis.call('SET', session, new)
+  if leftMs >= 0 then
+    redis.call('PEXPIRE', session, math.max(1, leftMs))
+  end
+  return nil
 end
 
--- The growing command first: when memory is short it fails before anything is half done. In parts,
--- because Lua cannot unpack more than some 8 000 values.
-for first = 1, #set, 4000 do
-  redis.call('HSET', session, unpack(set, first, math.min(first + 3999, #set)))
+local new, count = '', 0
+if revision ~= '' then
+  local text, headEnd = read(session)
+  if not text then
+    return 'ended'
+  end
+  if sub(text, 1, 1) ~= '2' or sub(text, 12, 14) ~= revision then
+    return 'changed\\n' .. sub(text, 1, headEnd)
+  end
+  new = merge(text, headEnd)
+  if not new then
+    return 'tooLarge'
+  end
+  if member ~= '' then
+    count = enlist(userSessions, member, keepMs, 0)
+  end
+  local failure = write(text, new)
+  if failure then
+    return failure
+  end
+elseif redis.call('EXISTS', session) == 0 then
+  return 'ended'
 end
-for first = 1, #dropped, 4000 do
-  redis.call('HDEL', session, unpack(dropped, first, math.min(first + 3999, #dropped)))
+if leaseMs == '0' then
+  redis.call('DEL', lock)
+elseif leaseMs ~= '' then
+  redis.call('PEXPIRE', lock, leaseMs)
 end
-if timeToLiveMs ~= '' then
-  redis.call('PEXPIRE', session, timeToLiveMs)
+if tells ~= '' then
+  return say('told', now, count) .. '\\n' .. new
 end
-if isRenewed and not joins then
-  return -now
-end
-if lockToken == '' or leaseMs == 0 then
-  return absoluteTimeoutMs ~= '' and { now, redis.call('HGET', session, 'i') } or now
-end
-local fields = redis.call('HGETALL', session)
-return string.format('%.0f', now) .. '\\n' .. table.concat(fields, '\\n')
+return say('committed', now, count) .. others(userSessions, count, perUser)
 `,
+  parse: ({ word, numbers: [now = Number.NaN, count = 0], text }) => {
+    if (word === 'told') return { status: 'committed', now, count, others: [], text }
+    if (word === 'committed') return { status: word, now, count, others: linesOf(text), text: '' }
+    if (word === 'changed') return { status: word, head: text }
+    if (word === 'late') return { status: word, now }
+    if (word === 'ended' || word === 'unlocked' || word === 'tooLarge') return { status: word }
+    throw unexpectedReply()
+  },
 })

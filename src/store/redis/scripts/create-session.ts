@@ -1,71 +1,58 @@
-import { defineScript } from '../script.ts'
+import { defineScript, linesOf, unexpectedReply } from '../script.ts'
 import type { Script } from '../script.ts'
+import { clock, enlist, fence, others } from './shared.ts'
+
+/** What {@link createSession} replies. */
+export type Created =
+  | { readonly status: 'late'; readonly now: number }
+  | { readonly status: 'exists' }
+  /**
+   * `count`: how many sessions the user has then; 0 where the script was not told of one. `others`:
+   * those but this one, where there are more than `perUser`: member, score, member, score …
+   */
+  | {
+      readonly status: 'created'
+      readonly now: number
+      readonly count: number
+      readonly others: readonly string[]
+    }
 
 /**
- * Stores a session under an id that is free.
+ * Stores a session under an id that is free and, in the same step, among its user's.
  *
- * KEYS: `session` (hash). ARGV: `untilMs`, after which the caller waits no more, empty for no such
- * time; `timeToLiveMs`, empty for no end; `absoluteTimeoutMs`, empty for none; `signsIn`, 1 or 0;
- * `maxKeys` and `maxBytes` of storage; then field, value, field, value …
- *
- * Reply: the time in epoch ms; 0 when there is such a key; -1 when storage is over a limit. An
- * error `LATE` and the time when it is too late.
+ * KEYS: `session`; `userSessions`, its user's, where there is one and it is on the same server.
+ * ARGV: `untilMs`, after which the caller no longer waits; `timeToLiveMs`, empty for ever;
+ * `member`, the session in `userSessions`, empty without; `keepMs`, how long that must stay;
+ * `perUser`, from how many on the reply has the others, empty for never; then the text.
  */
 export const createSession: Script<
-  'session',
-  'untilMs' | 'timeToLiveMs' | 'absoluteTimeoutMs' | 'signsIn' | 'maxKeys' | 'maxBytes'
+  'session' | 'userSessions',
+  'untilMs' | 'timeToLiveMs' | 'member' | 'keepMs' | 'perUser',
+  Created
 > = defineScript({
-  keys: ['session'],
-  args: ['untilMs', 'timeToLiveMs', 'absoluteTimeoutMs', 'signsIn', 'maxKeys', 'maxBytes'],
+  keys: ['session', 'userSessions'],
+  args: ['untilMs', 'timeToLiveMs', 'member', 'keepMs', 'perUser'],
+  shared: [clock, fence, enlist, others],
   lua: /* lua */ `
-untilMs, maxKeys, maxBytes = tonumber(untilMs), tonumber(maxKeys), tonumber(maxBytes)
-
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if untilMs and now > untilMs then
-  return { err = string.format('LATE %.0f', now) }
-end
-
-if redis.call('EXISTS', session) == 1 then
-  return 0
-end
-
-local fields, keys, bytes = {}, 0, 0
-for index = 2, #ARGV, 2 do
-  local field, value = ARGV[index], ARGV[index + 1]
-  fields[#fields + 1] = field
-  fields[#fields + 1] = value
-  if string.sub(field, 1, 2) == 's:' then
-    keys = keys + 1
-    bytes = bytes + #field - 2 + #value
+local count = 0
+if member ~= '' then
+  if redis.call('EXISTS', session) == 1 then
+    return 'exists'
   end
+  count = enlist(KEYS[2], member, keepMs, 0)
 end
-if keys > maxKeys or bytes > maxBytes then
-  return -1
+local reply
+if timeToLiveMs == '' then
+  reply = redis.call('SET', session, ARGV[2], 'NX')
+else
+  reply = redis.call('SET', session, ARGV[2], 'NX', 'PX', timeToLiveMs)
 end
-
-local function add(field, number)
-  fields[#fields + 1] = field
-  fields[#fields + 1] = string.format('%.0f', number)
-end
-add('b', now)
-if signsIn == '1' then
-  add('l', now)
-end
-if absoluteTimeoutMs ~= '' then
-  add('e', now + absoluteTimeoutMs)
-end
-if keys > 0 then
-  add('n', keys)
-  add('m', bytes)
-end
--- In parts, because Lua cannot unpack more than some 8 000 values.
-for first = 1, #fields, 4000 do
-  redis.call('HSET', session, unpack(fields, first, math.min(first + 3999, #fields)))
-end
-if timeToLiveMs ~= '' then
-  redis.call('PEXPIRE', session, timeToLiveMs)
-end
-return now
+return reply and say('created', now, count) .. others(KEYS[2], count, perUser) or 'exists'
 `,
+  parse: ({ word, numbers: [now = Number.NaN, count = 0], text }) => {
+    if (word === 'created') return { status: word, now, count, others: linesOf(text) }
+    if (word === 'late') return { status: word, now }
+    if (word === 'exists') return { status: word }
+    throw unexpectedReply()
+  },
 })

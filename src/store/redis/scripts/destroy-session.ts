@@ -1,34 +1,42 @@
-import { defineScript } from '../script.ts'
+import { defineScript, unexpectedReply } from '../script.ts'
 import type { Script } from '../script.ts'
+import { clock, read } from './shared.ts'
+
+/** What {@link destroySession} replies. */
+export type Destroyed =
+  | { readonly status: 'ended' }
+  | { readonly status: 'destroyed'; readonly now: number; readonly head: string }
 
 /**
  * Ends a session. Deletes only, and without a shebang, so that it works on a Redis that is full.
  *
- * KEYS: `session` (hash). ARGV: `isOwned`, 1 when the session must be a user's; `userName`, that
- * user, escaped.
- *
- * Reply: whose it was, escaped, `''` for nobody; 0 when there is no live session, or it is not that
- * user's.
+ * KEYS: `session`; `lock` and `turn`, as in `lock-session`. ARGV: `isOwned`, 1 where it must be
+ * somebody's, and `userName`, escaped, whose, empty for nobody's. Reply: `destroyed`, the time, and
+ * the head that it had; `ended` when there was none, or it is not that user's.
  */
-export const destroySession: Script<'session', 'isOwned' | 'userName'> = defineScript({
-  keys: ['session'],
+export const destroySession: Script<
+  'session' | 'lock' | 'turn',
+  'isOwned' | 'userName',
+  Destroyed
+> = defineScript({
+  keys: ['session', 'lock', 'turn'],
   args: ['isOwned', 'userName'],
+  shared: [clock, read],
   lua: /* lua */ `
-local head = redis.pcall('HMGET', session, 'u', 'e')
-if head.err then
-  return string.find(head.err, '^WRONGTYPE') and 0 or head
+local text, headEnd = read(session)
+if not text then
+  return 'ended'
 end
-local owner, endsAt = head[1] or '', tonumber(head[2])
-if isOwned == '1' and owner ~= userName then
-  return 0
+local head = string.sub(text, 1, headEnd)
+if isOwned == '1' and (string.match(head, '\\tu([^\\t]*)') or '') ~= userName then
+  return 'ended'
 end
-if redis.call('DEL', session) == 0 then
-  return 0
-end
-local time = redis.call('TIME')
-if endsAt and time[1] * 1000 + math.floor(time[2] / 1000) >= endsAt then
-  return 0
-end
-return owner
+redis.call('DEL', session, KEYS[2], KEYS[3])
+return say('destroyed', now) .. '\\n' .. head
 `,
+  parse: ({ word, numbers: [now = Number.NaN], text }) => {
+    if (word === 'destroyed') return { status: word, now, head: text }
+    if (word === 'ended') return { status: word }
+    throw unexpectedReply()
+  },
 })

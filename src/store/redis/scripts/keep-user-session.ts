@@ -5,28 +5,26 @@ import type { Script } from '../script.ts'
  * Puts a session back among its user's when it is missing there, and lets the key stay as long as
  * the session may live.
  *
- * KEYS: `userSessions` (sorted set). ARGV: `id`, the session's; `score`, which it gets when it is
- * missing, empty to leave it so; `pendingScore`, under which it was added, to be made `score`,
- * empty for none; `timeToLiveMs`, how long the key must stay.
- *
- * Reply: 1.
+ * KEYS: `userSessions`. ARGV: `member`, the session; `keepMs`, how long the key must stay; `score`,
+ * which it gets when it is missing, empty to leave it so; `pendingScore`, under which it was added,
+ * to be made `score`, empty for none. Reply: `kept`.
  */
 export const keepUserSession: Script<
   'userSessions',
-  'id' | 'timeToLiveMs' | 'score' | 'pendingScore'
+  'member' | 'keepMs' | 'score' | 'pendingScore',
+  void
 > = defineScript({
   keys: ['userSessions'],
-  args: ['id', 'timeToLiveMs', 'score', 'pendingScore'],
+  args: ['member', 'keepMs', 'score', 'pendingScore'],
   lua: /* lua */ `
-timeToLiveMs = tonumber(timeToLiveMs)
-
-local present = tonumber(redis.call('ZSCORE', userSessions, id) or nil)
+local present = tonumber(redis.call('ZSCORE', userSessions, member) or nil)
 if score ~= '' and (not present or present == tonumber(pendingScore)) then
-  redis.call('ZADD', userSessions, score, id)
+  redis.call('ZADD', userSessions, score, member)
 end
-if redis.call('PTTL', userSessions) < timeToLiveMs then
-  redis.call('PEXPIRE', userSessions, string.format('%.0f', timeToLiveMs))
+if redis.call('PTTL', userSessions) < tonumber(keepMs) then
+  redis.call('PEXPIRE', userSessions, keepMs)
 end
-return 1
+return 'kept'
 `,
+  parse: () => undefined,
 })

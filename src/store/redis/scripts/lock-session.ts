@@ -1,53 +1,56 @@
 import { lockTurnMs } from '../../session-store.ts'
-import { defineScript } from '../script.ts'
+import { defineScript, unexpectedReply } from '../script.ts'
 import type { Script } from '../script.ts'
+import { clock, read } from './shared.ts'
+
+/** What {@link lockSession} replies. */
+export type Locked =
+  | { readonly status: 'ended' }
+  /** `text` is the head alone. */
+  | { readonly status: 'busy'; readonly now: number; readonly text: string }
+  | { readonly status: 'locked'; readonly now: number; readonly text: string }
 
 /**
- * Takes the session's lock, or extends it for whoever has it, and reads the session.
+ * Takes a session's lock, or extends it for its holder, and reads the session.
  *
- * KEYS: `session` (hash). ARGV: `secretHash`, empty for a caller that is trusted; `token`, the
- * holder; `leaseMs`. For `lockTurnMs` a free lock is kept for whoever was refused first.
- *
- * Reply: the session as one bulk string, lines of: the time in epoch ms; field, value, field, value
- * … Otherwise 0: no such session or secret; -1: somebody else has the lock or the next turn.
+ * KEYS: `session`; `lock`, a string: who holds it; `turn`, a string: who was refused first, and for
+ * `lockTurnMs` gets the lock when it is free. Both go by their time to live. ARGV: `token`, who
+ * asks; `leaseMs`.
  */
-export const lockSession: Script<'session', 'secretHash' | 'token' | 'leaseMs'> = defineScript({
-  keys: ['session'],
-  args: ['secretHash', 'token', 'leaseMs'],
-  constants: { lockTurnMs },
-  lua: /* lua */ `
-leaseMs = tonumber(leaseMs)
-
-local head = redis.pcall('HMGET', session, 'k:' .. secretHash, 'e', 'x', 'y', 'v')
-if head.err then
-  return string.find(head.err, '^WRONGTYPE') and 0 or head
+export const lockSession: Script<'session' | 'lock' | 'turn', 'token' | 'leaseMs', Locked> =
+  defineScript({
+    keys: ['session', 'lock', 'turn'],
+    args: ['token', 'leaseMs'],
+    constants: { lockTurnMs },
+    shared: [clock, read],
+    lua: /* lua */ `
+local lock, turn = KEYS[2], KEYS[3]
+local text, headEnd = read(session)
+if not text then
+  return 'ended'
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local isOpen = head[1] == '0' or (secretHash == '' and head[5])
--- An end that is no number has come.
-if not isOpen or (head[2] and now >= (tonumber(head[2]) or 0)) then
-  return 0
+-- Whoever has it, unless it is no string or has no end, which no lock of ours is.
+local function tokenIn(key)
+  local value = redis.pcall('GET', key)
+  local isOurs = type(value) == 'string' and (value == token or redis.call('PTTL', key) >= 0)
+  return isOurs and value
 end
-
--- Of both fields: who, and until when.
-local function holderOf(field)
-  local holder, untilMs = string.match(field or '', '^(%S+) (%d+)$')
-  return holder and tonumber(untilMs) > now and holder or nil
-end
-local holder, nextHolder = holderOf(head[3]), holderOf(head[4])
-if (holder and holder ~= token) or (not holder and nextHolder and nextHolder ~= token) then
-  if not nextHolder or nextHolder == token then
-    redis.call('HSET', session, 'y', string.format('%s %.0f', token, now + lockTurnMs))
+local holder, following = tokenIn(lock), tokenIn(turn)
+if (holder or following or token) ~= token then
+  if (following or token) == token then
+    redis.call('SET', turn, token, 'PX', lockTurnMs)
   end
-  return -1
+  return say('busy', now) .. '\\n' .. string.sub(text, 1, headEnd)
 end
-
-redis.call('HSET', session, 'x', string.format('%s %.0f', token, now + leaseMs))
-if nextHolder == token then
-  redis.call('HDEL', session, 'y')
+redis.call('SET', lock, token, 'PX', leaseMs)
+if following then
+  redis.call('DEL', turn)
 end
-local fields = redis.call('HGETALL', session)
-return string.format('%.0f', now) .. '\\n' .. table.concat(fields, '\\n')
+return say('locked', now) .. '\\n' .. text
 `,
-})
+    parse: ({ word, numbers: [now = Number.NaN], text }) => {
+      if (word === 'locked' || word === 'busy') return { status: word, now, text }
+      if (word === 'ended') return { status: word }
+      throw unexpectedReply()
+    },
+  })

@@ -1,23 +1,29 @@
-import { defineScript } from '../script.ts'
+import { defineScript, unexpectedReply } from '../script.ts'
 import type { Script } from '../script.ts'
+import { clock } from './shared.ts'
+
+/** What {@link readUserSessions} replies. */
+export interface UserEntries {
+  readonly now: number
+  /** Member, score, member, score …, the first sign-in first. */
+  readonly entries: readonly string[]
+}
 
 /**
  * Reads all entries of a user's sessions.
  *
- * KEYS: `userSessions` (sorted set).
- *
- * Reply: the time in epoch ms; then id, score, id, score …, the first sign-in first.
+ * KEYS: `userSessions`.
  */
-export const readUserSessions: Script<'userSessions', never> = defineScript({
+export const readUserSessions: Script<'userSessions', never, UserEntries> = defineScript({
   keys: ['userSessions'],
   args: [],
+  shared: [clock],
   lua: /* lua */ `
-local time = redis.call('TIME')
-local reply = { string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)) }
 local entries = redis.call('ZRANGE', userSessions, 0, -1, 'WITHSCORES')
-for index = 1, #entries do
-  reply[#reply + 1] = entries[index]
-end
-return reply
+return say('entries', now) .. '\\n' .. table.concat(entries, '\\n')
 `,
+  parse: ({ word, numbers: [now = Number.NaN], text }) => {
+    if (word !== 'entries') throw unexpectedReply()
+    return { now, entries: text === '' ? [] : text.split('\n') }
+  },
 })

@@ -4,23 +4,23 @@ import type { Script } from '../script.ts'
 /**
  * Removes entries of sessions that have ended or are not the user's.
  *
- * KEYS: `userSessions` (sorted set). ARGV: id, score, id, score …; an entry with another score than
- * this one stays, because its session was signed in again; an empty score is any.
- *
- * Reply: how many were removed.
+ * KEYS: `userSessions`. ARGV: member, score, member, score …; an entry with another score than this
+ * one stays, because its session was signed in again; an empty score is any. Reply: `removed` and
+ * how many.
  */
-export const removeUserSessions: Script<'userSessions', never> = defineScript({
+export const removeUserSessions: Script<'userSessions', never, number> = defineScript({
   keys: ['userSessions'],
   args: [],
   lua: /* lua */ `
 local removed = 0
 for index = 1, #ARGV, 2 do
-  local id, score = ARGV[index], tonumber(ARGV[index + 1])
-  local present = tonumber(redis.call('ZSCORE', userSessions, id) or nil)
+  local member, score = ARGV[index], tonumber(ARGV[index + 1])
+  local present = tonumber(redis.call('ZSCORE', userSessions, member) or nil)
   if present and (not score or present == score) then
-    removed = removed + redis.call('ZREM', userSessions, id)
+    removed = removed + redis.call('ZREM', userSessions, member)
   end
 end
-return removed
+return 'removed ' .. removed
 `,
+  parse: ({ numbers: [removed = 0] }) => removed,
 })

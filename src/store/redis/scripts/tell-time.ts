@@ -1,18 +1,16 @@
 import { defineScript } from '../script.ts'
 import type { Script } from '../script.ts'
+import { clock } from './shared.ts'
 
 /**
  * Tells the time.
  *
- * KEYS: `session`, which is on the server that is asked.
- *
- * Reply: epoch ms.
+ * KEYS: `session`, which is on the server that is asked. Reply: `time` and epoch ms.
  */
-export const tellTime: Script<'session', never> = defineScript({
+export const tellTime: Script<'session', never, number> = defineScript({
   keys: ['session'],
   args: [],
-  lua: /* lua */ `
-local time = redis.call('TIME')
-return time[1] * 1000 + math.floor(time[2] / 1000)
-`,
+  shared: [clock],
+  lua: `return say('time', now)`,
+  parse: ({ numbers: [now = Number.NaN] }) => now,
 })

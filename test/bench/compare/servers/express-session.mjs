@@ -9,6 +9,7 @@ import {
   idleSeconds,
   newUserName,
   nextOf,
+  right,
   serve,
   shown,
   signingSecret,
@@ -40,7 +41,10 @@ app.get('/change', (req, res) => {
 })
 app.get('/login', (req, res) => {
   const query = req.url.slice(req.url.indexOf('?') + 1)
-  Object.assign(req.session, valuesFor(query), { userName: newUserName() })
+  Object.assign(req.session, valuesFor(query), {
+    userName: newUserName(),
+    privileges: [right],
+  })
   show(req, res)
 })
 serve(app)

@@ -12,6 +12,7 @@ import {
   idleSeconds,
   newUserName,
   nextOf,
+  right,
   shown,
   signingSecret,
   valuesFor,
@@ -42,7 +43,10 @@ app.get('/change', (request, reply) => {
 })
 app.get('/login', (request, reply) => {
   const query = request.url.slice(request.url.indexOf('?') + 1)
-  Object.assign(request.session, valuesFor(query), { userName: newUserName() })
+  Object.assign(request.session, valuesFor(query), {
+    userName: newUserName(),
+    privileges: [right],
+  })
   show(request, reply)
 })
 await app.listen({ port: 0, host: '127.0.0.1' })

@@ -12,8 +12,10 @@ import {
   idleSeconds,
   newUserName,
   nextOf,
+  right,
   serve,
   shown,
+  shownObject,
   signingSecret,
   valuesFor,
 } from './parts.mjs'
@@ -34,7 +36,7 @@ app.use(
   session({
     // What a round of sign-ins leaves behind is not kept for the next one.
     ...(given.memory
-      ? { store: new MemoryStore({ capacity: 1000 }) }
+      ? { store: new MemoryStore({ capacity: 2000 }) }
       : { redis: new Redis(process.env.REDIS_URL) }),
     idleTimeout: idleSeconds / 60,
     ...(guarding && {
@@ -65,11 +67,25 @@ app.use(async (ctx) => {
       ctx.body = 'page'
       return
     case '/login': {
-      ctx.session.setPrivileges({ userName: newUserName(), ...(guarding && { roles: 'Admin' }) })
+      ctx.session.setPrivileges({
+        userName: newUserName(),
+        ...(guarding ? { roles: 'Admin' } : { privileges: right }),
+      })
       Object.assign(ctx.session.storage, valuesFor(ctx.querystring))
       show(ctx)
       return
     }
+    case '/enter':
+      ctx.session.setPrivileges(right)
+      Object.assign(ctx.session.storage, valuesFor(ctx.querystring))
+      ctx.body = shown(ctx.session.hasPrivilege(right) ? right : '', ctx.session.storage.key0)
+      return
+    case '/nothing':
+      ctx.body = 'nothing'
+      return
+    case '/object':
+      ctx.body = shownObject(ctx.session.storage.object)
+      return
     case '/change':
       ctx.session.storage.key0 = nextOf(ctx.session.storage.key0)
       show(ctx)

@@ -30,10 +30,26 @@ export function valuesOf(keys, bytes) {
   return values
 }
 
+/**
+ * An object as apps keep one.
+ *
+ * @param {number} bytes Of it, as JSON.
+ */
+export function objectOf(bytes) {
+  const object = { items: [], note: '' }
+  const left = () => bytes - JSON.stringify(object).length
+  while (left() > 100) {
+    const id = object.items.length
+    object.items.push({ id, name: `Tea number ${id}`, price: 12.5, tags: ['new', 'hot'] })
+  }
+  object.note = text(left())
+  return object
+}
+
 const known = new Map()
 
 /**
- * The values that `?keys=20&bytes=50` asks for.
+ * The values that `keys=20&bytes=50` asks for; with `object=2000` an object too.
  *
  * @param {string} query The query, without the question mark.
  */
@@ -42,6 +58,8 @@ export function valuesFor(query) {
   if (!values) {
     const asked = new URLSearchParams(query)
     values = valuesOf(Number(asked.get('keys')), Number(asked.get('bytes')))
+    const object = asked.get('object')
+    if (object) values.object = objectOf(Number(object))
     known.set(query, values)
   }
   return values
@@ -57,6 +75,14 @@ export function nextOf(value) {
 /** What is answered: who it is, and the number. */
 export function shown(userName, value) {
   return userName ? `${userName} ${value.slice(0, 8)}` : 'guest'
+}
+
+/** The right that a login grants. */
+export const right = 'browse'
+
+/** What is answered about the object. */
+export function shownObject({ items }) {
+  return `${items.length} items`
 }
 
 let signIns = 0

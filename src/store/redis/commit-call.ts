@@ -1,0 +1,150 @@
+import { escapeText } from '../../core/record.ts'
+import type { SessionCommit, StorePolicy } from '../session-store.ts'
+import { partsOf, revisionOf } from '../session-text.ts'
+import { expiryOf } from '../stored-session.ts'
+import type { StoredSession } from '../stored-session.ts'
+import type { RedisClock } from './clock.ts'
+import { lockKeys } from './keys.ts'
+import type { CallOf } from './script.ts'
+import type { commitSession } from './scripts/commit-session.ts'
+
+/** A user's index on the same server as the session, to be written in the same step. */
+export interface IndexEntry {
+  readonly userSessions: string
+  readonly member: string
+  readonly keepMs: number
+  /** From how many sessions of the user on the others are told; `undefined` for never. */
+  readonly perUser: number | undefined
+}
+
+/** What a script says of the index that it has written. */
+export interface IndexReply {
+  readonly now: number
+  /** How many sessions the user has then. */
+  readonly count: number
+  /** Those but this one, if they were asked for: member, score, member, score … */
+  readonly others: readonly string[]
+}
+
+/** A change that is to be written. */
+export interface Change {
+  readonly key: string
+  readonly clock: RedisClock
+  /** The session that was seen. */
+  readonly before: StoredSession
+  /** What the change makes of it, but for its storage. */
+  readonly session: StoredSession
+  readonly commit: SessionCommit
+  readonly policy: StorePolicy
+  /** When the caller stops waiting, as `performance.now()` tells it. */
+  readonly until: number
+  readonly index?: IndexEntry | undefined
+}
+
+const noIndex = { member: '', keepMs: '', perUser: '' } as const
+/** The arguments of a commit that changes nothing. */
+export const noChange = {
+  revision: '',
+  maxKeys: '',
+  maxBytes: '',
+  tells: '',
+  newRevision: '',
+  rest: '',
+  activity: '',
+  timeToLiveMs: '',
+  mayGrow: '',
+  member: '',
+  keepMs: '',
+  perUser: '',
+} as const
+
+// Later than any caller waits.
+export const lastInstant = 8.64e15
+
+/**
+ * What the commit script is called with.
+ *
+ * @param change The change.
+ */
+export function commitCall({
+  key,
+  clock,
+  before,
+  session,
+  ...call
+}: Change): CallOf<typeof commitSession> {
+  const { commit, policy, index, until } = call
+  const { lock, storage, grants } = commit
+  const { activity, revision, rest } = partsOf(session)
+  const isSame = session.revision === before.revision
+  const isActive =
+    commit.postpones || commit.redeemsOTP !== undefined || commit.idleTimeoutMs !== undefined
+  const expiry = expiryOf(session, policy.expiry)
+  const entries: string[] = []
+  for (const [name, json] of storage?.set ?? []) entries.push(escapeText(name), json)
+  for (const name of storage?.removed ?? []) entries.push(escapeText(name), '')
+  return {
+    keys: {
+      session: key,
+      ...(lock && { lock: lockKeys(key).lock }),
+      ...(index && { userSessions: index.userSessions }),
+    },
+    args: {
+      untilMs: instantOf(clock, until),
+      revision: revisionOf(before),
+      maxKeys: policy.limits.storageKeys,
+      maxBytes: policy.limits.storageBytes,
+      lockToken: lock?.token ?? '',
+      leaseMs: lock?.leaseMs ?? '',
+      tells: commit.redeemsOTP !== undefined || lock?.leaseMs ? 1 : '',
+      newRevision: isSame ? '' : revision,
+      rest: isSame ? '' : rest,
+      activity: isActive ? activity : '',
+      timeToLiveMs:
+        expiry === expiryOf(before, policy.expiry) ? '' : timeToLive(session, clock.now, policy),
+      mayGrow: grants?.clears && !grants.userName ? 1 : '',
+      ...indexArgs(index),
+    },
+    rest: entries,
+  }
+}
+
+/**
+ * The arguments about a user's index.
+ *
+ * @param index What is to be written into it.
+ */
+export function indexArgs(
+  index: IndexEntry | undefined,
+): Record<keyof typeof noIndex, string | number> {
+  if (!index) return noIndex
+  const { member, keepMs, perUser = '' } = index
+  return { member, keepMs, perUser }
+}
+
+/**
+ * What is left of a session's life.
+ *
+ * @param session The session.
+ * @param now Redis' time. Epoch milliseconds.
+ * @param policy How sessions expire.
+ * @returns Milliseconds; empty for ever.
+ */
+export function timeToLive(
+  session: StoredSession,
+  now: number,
+  { expiry }: StorePolicy,
+): number | '' {
+  const end = expiryOf(session, expiry)
+  return end === Infinity ? '' : Math.max(1, Math.ceil(end - now))
+}
+
+/**
+ * When a caller stops waiting, on Redis' clock.
+ *
+ * @param clock Redis' clock.
+ * @param until The instant, as `performance.now()` tells it.
+ */
+export function instantOf(clock: RedisClock, until: number): number {
+  return Math.min(clock.at(until), lastInstant)
+}

@@ -1,0 +1,41 @@
+import { defineScript, unexpectedReply } from '../script.ts'
+import type { Script } from '../script.ts'
+
+/**
+ * Counts as activity for a caller whose secret was good in the head that the app has seen.
+ *
+ * KEYS: `session`. ARGV: `revision`, that of the head; `activity`, state and last activity;
+ * `timeToLiveMs`, empty to leave it. Reply: `refreshed`; `changed` when the head is another one by
+ * now; `ended`; `refused` by a Redis that takes no writes.
+ *
+ * The time to live comes first: a full Redis takes it, and then the activity too. Protected calls,
+ * because reading must work on a Redis that is a replica.
+ */
+export const refreshSession: Script<
+  'session',
+  'revision' | 'activity' | 'timeToLiveMs',
+  'refreshed' | 'changed' | 'ended' | 'refused'
+> = defineScript({
+  keys: ['session'],
+  args: ['revision', 'activity', 'timeToLiveMs'],
+  lua: /* lua */ `
+local head = redis.pcall('GETRANGE', session, 0, 13)
+if type(head) ~= 'string' or head == '' then
+  return 'ended'
+end
+if string.sub(head, 1, 1) ~= '2' or string.sub(head, 12) ~= revision then
+  return 'changed'
+end
+if timeToLiveMs ~= '' and redis.pcall('PEXPIRE', session, timeToLiveMs) ~= 1 then
+  return 'refused'
+end
+redis.pcall('SETRANGE', session, 1, activity)
+return 'refreshed'
+`,
+  parse: ({ word }) => {
+    if (word === 'refreshed' || word === 'changed' || word === 'ended' || word === 'refused') {
+      return word
+    }
+    throw unexpectedReply()
+  },
+})

@@ -1,0 +1,343 @@
+/**
+ * A session as one text: what Redis keeps of it under one key, and what any other store may keep.
+ *
+ *     session  = head *entry
+ *     head     = "2" state active revision keys TAB type check created *(TAB tag value)
+ *     state    = "a" / "p"         ; active, or postponed
+ *     active   = 9 digits          ; the last activity; written in place by a refresh
+ *     revision = 3 digits          ; another one after each change of the head
+ *     keys     = 1*DIGIT           ; how many entries there are, in decimal
+ *     type     = "w" / "r" / "m" / "s"   ; web, rest, remote, storedProcedure
+ *     check    = 3 digits          ; of revision, type and all that follows in the head
+ *     created  = 1*digit
+ *     entry    = LF name TAB json
+ *
+ * A digit is one of base 36, an instant is epoch milliseconds in it. Texts are escaped as in JSON
+ * and JSON has no line break, so neither an LF nor a TAB is ever part of a text. The tags, in the
+ * order in which they come; those that have nothing to say are left out:
+ *
+ *     i  idle timeout in ms; without it the session never expires
+ *     n  last sign-in, in ms after the creation
+ *     e  absolute end, in ms after the creation; without it there is none, or one beyond all dates
+ *     u  user name
+ *     a  IP address of the client
+ *     A-L  what is known of the client: its texts in the order below, and "1" for an official one
+ *     s, j  a secret by which a browser came in first, or has joined: 43 characters of base64url,
+ *           the instant it was made at and, where it was renewed away, "-" and when; both in ms
+ *           after the creation
+ *     p, r  name of a privilege, name of a role
+ *     o  one-time token: 43 characters of base64url, and until when, in ms after the creation
+ *
+ * What has another version, is damaged or is no such text at all reads as no session.
+ *
+ * @module
+ */
+
+import { unknownClient } from '../core/client.ts'
+import type { ClientDescription } from '../core/client.ts'
+import { escapeText, sessionTypes, unescapeText } from '../core/record.ts'
+import type { SessionRecord, SessionType } from '../core/record.ts'
+import { digits, durationIn, instantIn, lastInstant, numberIn, valueIn } from './base36.ts'
+import { clientItems, readClient } from './client-items.ts'
+import { StorageTexts } from './storage-texts.ts'
+import type { StoredOTP, StoredSecret, StoredSession } from './stored-session.ts'
+
+const version = '2'
+const activeLength = 9
+const revisionLength = 3
+const checkLength = 3
+const hashLength = 43
+const keysAt = 2 + activeLength + revisionLength
+
+const typeLetters: Readonly<Record<SessionType, string>> = {
+  web: 'w',
+  rest: 'r',
+  remote: 'm',
+  storedProcedure: 's',
+}
+const typesByLetter: ReadonlyMap<string, SessionType> = new Map(
+  sessionTypes.map((type) => [typeLetters[type], type]),
+)
+
+const tags = 'ineuaABCDEFGHIJKLsjpro'
+const firstRepeated = tags.indexOf('s')
+const firstClientTag = 0x41
+const lastClientTag = 0x4c
+// By character code, where each tag stands in the order.
+const places: readonly number[] = Array.from({ length: 0x80 }, (_, code) =>
+  tags.indexOf(String.fromCharCode(code)),
+)
+const active = 0x61
+const postponed = 0x70
+const hyphen = 0x2d
+const wholeNumber = /^\d+$/
+const offsetBasis = 0x811c9dc5
+const checks = 46_656
+
+/** The parts of a session's text. */
+export interface SessionText {
+  /** State and last activity. */
+  readonly activity: string
+  readonly revision: string
+  /** From the TAB after the number of keys to the end of the head. */
+  readonly rest: string
+  /** The entries. */
+  readonly storage: StorageTexts
+}
+
+/**
+ * The text of a session.
+ *
+ * @param session The session.
+ */
+export function encodeSession(session: StoredSession): string {
+  const { activity, revision, rest, storage } = partsOf(session)
+  return version + activity + revision + storage.size + rest + storage.text
+}
+
+/**
+ * The parts of a session's text.
+ *
+ * @param session The session.
+ */
+export function partsOf(session: StoredSession): SessionText {
+  const { record } = session
+  const revision = revisionOf(session)
+  const type = typeLetters[record.type]
+  const body = record.createdAt.toString(36) + itemsOf(session)
+  return {
+    activity: activityOf(session),
+    revision,
+    rest: `\t${type}${checkOf(revision + type, body)}${body}`,
+    storage: StorageTexts.from(record.storage),
+  }
+}
+
+/**
+ * The revision, as it stands in the text.
+ *
+ * @param session The session.
+ */
+export function revisionOf({ revision }: Pick<StoredSession, 'revision'>): string {
+  return digits(revision, revisionLength)
+}
+
+/**
+ * The state and the last activity, as they stand behind the version.
+ *
+ * @param session Both.
+ */
+export function activityOf({
+  activeAt,
+  isPostponed,
+}: Pick<StoredSession, 'activeAt' | 'isPostponed'>): string {
+  return (isPostponed ? 'p' : 'a') + digits(activeAt, activeLength)
+}
+
+/**
+ * Reads a session.
+ *
+ * @param id The session's id.
+ * @param text What is stored. Of a text without its entries all but the storage is right.
+ * @returns `undefined` when this is no session that this version can read.
+ */
+export function decodeSession(id: string, text: string): StoredSession | undefined {
+  const state = text.charCodeAt(1)
+  if (!text.startsWith(version) || (state !== active && state !== postponed)) return undefined
+  const headEnd = endOf(text, '\n', keysAt, text.length)
+  const keysEnd = endOf(text, '\t', keysAt, headEnd)
+  const type = typesByLetter.get(text.charAt(keysEnd + 1))
+  const bodyAt = keysEnd + 2 + checkLength
+  if (type === undefined || !isChecked(text, keysEnd + 1, headEnd)) return undefined
+  try {
+    const keys = text.slice(keysAt, keysEnd)
+    if (!wholeNumber.test(keys)) return undefined
+    const reader = new HeadReader(text, bodyAt, headEnd)
+    const { secrets, otps } = reader
+    return {
+      record: reader.record(id, type, new StorageTexts(text.slice(headEnd), Number(keys))),
+      activeAt: instantIn(text, 2, 2 + activeLength),
+      isPostponed: state === postponed,
+      secrets,
+      otps,
+      revision: numberIn(text, keysAt - revisionLength, keysAt),
+    }
+  } catch {
+    return undefined
+  }
+}
+
+function itemsOf({ record, secrets, otps }: StoredSession): string {
+  const { createdAt, idleTimeoutMs, signedInAt, endsAt, userName, ip, client } = record
+  const since = (at: number): string => Math.max(0, Math.ceil(at - createdAt)).toString(36)
+  let items = ''
+  if (idleTimeoutMs < Infinity) items += `\ti${Math.ceil(idleTimeoutMs).toString(36)}`
+  if (signedInAt !== 0) items += `\tn${since(signedInAt)}`
+  if (endsAt <= lastInstant) items += `\te${since(endsAt)}`
+  if (userName !== '') items += `\tu${escapeText(userName)}`
+  if (ip !== '') items += `\ta${escapeText(ip)}`
+  items += clientItems(client)
+  for (const isJoined of [false, true]) {
+    for (const secret of secrets) {
+      if (secret.isJoined !== isJoined) continue
+      items += `\t${isJoined ? 'j' : 's'}${secret.hash}${since(secret.madeAt)}`
+      if (secret.renewedAt !== 0) items += `-${since(secret.renewedAt)}`
+    }
+  }
+  for (const name of record.privileges) items += `\tp${escapeText(name)}`
+  for (const name of record.roles) items += `\tr${escapeText(name)}`
+  for (const { hash, goodUntil } of otps) items += `\to${hash}${since(goodUntil)}`
+  return items
+}
+
+/** Reads the head of a text. Each tag is one that is known, once, and in order, or repeated. */
+class HeadReader {
+  readonly secrets: StoredSecret[] = []
+  readonly otps: StoredOTP[] = []
+  readonly #text: string
+  readonly #createdAt: number
+  readonly #privileges: string[] = []
+  readonly #roles: string[] = []
+  #idleTimeoutMs = Infinity
+  #signedInAt = 0
+  #endsAt = Infinity
+  #userName = ''
+  #ip = ''
+  readonly #client: ClientDescription
+
+  constructor(text: string, start: number, headEnd: number) {
+    this.#text = text
+    const first = endOf(text, '\t', start, headEnd)
+    this.#createdAt = instantIn(text, start, first)
+    let place = -1
+    let clientAt = -1
+    let client = unknownClient
+    for (let at = first; at < headEnd;) {
+      const end = endOf(text, '\t', at + 1, headEnd)
+      const tag = text.charCodeAt(at + 1)
+      const next = end > at + 1 ? placeOf(tag) : -1
+      if (next < place || (next === place && next < firstRepeated) || next < 0) {
+        throw new TypeError('no such item')
+      }
+      place = next
+      const isClient = tag >= firstClientTag && tag <= lastClientTag
+      if (isClient && clientAt < 0) clientAt = at
+      if (clientAt >= 0 && (!isClient || end === headEnd)) {
+        client = readClient(text.slice(clientAt, isClient ? end : at))
+        clientAt = -1
+      }
+      if (!isClient) this.#take(tag, at + 2, end)
+      at = end
+    }
+    this.#client = client
+  }
+
+  /**
+   * The record.
+   *
+   * @param id The session's id.
+   * @param type The session's type.
+   * @param storage The session's storage.
+   */
+  record(id: string, type: SessionType, storage: StorageTexts): SessionRecord {
+    return {
+      id,
+      type,
+      createdAt: this.#createdAt,
+      signedInAt: this.#signedInAt,
+      endsAt: this.#endsAt,
+      idleTimeoutMs: this.#idleTimeoutMs,
+      userName: this.#userName,
+      privileges: this.#privileges,
+      roles: this.#roles,
+      ip: this.#ip,
+      client: this.#client,
+      storage,
+    }
+  }
+
+  #take(tag: number, start: number, end: number): void {
+    const text = this.#text
+    switch (tag) {
+      case 0x69: // i
+        this.#idleTimeoutMs = durationIn(text, start, end)
+        return
+      case 0x6e: // n
+        this.#signedInAt = this.#since(start, end)
+        return
+      case 0x65: // e
+        this.#endsAt = this.#since(start, end)
+        return
+      case 0x75: // u
+        this.#userName = unescapeText(text.slice(start, end))
+        return
+      case 0x61: // a
+        this.#ip = unescapeText(text.slice(start, end))
+        return
+      case 0x73: // s
+      case 0x6a: // j
+        this.secrets.push(this.#secret(tag === 0x6a, start, end))
+        return
+      case 0x70: // p
+        this.#privileges.push(unescapeText(text.slice(start, end)))
+        return
+      case 0x72: // r
+        this.#roles.push(unescapeText(text.slice(start, end)))
+        return
+      default:
+        this.otps.push({
+          hash: text.slice(start, start + hashLength),
+          goodUntil: this.#since(start + hashLength, end),
+        })
+    }
+  }
+
+  #secret(isJoined: boolean, start: number, end: number): StoredSecret {
+    const madeAt = start + hashLength
+    let madeEnd = madeAt
+    while (madeEnd < end && this.#text.charCodeAt(madeEnd) !== hyphen) madeEnd++
+    return {
+      hash: this.#text.slice(start, madeAt),
+      madeAt: this.#since(madeAt, madeEnd),
+      isJoined,
+      renewedAt: madeEnd === end ? 0 : this.#since(madeEnd + 1, end),
+    }
+  }
+
+  #since(start: number, end: number): number {
+    const at = this.#createdAt + numberIn(this.#text, start, end)
+    if (at > lastInstant) throw new TypeError('not an instant')
+    return at
+  }
+}
+
+/** FNV-1a, cut: it finds damage by accident, and is no proof of anything. */
+function hashFrom(hash: number, text: string, start: number, end: number): number {
+  let changed = hash
+  for (let index = start; index < end; index++) {
+    changed = Math.imul(changed ^ text.charCodeAt(index), 0x01000193)
+  }
+  return changed
+}
+
+function checkOf(start: string, body: string): string {
+  const hash = hashFrom(hashFrom(offsetBasis, start, 0, start.length), body, 0, body.length)
+  return digits((hash >>> 0) % checks, checkLength)
+}
+
+/** Whether the check is right of the head whose type is at a place. */
+function isChecked(text: string, typeAt: number, headEnd: number): boolean {
+  const start = hashFrom(offsetBasis, text, keysAt - revisionLength, keysAt)
+  const middle = hashFrom(start, text, typeAt, typeAt + 1)
+  const hash = hashFrom(middle, text, typeAt + 1 + checkLength, headEnd)
+  return valueIn(text, typeAt + 1, typeAt + 1 + checkLength) === (hash >>> 0) % checks
+}
+
+function endOf(text: string, mark: string, from: number, otherwise: number): number {
+  const end = text.indexOf(mark, from)
+  return end < 0 || end > otherwise ? otherwise : end
+}
+
+function placeOf(tag: number): number {
+  return tag < places.length ? (places[tag] ?? -1) : -1
+}

@@ -1,0 +1,159 @@
+import { escapeText, unescapeText } from '../core/record.ts'
+import type { StorageChanges } from '../core/storage.ts'
+
+// Of more, each name is not looked for alone: that would take a time that grows with the square.
+const fewChanges = 32
+
+/**
+ * The storage of one session as the text that is stored: for each name a line break, the name, a
+ * TAB and the JSON. Neither a name nor JSON ever holds a line break or a TAB, as both are escaped.
+ *
+ * Finds a name when it is asked for, and looks at the rest only when all of it is asked for. Never
+ * changes.
+ */
+export class StorageTexts implements ReadonlyMap<string, string> {
+  /** How many names there are. */
+  readonly size: number
+  readonly #text: string
+  #all: ReadonlyMap<string, string> | undefined
+
+  /**
+   * @param text Entries, each with its line break; `''` for none.
+   * @param size How many entries that are.
+   */
+  constructor(text: string, size: number) {
+    this.#text = text
+    this.size = size
+  }
+
+  /**
+   * The texts of a map.
+   *
+   * @param storage JSON texts by name.
+   */
+  static from(storage: ReadonlyMap<string, string>): StorageTexts {
+    if (storage instanceof StorageTexts) return storage
+    const parts: string[] = []
+    for (const [name, json] of storage) parts.push('\n', escapeText(name), '\t', json)
+    return new StorageTexts(parts.join(''), storage.size)
+  }
+
+  /** The entries as one text. */
+  get text(): string {
+    return this.#text
+  }
+
+  /** What the limits of storage are counted in: bytes of all names and values. */
+  get bytes(): number {
+    return Buffer.byteLength(this.#text) - 2 * this.size
+  }
+
+  /** Whether {@link bytes} are more. Says so at once of a text that is short enough anyway. */
+  isLargerThan(bytes: number): boolean {
+    return 3 * this.#text.length > bytes && this.bytes > bytes
+  }
+
+  get(name: string): string | undefined {
+    if (this.#all) return this.#all.get(name)
+    const found = this.#find(name)
+    return found && this.#text.slice(found.value, found.end)
+  }
+
+  has(name: string): boolean {
+    return this.#all ? this.#all.has(name) : this.#find(name) !== undefined
+  }
+
+  /**
+   * The storage after changes.
+   *
+   * @param changes Texts that are set and names that go.
+   */
+  changed({ set, removed }: StorageChanges): StorageTexts {
+    if (set.size + removed.length > fewChanges) {
+      const all = new Map([...this.#entries(), ...set])
+      for (const name of removed) all.delete(name)
+      return StorageTexts.from(all)
+    }
+    const entries: (readonly [string, string])[] = []
+    for (const [name, json] of set) entries.push([name, entryOf(name, json)])
+    for (const name of removed) entries.push([name, ''])
+    return entries.reduce<StorageTexts>(
+      (texts, [name, entry]) => texts.#replaced(name, entry),
+      this,
+    )
+  }
+
+  keys(): MapIterator<string> {
+    return this.#entries().keys()
+  }
+
+  values(): MapIterator<string> {
+    return this.#entries().values()
+  }
+
+  entries(): MapIterator<[string, string]> {
+    return this.#entries().entries()
+  }
+
+  [Symbol.iterator](): MapIterator<[string, string]> {
+    return this.#entries()[Symbol.iterator]()
+  }
+
+  forEach(
+    run: (json: string, name: string, storage: ReadonlyMap<string, string>) => void,
+    self?: unknown,
+  ): void {
+    for (const [name, json] of this.#entries()) run.call(self, json, name, this)
+  }
+
+  #find(name: string): { start: number; value: number; end: number } | undefined {
+    const text = this.#text
+    const begin = entryOf(name, '')
+    const start = text.indexOf(begin)
+    if (start < 0) return undefined
+    const value = start + begin.length
+    return { start, value, end: endOfLine(text, value) }
+  }
+
+  #replaced(name: string, entry: string): StorageTexts {
+    const text = this.#text
+    const found = this.#find(name)
+    if (!found) return entry === '' ? this : new StorageTexts(text + entry, this.size + 1)
+    const size = entry === '' ? this.size - 1 : this.size
+    return new StorageTexts(text.slice(0, found.start) + entry + text.slice(found.end), size)
+  }
+
+  #entries(): ReadonlyMap<string, string> {
+    if (this.#all) return this.#all
+    const all = new Map<string, string>()
+    const text = this.#text
+    for (let start = 0; start < text.length;) {
+      const end = endOfLine(text, start + 1)
+      const tab = text.indexOf('\t', start)
+      const name = tab > 0 && tab < end ? nameIn(text.slice(start + 1, tab)) : undefined
+      // As `get` does, of two with one name the first.
+      if (name !== undefined && !all.has(name)) all.set(name, text.slice(tab + 1, end))
+      start = end
+    }
+    this.#all = all
+    return all
+  }
+}
+
+function entryOf(name: string, json: string): string {
+  return `\n${escapeText(name)}\t${json}`
+}
+
+function endOfLine(text: string, from: number): number {
+  const end = text.indexOf('\n', from)
+  return end < 0 ? text.length : end
+}
+
+/** The name; `undefined` when the text was damaged. */
+function nameIn(escaped: string): string | undefined {
+  try {
+    return unescapeText(escaped)
+  } catch {
+    return undefined
+  }
+}
