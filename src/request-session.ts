@@ -87,14 +87,7 @@ export class RequestSession<S> {
   load(): Promise<void> | undefined {
     if (this.isBearer) return this.#failing(this.#loadToken())
     const credentials = credentialsIn(this.#request.cookies)
-    const [credential] = credentials
-    if (!credential) return undefined
-    if (credentials.length > 1) return this.#failing(this.#loadCookies(credentials))
-    const { store, policy } = this.#services
-    const loading = store.load(credential, policy, this.#request.isActivity())
-    if (loading instanceof Promise) return this.#failing(this.#loadCookie(credential, loading))
-    this.#take(credentials, [loading])
-    return undefined
+    return credentials.length === 0 ? undefined : this.#failing(this.#loadCookies(credentials))
   }
 
   async #failing(loading: Promise<void>): Promise<void> {
@@ -171,18 +164,11 @@ export class RequestSession<S> {
     this.#loaded = { live, credential, token }
   }
 
-  async #loadCookie(
-    credential: SessionCredential,
-    loading: Promise<LoadOutcome | undefined>,
-  ): Promise<void> {
-    this.#take([credential], [await loading])
-  }
-
   async #loadCookies(credentials: readonly SessionCredential[]): Promise<void> {
     const { store, policy } = this.#services
     const isActivity = this.#request.isActivity()
-    const loads = credentials.map(async (credential) => store.load(credential, policy, isActivity))
-    this.#take(credentials, await Promise.all(loads))
+    const loads = credentials.map((credential) => store.load(credential, policy, isActivity))
+    this.#take(credentials, loads.length === 1 ? [await loads[0]] : await Promise.all(loads))
   }
 
   /** Whether the cookie has opened a session. */

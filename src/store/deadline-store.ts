@@ -68,21 +68,10 @@ export class DeadlineStore implements SessionStore {
     credential: SessionCredential,
     policy: StorePolicy,
     isActivity: boolean,
-  ): ReturnType<SessionStore['load']> {
-    const { id } = credential
-    if (isTraced() || this.#breakers.size > 0) {
-      return this.#within('load', { id }, async () =>
-        this.#store.load(credential, policy, isActivity),
-      )
-    }
-    let loading: ReturnType<SessionStore['load']>
-    try {
-      loading = this.#store.load(credential, policy, isActivity)
-    } catch (error) {
-      loading = Promise.reject<undefined>(error)
-    }
-    // What is there at once needs no deadline.
-    return isPromise(loading) ? this.#inTime('load', { id }, () => loading) : loading
+  ): Promise<LoadOutcome | undefined> {
+    return this.#within('load', { id: credential.id }, () =>
+      this.#store.load(credential, policy, isActivity),
+    )
   }
 
   commit(
@@ -182,12 +171,6 @@ export class DeadlineStore implements SessionStore {
     if (this.#isClosed || node === undefined) return
     let breaker = this.#breakers.get(node)
     if (!breaker) this.#breakers.set(node, (breaker = new Breaker(this.#timeoutMs)))
-    breaker.timedOut(async () => this.#store.load(trustedCredential(id), probePolicy, false))
+    breaker.timedOut(() => this.#store.load(trustedCredential(id), probePolicy, false))
   }
-}
-
-function isPromise(
-  loading: ReturnType<SessionStore['load']>,
-): loading is Promise<LoadOutcome | undefined> {
-  return typeof loading === 'object' && 'then' in loading
 }

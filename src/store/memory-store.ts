@@ -3,12 +3,14 @@ import { LRUCache } from 'lru-cache'
 import type { SessionSummary } from '../core/record.ts'
 import type { SessionCredential } from '../core/secret.ts'
 import { checkInteger } from '../option-checks.ts'
+import { Gathering } from './gathering.ts'
 import { askForLock, extendLock, isAboutLock } from './lock-rules.ts'
 import type { LockState } from './lock-rules.ts'
 import { endedBySignIn } from './session-limit.ts'
 import type {
   CommitOutcome,
   CreateOutcome,
+  LoadOutcome,
   LockOutcome,
   NewSession,
   SessionCommit,
@@ -57,6 +59,7 @@ interface Entry {
  */
 export class MemoryStore implements SessionStore {
   readonly #entries: LRUCache<string, Entry>
+  readonly #gathering = new Gathering()
   /** Ids of each user's sessions, the first sign-in first. */
   readonly #users = new Map<string, Set<string>>()
 
@@ -88,11 +91,12 @@ export class MemoryStore implements SessionStore {
     return { status: 'created', now, ...(ended.length > 0 && { ended }) }
   }
 
-  load(
+  async load(
     credential: SessionCredential,
     policy: StorePolicy,
     isActivity: boolean,
-  ): ReturnType<SessionStore['load']> {
+  ): Promise<LoadOutcome | undefined> {
+    await this.#gathering.next()
     const now = Date.now()
     const entry = this.#entries.get(credential.id)
     const session = entry && decodeSession(credential.id, entry.text)
@@ -111,6 +115,7 @@ export class MemoryStore implements SessionStore {
     commit: SessionCommit,
     policy: StorePolicy,
   ): Promise<CommitOutcome> {
+    await this.#gathering.next()
     const { id } = credential
     const now = Date.now()
     const entry = this.#entries.get(id)

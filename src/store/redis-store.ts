@@ -7,6 +7,7 @@ import type { RedisClient } from './redis/client.ts'
 import { RedisConnection } from './redis/connection.ts'
 import { sessionKey } from './redis/keys.ts'
 import { OwnedSessions } from './redis/owned-sessions.ts'
+import { Seen } from './redis/seen.ts'
 import { SessionTexts } from './redis/session-texts.ts'
 import { UserSessions } from './redis/user-sessions.ts'
 import type {
@@ -93,7 +94,7 @@ export class RedisStore implements SessionStore {
     if (isAboutLock(commit)) return this.#texts.extendLock(id, commit.lock)
     const seen = await this.#texts.seen(id, commit.seen)
     if (!seen) return { status: 'ended' }
-    const { record } = seen
+    const { record } = Seen.sessionOf(seen)
     const idleTimeoutMs = commit.idleTimeoutMs ?? record.idleTimeoutMs
     // Its user's index must live as long as the session may now.
     if (commit.idleTimeoutMs !== undefined) {

@@ -240,13 +240,13 @@ export interface SessionStore {
    * @param policy When a refresh is due.
    * @param isActivity False for a read that must not keep the session alive.
    * @returns `undefined` when there is no such session, the secret is not one of its, or it is past
-   *   its absolute end. A store that has the session at hand may return the outcome at once.
+   *   its absolute end.
    */
   load(
     credential: SessionCredential,
     policy: StorePolicy,
     isActivity: boolean,
-  ): Promise<LoadOutcome | undefined> | LoadOutcome | undefined
+  ): Promise<LoadOutcome | undefined>
 
   /**
    * Applies changes to a session that is there, as one step. Never creates one.

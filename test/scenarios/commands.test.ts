@@ -297,7 +297,7 @@ describe('an app on Redis', () => {
       })
       expect(ending).toEqual({
         trips: [['entries'], Array(count).fill('getrange'), Array(count).fill('destroy')],
-        unanswered: Array(count).fill('remove'),
+        unanswered: ['remove'],
       })
       expect(await sessions.list('ann')).toEqual([])
     },

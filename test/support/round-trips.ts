@@ -10,6 +10,7 @@ import { lockSession } from '../../src/store/redis/scripts/lock-session.ts'
 import { readUserSessions } from '../../src/store/redis/scripts/read-user-sessions.ts'
 import { refreshSession } from '../../src/store/redis/scripts/refresh-session.ts'
 import { removeUserSessions } from '../../src/store/redis/scripts/remove-user-sessions.ts'
+import { replaceValue } from '../../src/store/redis/scripts/replace-value.ts'
 import { tellTime } from '../../src/store/redis/scripts/tell-time.ts'
 
 const scripts = {
@@ -22,6 +23,7 @@ const scripts = {
   entries: readUserSessions,
   refresh: refreshSession,
   remove: removeUserSessions,
+  replace: replaceValue,
   time: tellTime,
 } as const
 

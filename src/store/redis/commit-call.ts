@@ -7,6 +7,8 @@ import type { RedisClock } from './clock.ts'
 import { lockKeys } from './keys.ts'
 import type { CallOf } from './script.ts'
 import type { commitSession } from './scripts/commit-session.ts'
+import type { replaceValue } from './scripts/replace-value.ts'
+import { Seen } from './seen.ts'
 
 /** A user's index on the same server as the session, to be written in the same step. */
 export interface IndexEntry {
@@ -147,4 +149,40 @@ export function timeToLive(
  */
 export function instantOf(clock: RedisClock, until: number): number {
   return Math.min(clock.at(until), lastInstant)
+}
+
+/**
+ * What the script is called with that changes a value in its place.
+ *
+ * @param seen What the request has seen of the session.
+ * @param change The change.
+ * @returns `undefined` when the change is more than that.
+ */
+export function replaceCall(
+  seen: Seen,
+  { key, clock, commit, until }: Pick<Change, 'key' | 'clock' | 'commit' | 'until'>,
+): CallOf<typeof replaceValue> | undefined {
+  const value = onlyValueIn(commit)
+  const place = value && Seen.placeOf(seen, ...value)
+  if (!place) return undefined
+  return {
+    keys: { session: key },
+    args: {
+      untilMs: instantOf(clock, until),
+      revision: revisionOf(Seen.sessionOf(seen)),
+      at: place.at,
+    },
+    rest: [place.name, value[1]],
+  }
+}
+
+/** Name and JSON of the value that a commit sets, if it does nothing else. */
+function onlyValueIn(commit: SessionCommit): [string, string] | undefined {
+  const { storage, grants, lock, newSecretHash, idleTimeoutMs, postpones } = commit
+  const { newOTP, redeemsOTP, ownedBy } = commit
+  const others = [grants, lock, newSecretHash, idleTimeoutMs, newOTP, redeemsOTP, ownedBy]
+  const isPlain = others.every((other) => other === undefined) && !postpones
+  if (!isPlain || storage?.set.size !== 1 || storage.removed.length > 0) return undefined
+  const [entry] = storage.set
+  return entry
 }

@@ -1,5 +1,5 @@
 import { SessionStoreError } from '../../errors.ts'
-import { Batch } from './batch.ts'
+import { Gathering } from '../gathering.ts'
 import type { RedisClient } from './client.ts'
 import { RedisClock } from './clock.ts'
 import { storeError } from './failure.ts'
@@ -22,13 +22,19 @@ const headBytes = 512
 export class RedisConnection {
   readonly isCluster: boolean
   readonly #redis: RedisClient
-  readonly #batch: Batch
+  /** Sends the commands of a turn as one write: it costs more than all the commands in it. */
+  readonly #gathering: Gathering
   // One for each node, because the nodes of a Cluster need not agree.
   readonly #clocks = new Map<string, RedisClock>()
 
   constructor(redis: RedisClient) {
     this.#redis = redis
-    this.#batch = new Batch(redis)
+    let stream: RedisClient['stream']
+    const cork = (): void => {
+      ;({ stream } = redis)
+      stream?.cork()
+    }
+    this.#gathering = new Gathering(cork, () => stream?.uncork())
     this.isCluster = redis.isCluster ?? false
   }
 
@@ -73,7 +79,7 @@ export class RedisConnection {
     call: ScriptCall<Key, Arg>,
   ): Promise<Outcome> {
     const { keyCount, values } = valuesOf(script, call)
-    await this.#batch.next()
+    await this.#gathering.next()
     this.#checkConnected()
     try {
       return script.parse(replyOf(await this.#evalsha(script, keyCount, values)))
@@ -126,7 +132,7 @@ export class RedisConnection {
   }
 
   async #read(read: () => Promise<string | null>): Promise<string | undefined> {
-    await this.#batch.next()
+    await this.#gathering.next()
     this.#checkConnected()
     try {
       return (await read()) ?? undefined

@@ -32,6 +32,7 @@ import {
   instantOf,
   lastInstant,
   noChange,
+  replaceCall,
   timeToLive,
 } from './commit-call.ts'
 import type { IndexEntry, IndexReply } from './commit-call.ts'
@@ -42,6 +43,7 @@ import { createSession } from './scripts/create-session.ts'
 import { destroySession } from './scripts/destroy-session.ts'
 import { lockSession } from './scripts/lock-session.ts'
 import { refreshSession } from './scripts/refresh-session.ts'
+import { replaceValue } from './scripts/replace-value.ts'
 import { Seen } from './seen.ts'
 
 /** What a write has come to, and what became of the index, if it was told of one. */
@@ -150,7 +152,7 @@ export class SessionTexts {
     if (opening === 'renewed') return { status: 'renewed' }
     const { record, activeAt, isPostponed } = session
     const isDue = isActivity && isRefreshDue(session, now, policy.expiry)
-    const seen = new Seen(isDue ? refreshed(session, now) : session)
+    const seen = new Seen(isDue ? refreshed(session, now) : session, text)
     const isLonger = isDue && record.idleTimeoutMs < Infinity
     if (isDue) inBackground(this.#refresh(key, session, { clock, policy }))
     if (isLonger) onRefresh(session)
@@ -164,8 +166,11 @@ export class SessionTexts {
    * @param seen What an outcome had.
    * @returns `undefined` when there is no session that can be read.
    */
-  async seen(id: string, seen: unknown): Promise<StoredSession | undefined> {
-    return Seen.sessionIn(seen, id) ?? this.#readHead(id)
+  async seen(id: string, seen: unknown): Promise<Seen | undefined> {
+    const known = Seen.in(seen, id)
+    if (known) return known
+    const session = await this.#readHead(id)
+    return session && new Seen(session)
   }
 
   /**
@@ -175,14 +180,14 @@ export class SessionTexts {
    */
   async commit(
     credential: SessionCredential,
-    seen: StoredSession,
+    seen: Seen,
     { commit, policy, until, index }: CommitCall,
   ): Promise<Written<CommitOutcome>> {
     const { id } = credential
     const key = this.#key(id)
     // The entries are merged by the script, which knows those of now.
     const headCommit = { ...commit, storage: undefined }
-    let before: StoredSession | undefined = seen
+    let before: StoredSession | undefined = Seen.sessionOf(seen)
     let after: StoredSession | undefined
     let turn: ChangeTurn | undefined
     let isFresh = false
@@ -196,6 +201,13 @@ export class SessionTexts {
         before = await this.#readHead(id)
         isFresh = true
         return undefined
+      }
+      const replacing = isFresh ? undefined : replaceCall(seen, { key, clock, commit, until })
+      const replaced = replacing && (await this.#connection.run(replaceValue, replacing))
+      if (replaced?.status === 'late') return replaced
+      if (replaced?.status === 'committed') {
+        clock.note(replaced.now)
+        return { outcome: { status: change.status, now, seen } }
       }
       const call = { key, clock, before, session: change.session, commit, policy, index, until }
       const written = await this.#connection.run(commitSession, commitCall(call))

@@ -16,6 +16,7 @@ import { lockSession } from '../../../src/store/redis/scripts/lock-session.ts'
 import { readUserSessions } from '../../../src/store/redis/scripts/read-user-sessions.ts'
 import { refreshSession } from '../../../src/store/redis/scripts/refresh-session.ts'
 import { removeUserSessions } from '../../../src/store/redis/scripts/remove-user-sessions.ts'
+import { replaceValue } from '../../../src/store/redis/scripts/replace-value.ts'
 import { tellTime } from '../../../src/store/redis/scripts/tell-time.ts'
 import { commandName, countCommands } from '../../support/command-count.ts'
 import { connectRedis, uniquePrefix } from '../../support/redis-client.ts'
@@ -31,6 +32,7 @@ const scripts = [
   ['read-user-sessions', readUserSessions],
   ['refresh-session', refreshSession],
   ['remove-user-sessions', removeUserSessions],
+  ['replace-value', replaceValue],
   ['tell-time', tellTime],
 ] as const
 
