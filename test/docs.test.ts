@@ -256,3 +256,23 @@ function codesOf(value: unknown): string[] {
   if (typeof value !== 'function' || !value.name.endsWith('Error')) return []
   return [...value.toString().matchAll(/ERR_SESSION_[A-Z_]+/g)].map(([code]) => code)
 }
+
+it('explains every id that a test title names', () => {
+  const explained = new Set(
+    [...(texts.get('test/README.md') ?? '').matchAll(/^\| ([A-Z]\d+) \|/gm)].map(([, id]) => id),
+  )
+  const files = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts') && !file.includes('node_modules'))
+    .map((file) => readFileSync(join(root, 'test', file), 'utf8'))
+  const titles = files.flatMap((text) => [
+    ...text.matchAll(/\b(?:it|describe)\b[^'"`\n]*\(\s*['"`](.*)/g),
+  ])
+  const named = titles.flatMap(([, title = '']) => [
+    ...title.matchAll(/\b([A-Z]\d{1,2})\b(?=[^:]*:|\))/g),
+  ])
+  const ids = new Set(named.map(([, id]) => id))
+
+  expect(ids.size).toBeGreaterThan(60)
+  expect([...ids].filter((id) => !explained.has(id))).toEqual([])
+  expect([...explained].filter((id) => !ids.has(id))).toEqual([])
+})

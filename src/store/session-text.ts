@@ -28,7 +28,9 @@
  *     p, r  name of a privilege, name of a role
  *     o  one-time token: 43 characters of base64url, and until when, in ms after the creation
  *
- * What has another version, is damaged or is no such text at all reads as no session.
+ * What has another version, is damaged or is no such text at all reads as no session: a tag that is
+ * not known, stands twice or out of order is damage. So whatever else a session is to remember gets
+ * a tag of its own, and processes that do not know the tag let nobody in by such a session.
  *
  * @module
  */

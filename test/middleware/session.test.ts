@@ -1015,7 +1015,7 @@ describe('a cookie value that was renewed a moment ago', () => {
 })
 
 describe('session() on the way of a request', () => {
-  it('section 0: passes through when the same Sessions is mounted a second time', async () => {
+  it('passes through when the same Sessions is mounted a second time', async () => {
     const testApp = makeApp()
     const { app, sessions, store } = testApp
     app.use(session(sessions))
@@ -1028,7 +1028,7 @@ describe('session() on the way of a request', () => {
     expect(store.calls).toEqual(['create'])
   })
 
-  it('section 0: throws when another Sessions is mounted a second time', async () => {
+  it('throws when another Sessions is mounted a second time', async () => {
     const testApp = makeApp()
     testApp.app.use(session())
     testApp.app.use(writes)
@@ -1040,11 +1040,11 @@ describe('session() on the way of a request', () => {
     expect(testApp.store.calls).toEqual([])
   })
 
-  it('section 0: has a name for stack traces', () => {
+  it('has a name for stack traces', () => {
     expect(session().name).toBe('session')
   })
 
-  it('section 0: leaves requests alone on which it is not mounted', async () => {
+  it('leaves requests alone on which it is not mounted', async () => {
     const app = new Koa()
     const mounted = session()
     app.use((ctx, next) => (ctx.path === '/with' ? mounted(ctx, next) : next()))
@@ -1062,7 +1062,7 @@ describe('session() on the way of a request', () => {
     expect(answers).toEqual(['undefined', 'object', 'undefined'])
   })
 
-  it('section 0: keeps two apps with their own Sessions apart', async () => {
+  it('keeps two apps with their own Sessions apart', async () => {
     const [one, two] = [makeApp(), makeApp()]
     const cookie = cookieOf(await one.visit('/write?a=1'))
 
@@ -1070,7 +1070,7 @@ describe('session() on the way of a request', () => {
     expect((await two.visit('/me', cookie)).body).toMatchObject(guestView)
   })
 
-  it('section 0: says so when another package has taken ctx.session', async () => {
+  it('says so when another package has taken ctx.session', async () => {
     const testApp = makeApp()
     // As koa-session does: an accessor on the app's context.
     Object.defineProperty(testApp.app.context, 'session', { get: () => ({}), set() {} })
@@ -1783,7 +1783,7 @@ describe('a store that fails', () => {
 })
 
 describe('countsAsActivity', () => {
-  it('section 7: says which requests keep a session alive', async () => {
+  it('§7: says which requests keep a session alive', async () => {
     vi.useFakeTimers({ toFake: ['Date'] })
     onTestFinished(() => {
       vi.useRealTimers()
@@ -1812,7 +1812,7 @@ describe('countsAsActivity', () => {
     expect(asked).toContain(`GET /me ${working.cookie}`)
   })
 
-  it('section 7: is not asked about requests without a session cookie', async () => {
+  it('§7: is not asked about requests without a session cookie', async () => {
     const countsAsActivity = vi.fn(() => true)
     const { visit } = makeApp({}, { countsAsActivity })
 

@@ -187,7 +187,7 @@ describe('two processes', () => {
     expect((await one.visit('/me', cookie)).body).toMatchObject(guestView)
   })
 
-  it('section 7: keep apart what has another prefix', async () => {
+  it('§7: keep apart what has another prefix', async () => {
     const [one] = makeTwo()
     const [stranger] = makeTwo()
     const cookie = cookieOf(await one.visit('/login'))

@@ -333,7 +333,7 @@ describe('changeSession: what becomes of it', () => {
     expect(changedBy(good, { grants: noGrants }, { revision: maxRevision }).revision).toBe(0)
   })
 
-  it('T10: never changes the session that it is given', () => {
+  it('T2: never changes the session that it is given', () => {
     const before = deepFrozen(storedSession())
     const everything: SessionCommit = {
       storage: changes({ x: '1' }, ['a']),

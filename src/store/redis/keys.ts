@@ -23,7 +23,8 @@ import { isSessionId, uuidOf } from '../../core/secret.ts'
  * `store/stored-session.ts` says, and the script takes it if the revision is still that one. If it
  * is another one, the reply has the present head, and the app tries again. Changes of storage are
  * merged by the script, name by name: they need no new head, so that they never wait for each
- * other. A value that grows is written with the whole text, at a cost that follows its size.
+ * other. A value that keeps its length changes in its place (`replace-value`), wherever the app has
+ * seen it; any other change writes the whole text anew, at a cost that follows its size.
  *
  * Secrets that were renewed away are remembered for 30 s, then removed at the next renewal.
  * One-time tokens go when they are redeemed, when a renewal leaves no other secret good, and, once
@@ -61,6 +62,7 @@ import { isSessionId, uuidOf } from '../../core/secret.ts'
  *     commit   TIME, GET sess:{5f0c…}, ZREVRANGE, ZADD sess:user:{Gk3x…} 1763… Xwwc…, PTTL, PEXPIRE,
  *              ZCARD, SET sess:{5f0c…} '2a0mfz…' KEEPTTL
  *     load     GET sess:{5f0c…}
+ *     replace  TIME, GETRANGE sess:{5f0c…} 0 13, GETRANGE sess:{5f0c…} 214 229, SETRANGE sess:{5f0c…} 220 ["pot"]
  *     refresh  GETRANGE sess:{5f0c…} 0 13, PEXPIRE sess:{5f0c…} 3660000, SETRANGE sess:{5f0c…} 1 a0mfz…
  *     keep     ZSCORE, PTTL, PEXPIRE sess:user:{Gk3x…}
  *     list     TIME, ZRANGE sess:user:{Gk3x…}; then for each GETRANGE sess:{5f0c…} 0 511
