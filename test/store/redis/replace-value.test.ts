@@ -2,7 +2,9 @@ import { RedisStore } from 'koa-user-sessions'
 import type { SessionCredential, SessionStore } from 'koa-user-sessions'
 import { describe, expect, it } from 'vitest'
 
+import { RedisConnection } from '../../../src/store/redis/connection.ts'
 import { sessionKey } from '../../../src/store/redis/keys.ts'
+import { replaceValue } from '../../../src/store/redis/scripts/replace-value.ts'
 import { connectRedis, uniquePrefix } from '../../support/redis-client.ts'
 import { startRedisServer } from '../../support/redis-server.ts'
 import { SteppedRedis } from '../../support/round-trips.ts'
@@ -168,6 +170,70 @@ describe('a value that keeps its length', () => {
     client.disconnect()
     await server.stop()
   })
+})
+
+describe('replace-value', () => {
+  const text = '2a0mhwsoi680072\twxyz\tuann\na\t"one"\nb\t"two"'
+  const call = { untilMs: 8_640_000_000_000_000, revision: '007', at: text.indexOf('\nb') }
+
+  it.each([
+    ['changes the value at its place', {}, ['\nb\t', '"six"'], 'committed'],
+    [
+      'changes the last and the first value',
+      { at: text.indexOf('\na') },
+      ['\na\t', '"six"'],
+      'committed',
+    ],
+    ['refuses another revision', { revision: '008' }, ['\nb\t', '"six"'], 'changed'],
+    ['refuses another name', {}, ['\nc\t', '"six"'], 'changed'],
+    ['refuses another place', { at: text.indexOf('\nb') - 1 }, ['\nb\t', '"six"'], 'changed'],
+    ['refuses a place in the head', { at: 0 }, ['\nb\t', '"six"'], 'changed'],
+    ['refuses a place behind the end', { at: 1000 }, ['\nb\t', '"six"'], 'changed'],
+    ['refuses a longer value', {}, ['\nb\t', '"seven"'], 'changed'],
+    ['refuses a shorter value', {}, ['\nb\t', '"s"'], 'changed'],
+    [
+      'refuses a longer value before another name',
+      { at: text.indexOf('\na') },
+      ['\na\t', '"seven"'],
+      'changed',
+    ],
+    ['refuses what is too late', { untilMs: 1 }, ['\nb\t', '"six"'], 'late'],
+  ] as const)('C5, T3, F5: %s', async (_, args, [name, json], status) => {
+    const session = `${uniquePrefix()}{s}`
+    await redis.set(session, text)
+
+    const replaced = await new RedisConnection(redis).run(replaceValue, {
+      keys: { session },
+      args: { ...call, ...args },
+      rest: [name, json],
+    })
+
+    expect(replaced.status).toBe(status)
+    const { at } = { ...call, ...args }
+    const after = text.slice(0, at) + name + json + text.slice(at + name.length + json.length)
+    expect(await redis.get(session)).toBe(status === 'committed' ? after : text)
+    await redis.del(session)
+  })
+
+  it.each(['a hash', 'nothing', 'a text of another version'])(
+    'F6: leaves %s alone',
+    async (kind) => {
+      const session = `${uniquePrefix()}{s}`
+      if (kind === 'a hash') await redis.hset(session, 'a', '1')
+      if (kind === 'a text of another version') await redis.set(session, `3${text.slice(1)}`)
+      const before = await redis.dump(session)
+
+      const replaced = await new RedisConnection(redis).run(replaceValue, {
+        keys: { session },
+        args: call,
+        rest: ['\nb\t', '"six"'],
+      })
+
+      expect(replaced).toEqual({ status: 'changed' })
+      expect(await redis.dump(session)).toEqual(before)
+      await redis.del(session)
+    },
+  )
 })
 
 async function setUp(storage: ReadonlyMap<string, string> = texts): Promise<{
