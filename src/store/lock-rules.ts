@@ -25,7 +25,7 @@ export interface LockState {
 }
 
 /**
- * A lock after somebody has asked for it.
+ * The state of a lock after a holder-to-be has asked for it.
  *
  * @param state The lock as it is.
  * @param lock Who asks, and for how long.

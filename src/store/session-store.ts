@@ -135,7 +135,7 @@ export type LockOutcome =
   /** Somebody else holds the lock, or was refused it first. Ask again soon. */
   | { readonly status: 'busy' }
 
-/** What is changed in a session that is stored. Whatever is left out stays as it is. */
+/** Changes to a stored session. What a commit leaves out stays as it is. */
 export interface SessionCommit {
   /**
    * What the store gave with the last outcome about the session that this request has had, so that
@@ -173,8 +173,8 @@ export interface SessionCommit {
    */
   readonly redeemsOTP?: string | undefined
   /**
-   * Whose session it must be; otherwise it has `'ended'`. For changes by the server itself, which
-   * sign nobody in.
+   * The user whose session it must be; for another user the outcome is `'ended'`. Only for changes
+   * that the server makes by itself, which are no sign-in.
    */
   readonly ownedBy?: string | undefined
 }
@@ -209,7 +209,7 @@ export type CommitOutcome =
   | { readonly status: 'merged'; readonly now: number; readonly seen?: unknown }
   /** Nothing stored: the request's secret was renewed away, and the changes ask for a new one. */
   | { readonly status: 'renewed' }
-  /** Nothing stored: the session has ended, never knew the secret, or is somebody else's. */
+  /** Nothing stored: the session has ended, never had the secret, or belongs to another user. */
   | { readonly status: 'ended' }
   /** Nothing stored: over the limits of storage. */
   | { readonly status: 'tooLarge' }

@@ -30,8 +30,8 @@ export interface StoredSession {
   /** One-time tokens. */
   readonly otps: readonly StoredOTP[]
   /**
-   * Another number after each change but those of storage and activity, from 0 to
-   * {@link maxRevision}: whoever has seen the session knows by it whether that still holds.
+   * Changes with every change of the session, except for its storage and its activity. A request
+   * compares it to know that what it has seen is still true. From 0 to {@link maxRevision}.
    */
   readonly revision: number
 }
