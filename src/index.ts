@@ -1,58 +1,62 @@
-import './koa.ts'
+import './koa/context.ts'
 
-export { session } from './middleware/session.ts'
-export type { SessionContext } from './middleware/session.ts'
+export { session } from './koa/session.ts'
+export type { SessionContext } from './koa/session.ts'
 
-export { requirePrivilege } from './middleware/require-privilege.ts'
-export { requireUser } from './middleware/require-user.ts'
-export type { GuardOptions } from './middleware/guard.ts'
-export { requireSameOrigin } from './middleware/require-same-origin.ts'
-export type { SameOriginOptions } from './middleware/require-same-origin.ts'
+export { requirePrivilege } from './koa/require-privilege.ts'
+export { requireUser } from './koa/require-user.ts'
+export type { GuardOptions } from './koa/guard.ts'
+export { requireSameOrigin } from './koa/require-same-origin.ts'
+export type { SameOriginOptions } from './koa/require-same-origin.ts'
 
-export { Sessions } from './sessions.ts'
-export type {
-  Application,
-  ClientAddition,
-  ClientLocation,
-  LegacyOptions,
-  LegacySession,
-  RequestContext,
-  SessionsOptions,
-} from './options.ts'
-export type { OpenedSession, OpenInput, RemoteClient } from './open-session.ts'
+export { Sessions } from './manager/sessions.ts'
+export type { LegacyOptions, LegacySession, SessionsOptions } from './options/options.ts'
+export type { OpenedSession, OpenInput, RemoteClient } from './manager/open-session.ts'
 export type {
   JsonWebTokenKey,
   SecretTokenKey,
   TokenAlgorithm,
   TokenKey,
   TokensOptions,
-} from './token/keys.ts'
-export type { Actor, TokenClaims } from './core/token-claims.ts'
-export type { CookieOptions } from './carrier/cookie.ts'
-export type { LegacyCookieOptions } from './carrier/legacy-cookies.ts'
+} from './tokens/keys.ts'
+export type { Actor, TokenClaims } from './tokens/claims.ts'
+export type { CookieOptions } from './cookie/cookie.ts'
+export type { LegacyCookieOptions } from './cookie/legacy-cookies.ts'
 export type {
   SessionEndReason,
   SessionEventName,
   SessionEvents,
   SessionRefusalCode,
-} from './events.ts'
+} from './events/events.ts'
 export type { StoreCall, StoreOperation } from './store/store-call.ts'
 
-export type { NestedTokenInput, PassportEntry, Session, SessionCallback } from './core/session.ts'
 export type {
-  ActiveSession,
+  NestedTokenInput,
+  PassportEntry,
+  Session,
+  SessionCallback,
+} from './session/session.ts'
+export type { ActiveSession, SessionActivity, SessionInfo } from './session/session-info.ts'
+export { unknownClient } from './client/description.ts'
+export type {
+  Application,
+  ClientAddition,
   ClientKind,
-  SessionActivity,
-  SessionInfo,
-} from './core/session-info.ts'
-export { unknownClient } from './core/client.ts'
-export type { ClientDescription, KnownOfClient } from './core/client.ts'
-export type { SessionStorage, StorageOf } from './core/storage-type.ts'
-export type { StorageLimits } from './core/storage-value.ts'
-export type { GrantInput, PrivilegeName, Privileges, PrivilegeSettings } from './core/privileges.ts'
-export { defineRoles } from './core/define-roles.ts'
-export type { PrivilegesOf } from './core/define-roles.ts'
-export type { RolesFile, RolesFilePrivilege, RolesFileRole } from './core/roles.ts'
+  ClientLocation,
+  RequestContext,
+} from './client/describe-client.ts'
+export type { ClientDescription, KnownOfClient } from './client/description.ts'
+export type { SessionStorage, StorageOf } from './storage/storage-type.ts'
+export type { StorageLimits } from './storage/storage-value.ts'
+export type {
+  GrantInput,
+  PrivilegeName,
+  Privileges,
+  PrivilegeSettings,
+} from './privileges/privileges.ts'
+export { defineRoles } from './privileges/define-roles.ts'
+export type { PrivilegesOf } from './privileges/define-roles.ts'
+export type { RolesFile, RolesFilePrivilege, RolesFileRole } from './privileges/roles.ts'
 
 export { MemoryStore } from './store/memory-store.ts'
 export type { MemoryStoreOptions } from './store/memory-store.ts'
@@ -82,11 +86,11 @@ export type {
   SessionStore,
   StorePolicy,
 } from './store/session-store.ts'
-export type { ExpiryPolicy } from './core/expiry.ts'
-export type { GrantChanges } from './core/grants.ts'
-export type { RecordDraft, SessionRecord, SessionSummary, SessionType } from './core/record.ts'
-export type { SessionCredential } from './core/secret.ts'
-export type { StorageChanges } from './core/storage.ts'
+export type { ExpiryPolicy } from './store/expiry.ts'
+export type { GrantChanges } from './privileges/grants.ts'
+export type { RecordDraft, SessionRecord, SessionSummary, SessionType } from './store/record.ts'
+export type { SessionCredential } from './cookie/credential.ts'
+export type { StorageChanges } from './storage/storage.ts'
 
 export {
   SessionCrossSiteError,
@@ -106,5 +110,5 @@ export {
   StorageKeyError,
   StorageSizeError,
   StorageValueError,
-} from './errors.ts'
-export type { ErrorHeaders, RolesProblem, SessionErrorCode } from './errors.ts'
+} from './errors/errors.ts'
+export type { ErrorHeaders, RolesProblem, SessionErrorCode } from './errors/errors.ts'

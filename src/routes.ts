@@ -3,20 +3,20 @@ import { STATUS_CODES } from 'node:http'
 import Router from '@koa/router'
 import type { Context, Next } from 'koa'
 
-import type { SessionStorage } from './core/storage-type.ts'
 import {
   SessionError,
   SessionNotMountedError,
   SessionOptionError,
   SessionPrivilegeError,
-} from './errors.ts'
-import { attachmentOf } from './middleware/attachment.ts'
-import { tellRefusal } from './middleware/guard.ts'
-import { requirePrivilege } from './middleware/require-privilege.ts'
-import { requireSameOrigin } from './middleware/require-same-origin.ts'
-import { requireUser } from './middleware/require-user.ts'
-import { checkNames, checkObject } from './option-checks.ts'
-import { Sessions, servicesOf } from './sessions.ts'
+} from './errors/errors.ts'
+import { checkNames, checkObject } from './errors/option-checks.ts'
+import { attachmentOf } from './koa/attachment.ts'
+import { tellRefusal } from './koa/guard.ts'
+import { requirePrivilege } from './koa/require-privilege.ts'
+import { requireSameOrigin } from './koa/require-same-origin.ts'
+import { requireUser } from './koa/require-user.ts'
+import { Sessions, servicesOf } from './manager/sessions.ts'
+import type { SessionStorage } from './storage/storage-type.ts'
 
 /** Options of `sessionRoutes()`. */
 export interface SessionRoutesOptions {

@@ -9,7 +9,7 @@ import { Sessions } from 'koa-user-sessions'
 import * as storeEntry from 'koa-user-sessions/store'
 import { expect, it, onTestFinished } from 'vitest'
 
-import { Session } from '../src/core/session.ts'
+import { Session } from '../src/session/session.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -213,10 +213,10 @@ function membersOf({ prototype }: { readonly prototype: object }): string[] {
 
 it.each([
   ['members', 'The session', membersOf(Session)],
-  ['options', 'Options', propertiesOf('options.ts', 'SessionsOptions')],
-  ['cookie options', 'Options', propertiesOf('carrier/cookie.ts', 'CookieOptions')],
-  ['limits', 'Options', propertiesOf('core/storage-value.ts', 'StorageLimits')],
-  ['events', 'Events', propertiesOf('events.ts', 'SessionEvents')],
+  ['options', 'Options', propertiesOf('options/options.ts', 'SessionsOptions')],
+  ['cookie options', 'Options', propertiesOf('cookie/cookie.ts', 'CookieOptions')],
+  ['limits', 'Options', propertiesOf('storage/storage-value.ts', 'StorageLimits')],
+  ['events', 'Events', propertiesOf('events/events.ts', 'SessionEvents')],
   ['codes', 'Errors', Object.values(entry).flatMap(codesOf)],
 ])('README.md has all %s in the tables of "%s"', (_, heading, names) => {
   const firstCells =

@@ -1,7 +1,7 @@
 import type * as ioredis from 'ioredis'
 
-import { printable } from '../core/printable.ts'
-import { Sessions } from '../sessions.ts'
+import { printable } from '../errors/printable.ts'
+import { Sessions } from '../manager/sessions.ts'
 import { recommendedClusterOptions, recommendedRedisOptions } from '../store/redis/recommended.ts'
 import type { CommandOptions } from './arguments.ts'
 import { CommandFailure, exitCodes, usageFailure } from './outcome.ts'

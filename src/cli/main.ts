@@ -1,4 +1,4 @@
-import { SessionStoreError } from '../errors.ts'
+import { SessionStoreError } from '../errors/errors.ts'
 import { parseCommand } from './arguments.ts'
 import { confirm } from './confirm.ts'
 import { withSessions } from './connect.ts'

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 
-import { printable } from '../core/printable.ts'
-import { parseRolesText } from '../core/roles.ts'
-import { SessionRolesError } from '../errors.ts'
+import { SessionRolesError } from '../errors/errors.ts'
+import { printable } from '../errors/printable.ts'
+import { parseRolesText } from '../privileges/roles.ts'
 import type { CommandOptions } from './arguments.ts'
 import { CommandFailure, exitCodes } from './outcome.ts'
 import type { Answer } from './outcome.ts'

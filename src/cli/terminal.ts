@@ -1,6 +1,6 @@
 import type { Readable, Writable } from 'node:stream'
 
-import { printable } from '../core/printable.ts'
+import { printable } from '../errors/printable.ts'
 
 /** Where a command reads and writes: `process` has all of it. */
 export interface Terminal {

@@ -1,8 +1,8 @@
 import { getParser } from 'bowser'
 import { LRUCache } from 'lru-cache'
 
-import { cleanText, unknownClient } from '../core/client.ts'
-import type { ClientDescription, HeaderReader } from '../core/client.ts'
+import { cleanText, unknownClient } from './description.ts'
+import type { ClientDescription, HeaderReader } from './description.ts'
 import { hintHeaders, readClientHints } from './hints.ts'
 import type { Brand, ClientHints } from './hints.ts'
 import { readSystem } from './system.ts'

@@ -1,4 +1,4 @@
-import type { HeaderReader } from '../core/client.ts'
+import type { HeaderReader } from './description.ts'
 
 const maxLength = 256
 

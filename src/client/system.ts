@@ -1,6 +1,6 @@
 import { getParser } from 'bowser'
 
-import type { ClientDescription } from '../core/client.ts'
+import type { ClientDescription } from './description.ts'
 import type { ClientHints } from './hints.ts'
 
 /** The device and operating system of a client. */

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { unknownClient } from '../core/client.ts'
-import type { ClientDescription } from '../core/client.ts'
-import { escapeText, unescapeText } from '../core/record.ts'
+import { unknownClient } from '../client/description.ts'
+import type { ClientDescription } from '../client/description.ts'
+import { escapeText, unescapeText } from './record.ts'
 
 // In the order of their tags, A to K: what most clients have comes first.
 const clientNames = [

@@ -1,8 +1,8 @@
-import type { SessionSummary } from '../core/record.ts'
-import { trustedCredential } from '../core/secret.ts'
-import type { SessionCredential } from '../core/secret.ts'
-import { SessionStoreError } from '../errors.ts'
+import { trustedCredential } from '../cookie/credential.ts'
+import type { SessionCredential } from '../cookie/credential.ts'
+import { SessionStoreError } from '../errors/errors.ts'
 import { Breaker } from './breaker.ts'
+import type { SessionSummary } from './record.ts'
 import type {
   CommitOutcome,
   CreateOutcome,

@@ -1,11 +1,11 @@
 import { LRUCache } from 'lru-cache'
 
-import type { SessionSummary } from '../core/record.ts'
-import type { SessionCredential } from '../core/secret.ts'
-import { checkInteger } from '../option-checks.ts'
+import type { SessionCredential } from '../cookie/credential.ts'
+import { checkInteger } from '../errors/option-checks.ts'
 import { Gathering } from './gathering.ts'
 import { askForLock, extendLock, isAboutLock } from './lock-rules.ts'
 import type { LockState } from './lock-rules.ts'
+import type { SessionSummary } from './record.ts'
 import { endedBySignIn } from './session-limit.ts'
 import type {
   CommitOutcome,

@@ -19,12 +19,12 @@
  * @module
  */
 
-import type { ExpiryPolicy } from '../core/expiry.ts'
-import type { GrantChanges } from '../core/grants.ts'
-import type { RecordDraft, SessionRecord, SessionSummary } from '../core/record.ts'
-import type { SessionCredential } from '../core/secret.ts'
-import type { StorageLimits } from '../core/storage-value.ts'
-import type { StorageChanges } from '../core/storage.ts'
+import type { SessionCredential } from '../cookie/credential.ts'
+import type { GrantChanges } from '../privileges/grants.ts'
+import type { StorageLimits } from '../storage/storage-value.ts'
+import type { StorageChanges } from '../storage/storage.ts'
+import type { ExpiryPolicy } from './expiry.ts'
+import type { RecordDraft, SessionRecord, SessionSummary } from './record.ts'
 
 /**
  * For how long a session remembers secrets that were renewed away, in milliseconds: a request that

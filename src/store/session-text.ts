@@ -35,12 +35,12 @@
  * @module
  */
 
-import { unknownClient } from '../core/client.ts'
-import type { ClientDescription } from '../core/client.ts'
-import { escapeText, sessionTypes, unescapeText } from '../core/record.ts'
-import type { SessionRecord, SessionType } from '../core/record.ts'
+import { unknownClient } from '../client/description.ts'
+import type { ClientDescription } from '../client/description.ts'
 import { digits, durationIn, instantIn, lastInstant, numberIn, valueIn } from './base36.ts'
 import { clientItems, readClient } from './client-items.ts'
+import { escapeText, sessionTypes, unescapeText } from './record.ts'
+import type { SessionRecord, SessionType } from './record.ts'
 import { StorageTexts } from './storage-texts.ts'
 import type { StoredOTP, StoredSecret, StoredSession } from './stored-session.ts'
 

@@ -1,5 +1,5 @@
-import { escapeText, unescapeText } from '../core/record.ts'
-import type { StorageChanges } from '../core/storage.ts'
+import type { StorageChanges } from '../storage/storage.ts'
+import { escapeText, unescapeText } from './record.ts'
 
 // Of more, each name is not looked for alone: that would take a time that grows with the square.
 const fewChanges = 32

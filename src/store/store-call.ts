@@ -1,6 +1,6 @@
 import { tracingChannel } from 'node:diagnostics_channel'
 
-import { SessionStoreError } from '../errors.ts'
+import { SessionStoreError } from '../errors/errors.ts'
 import type { SessionStore } from './session-store.ts'
 
 /** A method of a store that can fail. */

@@ -6,13 +6,13 @@
  * @module
  */
 
-import { timeToLiveMs } from '../core/expiry.ts'
-import type { ExpiryPolicy } from '../core/expiry.ts'
-import { nothingGranted } from '../core/grants.ts'
-import type { GrantChanges } from '../core/grants.ts'
-import type { SessionRecord, SessionSummary } from '../core/record.ts'
-import type { SessionCredential } from '../core/secret.ts'
-import type { StorageLimits } from '../core/storage-value.ts'
+import type { SessionCredential } from '../cookie/credential.ts'
+import { nothingGranted } from '../privileges/grants.ts'
+import type { GrantChanges } from '../privileges/grants.ts'
+import type { StorageLimits } from '../storage/storage-value.ts'
+import { timeToLiveMs } from './expiry.ts'
+import type { ExpiryPolicy } from './expiry.ts'
+import type { SessionRecord, SessionSummary } from './record.ts'
 import { maxOTPs, renewedMemoryMs } from './session-store.ts'
 import type { NewOTP, NewSession, SessionCommit, StorePolicy } from './session-store.ts'
 import { StorageTexts } from './storage-texts.ts'

@@ -13,7 +13,7 @@ import { Redis } from 'ioredis'
 import { RedisStore, unknownClient } from 'koa-user-sessions'
 import type { RecordDraft, SessionCredential, StorePolicy } from 'koa-user-sessions'
 
-import { newSecret, newSessionId } from '../../src/core/secret.ts'
+import { newSecret, newSessionId } from '../../src/cookie/credential.ts'
 import { userSessionsKey } from '../../src/store/redis/keys.ts'
 import { inLanes } from '../scenarios/workers.ts'
 import { destroyAll } from '../store/contract-parts.ts'

@@ -14,11 +14,11 @@ import { Redis } from 'ioredis'
 import Koa from 'koa'
 import { session, Sessions } from 'koa-user-sessions'
 
-import { resolveTokens } from '../../src/token/keys.ts'
-import { Tokens } from '../../src/token/tokens.ts'
+import { resolveTokens } from '../../src/tokens/keys.ts'
+import { Tokens } from '../../src/tokens/tokens.ts'
 import { startRedisServer } from '../support/redis-server.ts'
 import { makeKey, tokensWith } from '../support/tokens.ts'
-import { forgeries, mutated } from '../token/forgeries.ts'
+import { forgeries, mutated } from '../tokens/forgeries.ts'
 
 const rounds = 15
 const requestsPerRound = 1500

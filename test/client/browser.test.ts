@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from 'vitest'
 
 import { describeBrowser } from '../../src/client/browser.ts'
-import type { HeaderReader } from '../../src/core/client.ts'
+import type { HeaderReader } from '../../src/client/description.ts'
 import {
   androidDevices,
   appleDevices,

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 
 import { browserOf, describeBrowser } from '../../src/client/browser.ts'
-import { unknownClient } from '../../src/core/client.ts'
+import { unknownClient } from '../../src/client/description.ts'
 
 const firefox = 'Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0'
 

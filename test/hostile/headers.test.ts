@@ -6,7 +6,7 @@ import type { SessionsOptions } from 'koa-user-sessions'
 import { sessionRoutes } from 'koa-user-sessions/routes'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
-import { clientTexts } from '../../src/core/client.ts'
+import { clientTexts } from '../../src/client/description.ts'
 import { read } from '../store/contract-parts.ts'
 import { cookieOf, makeApp, recordWarnings, storeKinds } from '../support/apps.ts'
 import type { Handler, TestApp } from '../support/apps.ts'

@@ -4,7 +4,7 @@ import * as fc from 'fast-check'
 import { session } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished } from 'vitest'
 
-import { parseRoles, parseRolesText } from '../../src/core/roles.ts'
+import { parseRoles, parseRolesText } from '../../src/privileges/roles.ts'
 import { ObservedStore, recordWarnings, storeKinds } from '../support/apps.ts'
 import { serve } from '../support/visits.ts'
 import { prototypes } from './prototypes.ts'

@@ -5,7 +5,7 @@ import { recommendedRedisOptions, RedisStore, unknownClient } from 'koa-user-ses
 import type { SessionCommit, SessionCredential, StorePolicy } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
-import { newSecret, newSessionId } from '../../src/core/secret.ts'
+import { newSecret, newSessionId } from '../../src/cookie/credential.ts'
 import { sessionKey } from '../../src/store/redis/keys.ts'
 import { addOTP, grant, noGrants, read, redeemOTP } from '../store/contract-parts.ts'
 import { cookieOf, makeApp } from '../support/apps.ts'

@@ -7,8 +7,8 @@
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
-import { newSecret } from '../../src/core/secret.ts'
-import { storedProcedureId } from '../../src/open-session.ts'
+import { newSecret } from '../../src/cookie/credential.ts'
+import { storedProcedureId } from '../../src/manager/open-session.ts'
 import { decodeSession } from '../../src/store/session-text.ts'
 import type { Outcome, Step } from './worker.ts'
 import { inLanes, openStage, Random } from './workers.ts'

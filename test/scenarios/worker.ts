@@ -6,12 +6,12 @@ import { Redis } from 'ioredis'
 import { Sessions, unknownClient } from 'koa-user-sessions'
 import type { RedisClient, Session, SessionsOptions } from 'koa-user-sessions'
 
-import type { Carrier } from '../../src/carrier/carrier.ts'
-import { newSecret, parseCookieValue } from '../../src/core/secret.ts'
-import { SessionError } from '../../src/errors.ts'
-import { storedProcedure } from '../../src/open-session.ts'
-import { RequestSession } from '../../src/request-session.ts'
-import { servicesOf } from '../../src/sessions.ts'
+import type { Carrier } from '../../src/cookie/carrier.ts'
+import { newSecret, parseCookieValue } from '../../src/cookie/credential.ts'
+import { SessionError } from '../../src/errors/errors.ts'
+import { storedProcedure } from '../../src/manager/open-session.ts'
+import { servicesOf } from '../../src/manager/sessions.ts'
+import { RequestSession } from '../../src/session/request-session.ts'
 import { destroyAll } from '../store/contract-parts.ts'
 
 /** What a worker is started with, as JSON in the environment variable `SCENARIO`. */

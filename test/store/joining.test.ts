@@ -4,7 +4,7 @@ import { RedisStore, Sessions, unknownClient } from 'koa-user-sessions'
 import type { RecordDraft, SessionCredential, StorePolicy } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
-import { newSecret, parseCookieValue } from '../../src/core/secret.ts'
+import { newSecret, parseCookieValue } from '../../src/cookie/credential.ts'
 import { sessionKey } from '../../src/store/redis/keys.ts'
 import { makeApp } from '../support/apps.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'

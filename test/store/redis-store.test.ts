@@ -15,8 +15,8 @@ import type {
 } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
-import { storedSize } from '../../src/core/record.ts'
-import { newSecret, newSessionId } from '../../src/core/secret.ts'
+import { newSecret, newSessionId } from '../../src/cookie/credential.ts'
+import { storedSize } from '../../src/store/record.ts'
 import { sessionKey } from '../../src/store/redis/keys.ts'
 import { encodeSession } from '../../src/store/session-text.ts'
 import { createSession } from '../../src/store/stored-session.ts'

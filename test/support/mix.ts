@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 
-import { newSecret, newSessionId } from '../../src/core/secret.ts'
+import { newSecret, newSessionId } from '../../src/cookie/credential.ts'
 
 /** One answer, as much of it as a `Mix` needs. */
 export interface Reply {

@@ -1,4 +1,4 @@
-import { escapeText } from '../../core/record.ts'
+import { escapeText } from '../record.ts'
 import type { SessionCommit, StorePolicy } from '../session-store.ts'
 import { partsOf, revisionOf } from '../session-text.ts'
 import { expiryOf } from '../stored-session.ts'

@@ -1,4 +1,4 @@
-import { SessionStoreError } from '../../errors.ts'
+import { SessionStoreError } from '../../errors/errors.ts'
 import { Gathering } from '../gathering.ts'
 import type { RedisClient } from './client.ts'
 import { RedisClock } from './clock.ts'

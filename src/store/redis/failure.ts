@@ -1,4 +1,4 @@
-import { SessionStoreError } from '../../errors.ts'
+import { SessionStoreError } from '../../errors/errors.ts'
 
 /** What a caller may know of an error that Redis or its client has told. */
 export function storeError(error: unknown): SessionStoreError {

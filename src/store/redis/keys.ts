@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 
-import { isSessionId, uuidOf } from '../../core/secret.ts'
+import { isSessionId, uuidOf } from '../../cookie/credential.ts'
 
 /**
  * Everything that this package keeps in Redis.

@@ -1,5 +1,5 @@
-import { timeToLiveMs } from '../../core/expiry.ts'
-import type { SessionSummary } from '../../core/record.ts'
+import { timeToLiveMs } from '../expiry.ts'
+import type { SessionSummary } from '../record.ts'
 import type { CommitOutcome, CreateOutcome, StorePolicy } from '../session-store.ts'
 import { inBackground } from './background.ts'
 import type { IndexEntry } from './commit-call.ts'

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 
-import { SessionStoreError } from '../../errors.ts'
+import { SessionStoreError } from '../../errors/errors.ts'
 
 /** A Lua script whose keys and arguments are passed by name, and whose reply is a text. */
 export interface Script<Key extends string, Arg extends string, Outcome> {

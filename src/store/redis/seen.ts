@@ -1,4 +1,4 @@
-import { escapeText } from '../../core/record.ts'
+import { escapeText } from '../record.ts'
 import type { StoredSession } from '../stored-session.ts'
 
 /** Where the value of one name stands in a text. */

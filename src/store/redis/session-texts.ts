@@ -1,7 +1,7 @@
-import { escapeText } from '../../core/record.ts'
-import type { SessionSummary } from '../../core/record.ts'
-import type { SessionCredential } from '../../core/secret.ts'
-import { SessionStoreError } from '../../errors.ts'
+import type { SessionCredential } from '../../cookie/credential.ts'
+import { SessionStoreError } from '../../errors/errors.ts'
+import { escapeText } from '../record.ts'
+import type { SessionSummary } from '../record.ts'
 import type {
   CommitOutcome,
   CreateOutcome,

@@ -2,7 +2,7 @@ import { Redis } from 'ioredis'
 import { RedisStore, unknownClient } from 'koa-user-sessions'
 import type { StorePolicy } from 'koa-user-sessions'
 
-import { newSecret, newSessionId } from '../../../src/core/secret.ts'
+import { newSecret, newSessionId } from '../../../src/cookie/credential.ts'
 import { sessionKey, userSessionsKey } from '../../../src/store/redis/keys.ts'
 import { inLanes } from '../../scenarios/workers.ts'
 import { startRedisServer } from '../../support/redis-server.ts'

@@ -11,7 +11,7 @@ import type {
 } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
-import { newSecret, newSessionId } from '../../../src/core/secret.ts'
+import { newSecret, newSessionId } from '../../../src/cookie/credential.ts'
 import { RedisConnection } from '../../../src/store/redis/connection.ts'
 import { longId, sessionKey, shortId, userSessionsKey } from '../../../src/store/redis/keys.ts'
 import { removeUserSessions } from '../../../src/store/redis/scripts/remove-user-sessions.ts'

@@ -1,0 +1,115 @@
+import { STATUS_CODES } from 'node:http'
+import { types } from 'node:util'
+
+import type { Context, DefaultState, Middleware } from 'koa'
+
+import { SessionError, SessionOptionError } from '../errors/errors.ts'
+import { Sessions, servicesOf } from '../manager/sessions.ts'
+import type { SessionsOptions } from '../options/options.ts'
+import type { RequestSession } from '../session/request-session.ts'
+import type { Session } from '../session/session.ts'
+import type { SessionStorage } from '../storage/storage-type.ts'
+import { attach, attachmentOf } from './attachment.ts'
+import type { Attachment } from './attachment.ts'
+import { withHeaders } from './error-headers.ts'
+import { carryOver } from './legacy.ts'
+
+/** What `session()` adds to a Koa context. */
+export interface SessionContext<S = SessionStorage> {
+  /** The session of this request. Takes nothing but `null`, which ends it. */
+  get session(): Session<S>
+  set session(none: null)
+}
+
+/**
+ * Middleware that gives every request its session, `ctx.session`, and commits what it changed
+ * before the response is sent. Mount it before everything that uses sessions.
+ *
+ * A handler that throws an error below 500, as `ctx.throw(403)` does, commits too. An error of 500
+ * and above, thrown or set as the status, commits nothing.
+ *
+ * @example
+ *   app.use(session({ redis: new Redis(), roles: 'roles.json' }))
+ *
+ * @param options Options, or a `Sessions` that the app has made.
+ * @throws {SessionOptionError} When an option is unknown, wrong or contradicts another.
+ * @throws {SessionRolesError} When the roles file cannot be used.
+ */
+export function session<S = SessionStorage>(
+  options: SessionsOptions | Sessions<S> = {},
+): Middleware<DefaultState, SessionContext<S>> {
+  const sessions = options instanceof Sessions ? options : new Sessions<S>(options)
+  const services = servicesOf(sessions)
+  const { asyncContext, legacy } = services.settings
+
+  const middleware = async function session(ctx: Context, next: () => Promise<unknown>) {
+    const present = attachmentOf(ctx)
+    if (present) {
+      if (present.services === services) return next()
+      throw new SessionOptionError('a second session() with options of its own is on this request')
+    }
+    const attachment = attach(ctx, services)
+    // Most requests of guests have nothing to wait for.
+    const loading = attachment.hasCredentials ? attachment.request.load() : undefined
+    if (loading) await loading
+    const carrying = legacy ? carryOver(ctx, attachment) : undefined
+    if (carrying) await carrying
+
+    try {
+      await (asyncContext ? services.context.run(() => attachment.request.session, next) : next())
+    } catch (error) {
+      if (!attachment.isUsed) throw closing(ctx, error)
+      const { request, carrier } = attachment
+      throw closing(ctx, withHeaders(await afterError(request, error), request, carrier))
+    }
+    if (attachment.isUsed) await finish(ctx, attachment)
+    return undefined
+  }
+  return middleware as Middleware<DefaultState, SessionContext<S>>
+}
+
+/** Commits what is left, and completes the response's headers. */
+async function finish(ctx: Context, { request, carrier }: Attachment): Promise<void> {
+  try {
+    const finishing = ctx.status < 500 ? request.finish() : undefined
+    if (finishing) await finishing
+  } catch (error) {
+    throw closing(ctx, withHeaders(error, request, carrier))
+  }
+  carrier.apply()
+  if (request.isAttached && !ctx.headerSent) vary(ctx, request.varyBy)
+}
+
+/** Adds to the `Vary` header, without looking for what is there where nothing is. */
+function vary(ctx: Context, names: readonly string[]): void {
+  if (ctx.res.hasHeader('Vary')) ctx.vary([...names])
+  else ctx.res.setHeader('Vary', names.join(', '))
+}
+
+/**
+ * Ends a response whose headers are sent: Koa leaves it open when something is thrown by then, and
+ * the client would wait for ever.
+ */
+function closing(ctx: Context, error: unknown): unknown {
+  if (error instanceof SessionError && ctx.headerSent && !ctx.res.writableEnded) ctx.res.end()
+  return error
+}
+
+/** Commits where the error is ordinary flow. Answers the error that the client is to get. */
+async function afterError(request: RequestSession<never>, error: unknown): Promise<unknown> {
+  if (!isOrdinary(error)) return error
+  try {
+    await request.finish()
+    return error
+  } catch (failure) {
+    return failure
+  }
+}
+
+/** Whether Koa answers the error by a status below 500 that it was given, as by `ctx.throw(404)`. */
+function isOrdinary(error: unknown): boolean {
+  // Koa answers by 500 what is no error, and a status that HTTP does not know.
+  if (!(error instanceof Error || types.isNativeError(error))) return false
+  const given: unknown = Reflect.get(error, 'status') ?? Reflect.get(error, 'statusCode')
+  return typeof given === 'number' && given < 500 && given in STATUS_CODES
+}
