@@ -20,7 +20,7 @@ export type {
   TokensOptions,
 } from './tokens/keys.ts'
 export type { Actor, TokenClaims } from './tokens/claims.ts'
-export type { CookieOptions } from './cookie/cookie.ts'
+export type { CookieOptions } from './cookie/cookie-options.ts'
 export type { LegacyCookieOptions } from './cookie/legacy-cookies.ts'
 export type {
   SessionEndReason,
@@ -28,14 +28,11 @@ export type {
   SessionEvents,
   SessionRefusalCode,
 } from './events/events.ts'
-export type { StoreCall, StoreOperation } from './store/store-call.ts'
+export type { StoreOperation } from './store/session-store.ts'
+export type { StoreCall } from './store/store-call.ts'
 
-export type {
-  NestedTokenInput,
-  PassportEntry,
-  Session,
-  SessionCallback,
-} from './session/session.ts'
+export type { NestedTokenInput } from './session/nested-token.ts'
+export type { PassportEntry, Session, SessionCallback } from './session/session.ts'
 export type { ActiveSession, SessionActivity, SessionInfo } from './session/session-info.ts'
 export { unknownClient } from './client/description.ts'
 export type {

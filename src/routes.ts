@@ -15,7 +15,7 @@ import { tellRefusal } from './koa/guard.ts'
 import { requirePrivilege } from './koa/require-privilege.ts'
 import { requireSameOrigin } from './koa/require-same-origin.ts'
 import { requireUser } from './koa/require-user.ts'
-import { Sessions, servicesOf } from './manager/sessions.ts'
+import { Sessions, deploymentOf } from './manager/sessions.ts'
 import type { SessionStorage } from './storage/storage-type.ts'
 
 /** Options of `sessionRoutes()`. */
@@ -62,10 +62,10 @@ export function sessionRoutes<S = SessionStorage>(
   checkNames('sessionRoutes()', options, ['prefix'])
   const { prefix = '' } = options
   checkPrefix(prefix)
-  const services = servicesOf(sessions)
+  const deployment = deploymentOf(sessions)
 
   const requireMounted = (ctx: Context, next: Next): Promise<unknown> => {
-    if (attachmentOf(ctx)?.services === services) return next()
+    if (attachmentOf(ctx)?.deployment === deployment) return next()
     throw new SessionNotMountedError(
       'the Sessions of sessionRoutes() is not on this request: mount it before by session(sessions)',
     )

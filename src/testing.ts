@@ -1,12 +1,12 @@
 import type { Carrier } from './cookie/carrier.ts'
 import { SessionPrivilegeUnknownError } from './errors/errors.ts'
 import { checkNames, checkObject } from './errors/option-checks.ts'
-import { serverRequest } from './manager/open-session.ts'
-import { Sessions, servicesOf } from './manager/sessions.ts'
+import { serverRequest } from './manager/server-session.ts'
+import { Sessions, deploymentOf } from './manager/sessions.ts'
 import { parseGrant } from './privileges/privileges.ts'
 import type { PrivilegeSettings } from './privileges/privileges.ts'
+import type { Deployment } from './session/deployment.ts'
 import { RequestSession } from './session/request-session.ts'
-import type { Services } from './session/services.ts'
 import type { StorageOf, SessionStorage } from './storage/storage-type.ts'
 import { minutesToMs } from './store/expiry.ts'
 
@@ -82,10 +82,13 @@ export async function signedIn<S = SessionStorage>(
   checkNames('signedIn()', input, [...inputNames])
   const { userName = 'user', privileges = [], roles = [], storage = {}, idleTimeout } = input
   checkObject('storage', storage)
-  const services = servicesOf(sessions)
-  const name = cookieName(services, input.secure)
-  checkDeclared(services, { privileges, roles })
-  if (idleTimeout !== undefined && minutesToMs(idleTimeout) < services.settings.minIdleTimeoutMs) {
+  const deployment = deploymentOf(sessions)
+  const name = cookieName(deployment, input.secure)
+  checkDeclared(deployment, { privileges, roles })
+  if (
+    idleTimeout !== undefined &&
+    minutesToMs(idleTimeout) < deployment.settings.minIdleTimeoutMs
+  ) {
     throw new TypeError(
       '"idleTimeout" is below the option "minIdleTimeout", and would be raised to it',
     )
@@ -100,7 +103,7 @@ export async function signedIn<S = SessionStorage>(
     clear() {},
     clearLegacy() {},
   }
-  const { session } = new RequestSession<S>(services, { ...serverRequest, carrier })
+  const { session } = new RequestSession<S>(deployment, { ...serverRequest, cookie: carrier })
   if (!session.setPrivileges({ userName, privileges, roles })) {
     throw new TypeError(`"privilegedTypes" leaves out "${session.type}": nobody can sign in`)
   }
@@ -111,7 +114,7 @@ export async function signedIn<S = SessionStorage>(
   return { id: session.id, cookie, headers: { cookie } }
 }
 
-function cookieName({ settings }: Services, isSecure: unknown): string {
+function cookieName({ settings }: Deployment, isSecure: unknown): string {
   const { secure, secureName, plainName } = settings.cookie
   if (isSecure !== undefined && typeof isSecure !== 'boolean') {
     throw new TypeError('"secure" must be true or false')
@@ -123,11 +126,11 @@ function cookieName({ settings }: Services, isSecure: unknown): string {
 }
 
 /** The app itself would leave the names out, with a warning: the test would be about something else. */
-function checkDeclared({ rules }: Services, input: PrivilegeSettings): void {
+function checkDeclared({ settings: { roles: known } }: Deployment, input: PrivilegeSettings): void {
   const { privileges, roles } = parseGrant(input)
   const unknown =
-    privileges.find((name) => rules.roles.privilegeNamed(name) === undefined) ??
-    roles.find((name) => rules.roles.roleNamed(name) === undefined)
+    privileges.find((name) => known.privilegeNamed(name) === undefined) ??
+    roles.find((name) => known.roleNamed(name) === undefined)
   if (unknown === undefined) return
   const shown = JSON.stringify(unknown.slice(0, 64))
   throw new SessionPrivilegeUnknownError(`${shown} is not declared, and would not be granted`)

@@ -214,7 +214,7 @@ function membersOf({ prototype }: { readonly prototype: object }): string[] {
 it.each([
   ['members', 'The session', membersOf(Session)],
   ['options', 'Options', propertiesOf('options/options.ts', 'SessionsOptions')],
-  ['cookie options', 'Options', propertiesOf('cookie/cookie.ts', 'CookieOptions')],
+  ['cookie options', 'Options', propertiesOf('cookie/cookie-options.ts', 'CookieOptions')],
   ['limits', 'Options', propertiesOf('storage/storage-value.ts', 'StorageLimits')],
   ['events', 'Events', propertiesOf('events/events.ts', 'SessionEvents')],
   ['codes', 'Errors', Object.values(entry).flatMap(codesOf)],

@@ -1,193 +1,43 @@
 import { stringifySetCookie } from 'cookie'
-import type { SetCookie } from 'cookie'
 
-import { SessionOptionError } from '../errors/errors.ts'
-import { checkBoolean, checkNames, checkObject, checkOneOf } from '../errors/option-checks.ts'
+import type { CookieSettings } from './cookie-options.ts'
+import { parseCookieValue } from './credential.ts'
+import type { SessionCredential } from './credential.ts'
 
-/** The session cookie. Always `HttpOnly`. */
-export interface CookieOptions {
-  /**
-   * The name, without prefix: over HTTPS the cookie is `__Host-` and this name, or `__Secure-` and
-   * this name with a `domain` or another `path`. A token of RFC 9110, at most 64 characters.
-   *
-   * @default 'session'
-   */
-  readonly name?: string
-  /**
-   * Whether other sites' requests carry the cookie: `lax` on top-level navigation, `strict` never,
-   * `none` always, which needs `secure: true`.
-   *
-   * @default 'lax'
-   */
-  readonly sameSite?: 'lax' | 'strict' | 'none'
-  /**
-   * Whether the cookie is `Secure`. `auto` follows the request, as `ctx.secure` says; `true` and
-   * `false` force one. Behind a proxy that ends TLS set `app.proxy = true`, or `true` here.
-   *
-   * @default 'auto'
-   */
-  readonly secure?: 'auto' | boolean
-  /** The domain whose subdomains get the cookie too. By default only the very host gets it. */
-  readonly domain?: string
-  /**
-   * The path that the cookie is sent to. Starts with `/`.
-   *
-   * @default '/'
-   */
-  readonly path?: string
-  /**
-   * Whether each top-level site has a cookie of its own (CHIPS); needs `secure: true`.
-   *
-   * @default false
-   */
-  readonly partitioned?: boolean
-  /** What browsers that know the attribute keep longest when they run out of room. */
-  readonly priority?: 'low' | 'medium' | 'high'
-  /**
-   * Whether the cookie outlives the browser, up to the session's absolute end and 400 days. The
-   * server decides when a session ends, whatever the cookie says.
-   *
-   * @default true
-   */
-  readonly persistent?: boolean
+const noCredentials: readonly SessionCredential[] = []
+
+/** Whether the cookie is the one of HTTPS. */
+export function isSecureCookie({ secure }: CookieSettings, cameSecurely: boolean): boolean {
+  return secure === 'auto' ? cameSecurely : secure
 }
-
-/** Checked {@link CookieOptions}. */
-export interface CookieSettings {
-  readonly secure: 'auto' | boolean
-  readonly persistent: boolean
-  /** The name over HTTPS, prefix included. */
-  readonly secureName: string
-  /** The name over HTTP. */
-  readonly plainName: string
-  /** What finds its values over HTTPS and over HTTP, in group 1. Global. */
-  readonly secureValues: RegExp
-  readonly plainValues: RegExp
-  readonly attributes: Omit<
-    SetCookie,
-    'name' | 'value' | 'secure' | 'maxAge' | 'expires' | 'sameSite'
-  > & { readonly sameSite: 'lax' | 'strict' | 'none' }
-}
-
-const cookieOptionNames = [
-  'name',
-  'sameSite',
-  'secure',
-  'domain',
-  'path',
-  'partitioned',
-  'priority',
-  'persistent',
-]
-
-/**
- * Checks cookie options.
- *
- * @param options What the app gave.
- * @throws {SessionOptionError} When one is wrong, or two contradict each other.
- */
-export function resolveCookie(options: CookieOptions = {}): CookieSettings {
-  checkObject('cookie', options)
-  checkNames('"cookie" option', options, cookieOptionNames)
-  const { name = 'session', sameSite = 'lax', secure = 'auto', path = '/', domain } = options
-  const { partitioned = false, persistent = true, priority } = options
-  // RFC 9110 section 5.6.2: a token.
-  if (typeof name !== 'string' || !/^[!#$%&'*+.^_`|~\w-]{1,64}$/.test(name)) {
-    throw new SessionOptionError('"cookie.name" option must be a token of 1 to 64 characters')
-  }
-  if (/^__(host|secure|http|host-http)-/i.test(name)) {
-    throw new SessionOptionError('"cookie.name" option must come without prefix: it gets its own')
-  }
-  checkOneOf('cookie.sameSite', sameSite, ['lax', 'strict', 'none'])
-  checkOneOf('cookie.secure', secure, ['auto', true, false])
-  checkBoolean('cookie.partitioned', partitioned)
-  checkBoolean('cookie.persistent', persistent)
-  if (priority !== undefined) checkOneOf('cookie.priority', priority, ['low', 'medium', 'high'])
-  // Browsers drop both over HTTP, so that "auto" would work on one side only.
-  if (sameSite === 'none' && secure !== true) {
-    throw new SessionOptionError('"cookie.sameSite" option "none" needs "cookie.secure": true')
-  }
-  if (partitioned && secure !== true) {
-    throw new SessionOptionError('"cookie.partitioned" option needs "cookie.secure": true')
-  }
-  checkPath('cookie.path', path)
-  if (domain !== undefined) checkDomain('cookie.domain', domain)
-  const attributes = {
-    path,
-    sameSite,
-    httpOnly: true,
-    ...(domain !== undefined && { domain }),
-    ...(partitioned && { partitioned }),
-    ...(priority !== undefined && { priority }),
-  } as const
-  // RFC 6265bis section 4.1.3.2: __Host- promises Path=/ and no Domain.
-  const prefix = domain === undefined && path === '/' ? '__Host-' : '__Secure-'
-  const secureName = prefix + name
-  return {
-    secure,
-    persistent,
-    secureName,
-    plainName: name,
-    secureValues: valuePattern(secureName),
-    plainValues: valuePattern(name),
-    attributes,
-  }
-}
-
-// RFC 6265 section 4.1.1, as `stringifySetCookie` takes them: what it refuses must not wait for the
-// first cookie.
-
-/** A path of a cookie. */
-export function checkPath(label: string, path: unknown): void {
-  const problem = 'must start with "/" and be ASCII without ";" and "<"'
-  checkText(label, path, /^\/[ -:=-~]*$/, problem)
-}
-
-/** A domain of a cookie. */
-export function checkDomain(label: string, domain: unknown): void {
-  const part = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
-  const form = new RegExp(`^\\.?${part}(?:\\.${part})*$`, 'i')
-  checkText(label, domain, form, 'must be a host name')
-}
-
-function checkText(label: string, value: unknown, form: RegExp, problem: string): void {
-  if (typeof value === 'string' && form.test(value)) return
-  throw new SessionOptionError(`"${label}" option ${problem}`)
-}
-
-/** What finds our values in a `Cookie` header. They are never quoted or encoded. */
-function valuePattern(name: string): RegExp {
-  const escaped = name.replace(/\W/g, String.raw`\$&`)
-  return new RegExp(String.raw`(?:^|;)[ \t]*${escaped}=[ \t]*([\w-]{64})[ \t]*(?=;|$)`, 'g')
-}
-
-const noValues: readonly string[] = []
 
 /**
  * Finds the values that a request has for the session cookie: a browser sends several of one name
  * when a sibling host or another path has set its own.
  *
  * @param header The `Cookie` header.
- * @param settings Of the cookie.
- * @param isSecure Whether it came over HTTPS.
+ * @param cameSecurely Whether the request came over HTTPS.
  * @returns Each well-formed value once, in the order of the header.
  */
-export function readCookies(
+export function readCredentials(
   header: string | undefined,
   settings: CookieSettings,
-  isSecure: boolean,
-): readonly string[] {
-  if (header === undefined) return noValues
+  cameSecurely: boolean,
+): readonly SessionCredential[] {
+  if (header === undefined) return noCredentials
+  const isSecure = isSecureCookie(settings, cameSecurely)
   const pattern = isSecure ? settings.secureValues : settings.plainValues
   pattern.lastIndex = 0
-  const first = pattern.exec(header)?.[1]
-  if (first === undefined) return noValues
-  const values = [first]
+  const values: string[] = []
+  const credentials: SessionCredential[] = []
   for (let match = pattern.exec(header); match; match = pattern.exec(header)) {
     const value = match[1] ?? ''
-    if (!values.includes(value)) values.push(value)
+    if (values.includes(value)) continue
+    values.push(value)
+    const credential = parseCookieValue(value)
+    if (credential) credentials.push(credential)
   }
-  return values
+  return credentials
 }
 
 // RFC 6265bis section 5.5: 400 days is the most that browsers keep.

@@ -2,8 +2,8 @@ import { stringifySetCookie } from 'cookie'
 import type { SetCookie } from 'cookie'
 
 import { SessionOptionError } from '../errors/errors.ts'
-import { checkDomain, checkPath } from './cookie.ts'
-import type { CookieSettings } from './cookie.ts'
+import { checkDomain, checkPath } from './cookie-options.ts'
+import type { CookieSettings } from './cookie-options.ts'
 
 /** The cookies of another package that an app had before. */
 export interface LegacyCookieOptions {

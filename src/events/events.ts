@@ -2,7 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
 
 import type { SessionStoreError } from '../errors/errors.ts'
-import type { StoreOperation } from '../store/store-call.ts'
+import type { StoreOperation } from '../store/session-store.ts'
 
 /** Why a session ended. */
 export type SessionEndReason =

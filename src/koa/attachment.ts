@@ -1,53 +1,94 @@
 import type { Context } from 'koa'
 
-import { RequestSession } from '../session/request-session.ts'
-import type { Services } from '../session/services.ts'
-import { KoaRequest } from './koa-request.ts'
-import type { CookieCarrier } from './response-cookie.ts'
+import { describeClient } from '../client/describe-client.ts'
+import type { ClientDescription } from '../client/description.ts'
+import { readCredentials } from '../cookie/cookie.ts'
+import type { SessionCredential } from '../cookie/credential.ts'
+import type { Deployment } from '../session/deployment.ts'
+import { addressOf, RequestSession } from '../session/request-session.ts'
+import type { RequestFacts } from '../session/request-session.ts'
+import { readBearer } from '../tokens/bearer.ts'
+import type { BearerCredentials } from '../tokens/bearer.ts'
+import { ResponseCookie } from './response-cookie.ts'
 
-/** What `session()` leaves on a Koa context. Made complete when somebody asks for the session. */
-export class Attachment {
-  /** Of the `Sessions` that is mounted. */
-  readonly services: Services
+const noBearer: BearerCredentials = { status: 'none' }
+
+/**
+ * What `session()` leaves on a Koa context: the request as far as its session goes. Looks at the
+ * request when it is asked.
+ */
+export class Attachment implements RequestFacts {
+  readonly deployment: Deployment
   readonly #ctx: Context
   // Of the connection, which may be gone when somebody asks for the session.
   readonly #isSecure: boolean
   readonly #ip: string
-  #koaRequest: KoaRequest | undefined
   #request: RequestSession<never> | undefined
+  #cookie: ResponseCookie | undefined
 
-  constructor(ctx: Context, services: Services) {
+  constructor(ctx: Context, deployment: Deployment) {
+    this.deployment = deployment
     this.#ctx = ctx
     this.#isSecure = ctx.secure
     this.#ip = ctx.ip
-    this.services = services
+  }
+
+  /** The session of the request. */
+  get request(): RequestSession<never> {
+    this.#request ??= new RequestSession<never>(this.deployment, this)
+    return this.#request
+  }
+
+  /** The same, if anything has asked for it. */
+  get usedRequest(): RequestSession<never> | undefined {
+    return this.#request
+  }
+
+  get cookie(): ResponseCookie {
+    this.#cookie ??= new ResponseCookie(this.#ctx, this.deployment, this.#isSecure)
+    return this.#cookie
+  }
+
+  /** The same, if anything has asked for it. */
+  get usedCookie(): ResponseCookie | undefined {
+    return this.#cookie
   }
 
   /** Whether anything comes with the request that may open a session. */
   get hasCredentials(): boolean {
     const { cookie, authorization } = this.#ctx.req.headers
     return (
-      cookie !== undefined || (authorization !== undefined && this.services.tokens !== undefined)
+      cookie !== undefined || (authorization !== undefined && this.deployment.tokens !== undefined)
     )
   }
 
-  /** Whether anybody has asked for the session. */
-  get isUsed(): boolean {
-    return this.#request !== undefined
+  get credentials(): readonly SessionCredential[] {
+    const { cookie } = this.deployment.settings
+    return readCredentials(this.#ctx.req.headers.cookie, cookie, this.#isSecure)
   }
 
-  get request(): RequestSession<never> {
-    this.#request ??= new RequestSession<never>(this.services, this.#made)
-    return this.#request
+  get bearer(): BearerCredentials {
+    const { req } = this.#ctx
+    if (!this.deployment.tokens || req.headers.authorization === undefined) return noBearer
+    return readBearer(req.headersDistinct['authorization'] ?? [])
   }
 
-  get carrier(): CookieCarrier {
-    return this.#made.carrier
+  get ip(): string {
+    return addressOf(this.#ip)
   }
 
-  get #made(): KoaRequest {
-    this.#koaRequest ??= new KoaRequest(this.#ctx, this.services, this.#isSecure, this.#ip)
-    return this.#koaRequest
+  header(name: string): string {
+    return this.#ctx.get(name)
+  }
+
+  describeClient(): Promise<ClientDescription> {
+    const { ip } = this
+    const header = (name: string): string => this.header(name)
+    return describeClient(this.deployment, { header, ip, ctx: this.#ctx })
+  }
+
+  isActivity(): boolean {
+    return this.deployment.settings.countsAsActivity?.(this.#ctx) ?? true
   }
 }
 
@@ -57,7 +98,6 @@ const key = Symbol.for('koa-user-sessions')
 /**
  * What `session()` has left on a context.
  *
- * @param ctx Of any request.
  * @returns `undefined` where `session()` is not mounted.
  */
 export function attachmentOf(ctx: object): Attachment | undefined {
@@ -65,15 +105,10 @@ export function attachmentOf(ctx: object): Attachment | undefined {
   return attachment
 }
 
-/**
- * Leaves a session on a context, where `ctx.session` finds it.
- *
- * @param ctx Of the request.
- * @param services Of the `Sessions` that is mounted.
- */
-export function attach(ctx: Context, services: Services): Attachment {
-  defineSession(ctx.app.context)
-  const attachment = new Attachment(ctx, services)
+/** Leaves a session on a context, where `ctx.session` finds it. */
+export function attach(ctx: Context, deployment: Deployment): Attachment {
+  if (!prepared.has(ctx.app.context)) defineSession(ctx.app.context)
+  const attachment = new Attachment(ctx, deployment)
   // Not defined as read-only: that would cost as much as all the rest.
   ctx[key] = attachment
   return attachment
@@ -84,7 +119,6 @@ const prepared = new WeakSet<object>()
 
 /** Defines `session` once for all contexts of an app: on each one it would cost every request. */
 function defineSession(context: object): void {
-  if (prepared.has(context)) return
   if (Object.hasOwn(context, 'session')) {
     throw new TypeError('ctx.session is taken by another package, which excludes this one')
   }

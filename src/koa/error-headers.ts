@@ -1,26 +1,18 @@
 import type { ErrorHeaders } from '../errors/errors.ts'
-import type { RequestSession } from '../session/request-session.ts'
-import type { CookieCarrier } from './response-cookie.ts'
+import type { Attachment } from './attachment.ts'
 
 /**
  * Gives an error the headers that the session owes the client: Koa drops all that the response has
  * before it answers an error, then sets those of `error.headers`.
  *
- * @param error What was thrown.
- * @param request The session.
- * @param carrier Its cookie.
  * @returns What to throw in its place.
  */
-export function withHeaders(
-  error: unknown,
-  request: RequestSession<never>,
-  carrier: CookieCarrier,
-): unknown {
-  carrier.apply()
+export function withHeaders(error: unknown, { request, usedCookie }: Attachment): unknown {
+  usedCookie?.apply()
   if (typeof error !== 'object' || error === null || !request.isAttached) return error
   const headers = { ...headersOf(error), ...request.challengeFor(error) }
   const varied = withVary(headers, request.varyBy)
-  const complete = carrier.headersFor(varied)
+  const complete = usedCookie?.headersFor(varied) ?? varied
   if (complete === varied) {
     if (Object.isExtensible(error)) Reflect.set(error, 'headers', varied)
     return error

@@ -41,13 +41,13 @@ export function createGuard(
   const guard = async (ctx: Context, next: Next): Promise<unknown> => {
     const attachment = attachmentOf(ctx)
     if (!attachment) throw new SessionNotMountedError()
-    const { request, services } = attachment
+    const { request, deployment } = attachment
     // Closed, also where pages show a guest in place of whoever it is.
     if (request.fault) {
       if (request.fault instanceof SessionTokenError) tellRefusal(attachment, request.fault)
       throw request.fault
     }
-    const refusal = check(request.session, services.settings.roles)
+    const refusal = check(request.session, deployment.settings.roles)
     if (!refusal) return next()
     tellRefusal(attachment, refusal)
     Object.assign(refusal, { headers: { ...refusal.headers, ...request.challengeFor(refusal) } })
@@ -66,11 +66,11 @@ export function createGuard(
  * @param error What it is refused with.
  */
 export function tellRefusal(
-  { request, services }: Attachment,
+  { request, deployment }: Attachment,
   { code }: { readonly code: SessionRefusalCode },
 ): void {
   const session = request.isAttached && !request.fault ? request.session : undefined
-  services.events.emit('session:refused', {
+  deployment.events.emit('session:refused', {
     ...(session && !session.isNew && { id: session.id }),
     userName: session?.userName ?? '',
     code,

@@ -4,7 +4,7 @@ import { legacyCookiesIn } from '../cookie/legacy-cookies.ts'
 import { SessionError, SessionStoreError } from '../errors/errors.ts'
 import type { LegacySettings } from '../options/options.ts'
 import { parseGrant } from '../privileges/privileges.ts'
-import { debug } from '../session/services.ts'
+import { debug } from '../session/deployment.ts'
 import type { Attachment } from './attachment.ts'
 
 /**
@@ -16,7 +16,7 @@ import type { Attachment } from './attachment.ts'
  * @returns `undefined` when there is nothing to wait for.
  */
 export function carryOver(ctx: Context, attachment: Attachment): Promise<void> | undefined {
-  const { legacy } = attachment.services.settings
+  const { legacy } = attachment.deployment.settings
   const { cookie } = ctx.req.headers
   if (!legacy || cookie === undefined) return undefined
   if (legacyCookiesIn(cookie, legacy.cookies).size === 0) return undefined
@@ -25,17 +25,17 @@ export function carryOver(ctx: Context, attachment: Attachment): Promise<void> |
 
 async function readFor(
   ctx: Context,
-  { request, services }: Attachment,
+  { request, deployment }: Attachment,
   legacy: LegacySettings,
 ): Promise<void> {
   let answer: unknown
   try {
-    answer = await within(services.settings.storeTimeoutMs, () => legacy.read(ctx))
+    answer = await within(deployment.settings.storeTimeoutMs, () => legacy.read(ctx))
   } catch {
     // What it has thrown may quote the old session, so it is not passed on.
     const error = new SessionStoreError('the option "legacy.read" failed')
     debug('%s', error.message)
-    services.events.emit('session:storeError', { operation: 'legacy', error })
+    deployment.events.emit('session:storeError', { operation: 'legacy', error })
     request.fail(error)
     return
   }
@@ -45,7 +45,7 @@ async function readFor(
     request.carryOver(plain(storage), parseGrant(settings))
   } catch (error) {
     const reason = error instanceof SessionError ? error.code : 'it is of another form'
-    services.warnOnce(
+    deployment.warnOnce(
       'legacy',
       `the option "legacy.read" has answered what no session can hold, and was ignored: ${reason}`,
     )

@@ -1,16 +1,16 @@
 import type { Context } from 'koa'
 
 import type { Carrier } from '../cookie/carrier.ts'
-import { clearCookieHeader, readCookies, setCookieHeader } from '../cookie/cookie.ts'
+import { clearCookieHeader, isSecureCookie, setCookieHeader } from '../cookie/cookie.ts'
 import { expiryOf, legacyCookiesIn } from '../cookie/legacy-cookies.ts'
 import type { ErrorHeaders } from '../errors/errors.ts'
-import { debug } from '../session/services.ts'
-import type { Services } from '../session/services.ts'
+import { debug } from '../session/deployment.ts'
+import type { Deployment } from '../session/deployment.ts'
 
-/** Carries a session's cookie on one Koa request and its response. */
-export class CookieCarrier implements Carrier {
+/** The session cookie on one Koa response. */
+export class ResponseCookie implements Carrier {
   readonly #ctx: Context
-  readonly #services: Services
+  readonly #deployment: Deployment
   /** Whether the request came over HTTPS. */
   readonly #cameSecurely: boolean
   readonly #isSecure: boolean
@@ -18,19 +18,13 @@ export class CookieCarrier implements Carrier {
   /** The `Set-Cookie` headers that the response is to have, by the names of the cookies. */
   readonly #headers = new Map<string, string>()
 
-  constructor(ctx: Context, services: Services, cameSecurely: boolean) {
-    const { secure, secureName, plainName } = services.settings.cookie
+  constructor(ctx: Context, deployment: Deployment, cameSecurely: boolean) {
+    const { cookie } = deployment.settings
     this.#ctx = ctx
-    this.#services = services
+    this.#deployment = deployment
     this.#cameSecurely = cameSecurely
-    this.#isSecure = secure === 'auto' ? cameSecurely : secure
-    this.#name = this.#isSecure ? secureName : plainName
-  }
-
-  /** The well-formed values that the request has for the cookie. */
-  get values(): readonly string[] {
-    const { cookie } = this.#services.settings
-    return readCookies(this.#ctx.req.headers.cookie, cookie, this.#isSecure)
+    this.#isSecure = isSecureCookie(cookie, cameSecurely)
+    this.#name = this.#isSecure ? cookie.secureName : cookie.plainName
   }
 
   get canSet(): boolean {
@@ -39,19 +33,19 @@ export class CookieCarrier implements Carrier {
 
   set(value: string, lifetimeMs: number): void {
     this.#warnOfProxy()
-    const { cookie } = this.#services.settings
+    const { cookie } = this.#deployment.settings
     this.#headers.set(this.#name, setCookieHeader(cookie, this.#isSecure, value, lifetimeMs))
     this.clearLegacy()
   }
 
   clear(): void {
-    const { cookie } = this.#services.settings
+    const { cookie } = this.#deployment.settings
     this.#headers.set(this.#name, clearCookieHeader(cookie, this.#isSecure))
     this.clearLegacy()
   }
 
   clearLegacy(): void {
-    const { legacy, cookie } = this.#services.settings
+    const { legacy, cookie } = this.#deployment.settings
     if (legacy) {
       const { sameSite } = cookie.attributes
       for (const name of legacyCookiesIn(this.#ctx.req.headers.cookie, legacy.cookies)) {
@@ -95,18 +89,18 @@ export class CookieCarrier implements Carrier {
   }
 
   #warnOfProxy(): void {
-    const { secure } = this.#services.settings.cookie
+    const { secure } = this.#deployment.settings.cookie
     if (this.#cameSecurely || secure === false) return
     const proxied = isForwardedHttps(this.#ctx)
     if (secure === 'auto' && proxied && !this.#ctx.app.proxy) {
-      this.#services.warnOnce(
+      this.#deployment.warnOnce(
         'proxy',
         'a proxy ended TLS before this app, so the session cookie is not Secure: ' +
           'set app.proxy = true, or the option cookie: { secure: true }',
       )
     }
     if (secure === true && !proxied) {
-      this.#services.warnOnce(
+      this.#deployment.warnOnce(
         'plain',
         'the session cookie is Secure, but the request came over HTTP, where browsers drop it: ' +
           'serve HTTPS, or set the option cookie: { secure: "auto" }',

@@ -4,9 +4,8 @@ import { types } from 'node:util'
 import type { Context, DefaultState, Middleware } from 'koa'
 
 import { SessionError, SessionOptionError } from '../errors/errors.ts'
-import { Sessions, servicesOf } from '../manager/sessions.ts'
+import { deploymentOf, Sessions } from '../manager/sessions.ts'
 import type { SessionsOptions } from '../options/options.ts'
-import type { RequestSession } from '../session/request-session.ts'
 import type { Session } from '../session/session.ts'
 import type { SessionStorage } from '../storage/storage-type.ts'
 import { attach, attachmentOf } from './attachment.ts'
@@ -39,16 +38,16 @@ export function session<S = SessionStorage>(
   options: SessionsOptions | Sessions<S> = {},
 ): Middleware<DefaultState, SessionContext<S>> {
   const sessions = options instanceof Sessions ? options : new Sessions<S>(options)
-  const services = servicesOf(sessions)
-  const { asyncContext, legacy } = services.settings
+  const deployment = deploymentOf(sessions)
+  const { asyncContext, legacy } = deployment.settings
 
   const middleware = async function session(ctx: Context, next: () => Promise<unknown>) {
     const present = attachmentOf(ctx)
     if (present) {
-      if (present.services === services) return next()
+      if (present.deployment === deployment) return next()
       throw new SessionOptionError('a second session() with options of its own is on this request')
     }
-    const attachment = attach(ctx, services)
+    const attachment = attach(ctx, deployment)
     // Most requests of guests have nothing to wait for.
     const loading = attachment.hasCredentials ? attachment.request.load() : undefined
     if (loading) await loading
@@ -56,28 +55,39 @@ export function session<S = SessionStorage>(
     if (carrying) await carrying
 
     try {
-      await (asyncContext ? services.context.run(() => attachment.request.session, next) : next())
+      await (asyncContext ? deployment.context.run(() => attachment.request.session, next) : next())
     } catch (error) {
-      if (!attachment.isUsed) throw closing(ctx, error)
-      const { request, carrier } = attachment
-      throw closing(ctx, withHeaders(await afterError(request, error), request, carrier))
+      throw await failed(ctx, attachment, error)
     }
-    if (attachment.isUsed) await finish(ctx, attachment)
+    const { usedRequest } = attachment
+    if (!usedRequest) return undefined
+    try {
+      const committing = ctx.status < 500 ? usedRequest.commit() : undefined
+      if (committing) await committing
+    } catch (error) {
+      throw closing(ctx, withHeaders(error, attachment))
+    }
+    attachment.usedCookie?.apply()
+    if (usedRequest.isAttached && !ctx.headerSent) vary(ctx, usedRequest.varyBy)
     return undefined
   }
   return middleware as Middleware<DefaultState, SessionContext<S>>
 }
 
-/** Commits what is left, and completes the response's headers. */
-async function finish(ctx: Context, { request, carrier }: Attachment): Promise<void> {
+/**
+ * Commits where the error is ordinary flow.
+ *
+ * @returns The error that the client is to get, with the headers that the session owes the client.
+ */
+async function failed(ctx: Context, attachment: Attachment, error: unknown): Promise<unknown> {
+  const { usedRequest } = attachment
+  if (!usedRequest) return closing(ctx, error)
   try {
-    const finishing = ctx.status < 500 ? request.finish() : undefined
-    if (finishing) await finishing
-  } catch (error) {
-    throw closing(ctx, withHeaders(error, request, carrier))
+    if (isOrdinary(error)) await usedRequest.commit()
+  } catch (failure) {
+    return closing(ctx, withHeaders(failure, attachment))
   }
-  carrier.apply()
-  if (request.isAttached && !ctx.headerSent) vary(ctx, request.varyBy)
+  return closing(ctx, withHeaders(error, attachment))
 }
 
 /** Adds to the `Vary` header, without looking for what is there where nothing is. */
@@ -93,17 +103,6 @@ function vary(ctx: Context, names: readonly string[]): void {
 function closing(ctx: Context, error: unknown): unknown {
   if (error instanceof SessionError && ctx.headerSent && !ctx.res.writableEnded) ctx.res.end()
   return error
-}
-
-/** Commits where the error is ordinary flow. Answers the error that the client is to get. */
-async function afterError(request: RequestSession<never>, error: unknown): Promise<unknown> {
-  if (!isOrdinary(error)) return error
-  try {
-    await request.finish()
-    return error
-  } catch (failure) {
-    return failure
-  }
 }
 
 /** Whether Koa answers the error by a status below 500 that it was given, as by `ctx.throw(404)`. */

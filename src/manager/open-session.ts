@@ -1,22 +1,17 @@
-import { hostname, platform } from 'node:os'
-
 import { locateClient } from '../client/describe-client.ts'
-import { cleanText, completeClient, unknownClient } from '../client/description.ts'
-import { noCarrier } from '../cookie/carrier.ts'
+import { cleanText, completeClient } from '../client/description.ts'
 import { newSessionId, trustedCredential } from '../cookie/credential.ts'
 import { SessionLimitError, SessionStoreError } from '../errors/errors.ts'
 import { Grants, nothingGranted } from '../privileges/grants.ts'
 import { parseGrant } from '../privileges/privileges.ts'
 import type { PrivilegeSettings } from '../privileges/privileges.ts'
-import { UnitOfWork } from '../session/live-session.ts'
+import type { Deployment } from '../session/deployment.ts'
 import { addressOf } from '../session/request-session.ts'
-import type { SessionRequest } from '../session/request-session.ts'
-import type { Services } from '../session/services.ts'
-import { SessionState } from '../session/session-state.ts'
-import { Session } from '../session/session.ts'
+import type { Session } from '../session/session.ts'
 import { maxIdleTimeout, minutesToMs } from '../store/expiry.ts'
 import type { RecordDraft } from '../store/record.ts'
 import type { CreateOutcome } from '../store/session-store.ts'
+import { serverSession } from './server-session.ts'
 
 /** What a remote client says of itself. Texts are cleaned, and kept to 64 bytes. */
 export interface RemoteClient {
@@ -64,33 +59,21 @@ export interface OpenedSession<S> {
 
 const inputNames = ['userName', 'applicationId', 'client', 'privileges', 'roles', 'idleTimeout']
 
-/** The session of the server's own code has the same id in every deployment. */
-export const storedProcedureId = '00000000-0000-4000-8000-000000000000'
-
-/** A request that comes from the server's own code. */
-export const serverRequest: SessionRequest = {
-  cookies: [],
-  carrier: noCarrier,
-  ip: '',
-  header: () => '',
-  describeClient: () => Promise.resolve(unknownClient),
-  isActivity: () => true,
-}
-
 /**
  * Opens a remote session.
  *
- * @param services Of the `Sessions`.
+ * @param deployment Of the `Sessions`.
  * @param input What the app gave.
  */
 export async function openSession<S>(
-  services: Services,
+  deployment: Deployment,
   input: OpenInput,
 ): Promise<OpenedSession<S>> {
-  const { tokens, store, policy, rules, events } = services
+  const { tokens, store, settings, events } = deployment
+  const { policy } = settings
   if (!tokens) throw new TypeError('open() needs the option "tokens"')
   const id = newSessionId()
-  const draft = await remoteDraft(services, input)
+  const draft = await remoteDraft(deployment, input)
   const { userName } = draft
   const credential = trustedCredential(id)
   const outcome = await store.create({ credential, draft, signsIn: true }, policy)
@@ -100,7 +83,7 @@ export async function openSession<S>(
     throw error
   }
   if (outcome.status !== 'created') throw new SessionStoreError('the session could not be stored')
-  tellOpened(services, id, userName, outcome)
+  tellOpened(deployment, id, userName, outcome)
   try {
     const endsAt = outcome.now + policy.expiry.absoluteTimeoutMs
     const { applicationId } = input
@@ -109,11 +92,9 @@ export async function openSession<S>(
       { sub: userName, sid: id, exp, client_id: applicationId },
       false,
     )
-    const record = { ...draft, id, createdAt: outcome.now, signedInAt: outcome.now, endsAt }
-    const origin = { ...serverRequest, now: outcome.now }
-    const { seen } = outcome
-    const state = new SessionState(rules, origin, { record, seen, credential })
-    return { session: sessionOf<S>(services, state), token }
+    const { seen, now } = outcome
+    const record = { ...draft, id, createdAt: now, signedInAt: now, endsAt }
+    return { session: serverSession<S>(deployment, { record, seen, now, credential }), token }
   } catch (error) {
     // Nobody can ever use it.
     await store.destroy(id)
@@ -123,7 +104,7 @@ export async function openSession<S>(
 }
 
 function tellOpened(
-  { events }: Services,
+  { events }: Deployment,
   id: string,
   userName: string,
   { ended = [] }: Extract<CreateOutcome, { status: 'created' }>,
@@ -133,8 +114,8 @@ function tellOpened(
   for (const one of ended) events.emit('session:ended', { id: one, reason: 'exceeded' })
 }
 
-async function remoteDraft(services: Services, input: OpenInput): Promise<RecordDraft> {
-  const { rules, settings } = services
+async function remoteDraft(deployment: Deployment, input: OpenInput): Promise<RecordDraft> {
+  const { settings, onUndeclared } = deployment
   const { userName, applicationId, client = {}, idleTimeout, ...named } = { ...input }
   const unknown = Object.keys({ ...input }).find((name) => !inputNames.includes(name))
   if (unknown !== undefined) throw new TypeError(`open() takes ${inputNames.join(', ')} only`)
@@ -148,9 +129,9 @@ async function remoteDraft(services: Services, input: OpenInput): Promise<Record
   ) {
     throw new TypeError('"applicationId" must be text of 1 to 64 plain bytes')
   }
-  const grants = new Grants(nothingGranted, rules.roles, rules.onUndeclared)
+  const grants = new Grants(nothingGranted, settings.roles, onUndeclared)
   const grant = parseGrant(named)
-  if (rules.privilegedTypes.has('remote')) grants.add(grant)
+  if (settings.privilegedTypes.has('remote')) grants.add(grant)
   const { machineName, systemUserName, appVersion, deviceModel } = client
   const { platform: system, systemVersion, persistentID, ip = '' } = client
   const said = { machineName, systemUserName, appVersion, deviceModel, systemVersion, persistentID }
@@ -160,7 +141,7 @@ async function remoteDraft(services: Services, input: OpenInput): Promise<Record
     type: 'remote',
     ip: address,
     client: await locateClient(
-      services,
+      deployment,
       address,
       completeClient({
         ...said,
@@ -170,7 +151,7 @@ async function remoteDraft(services: Services, input: OpenInput): Promise<Record
         isOfficialApp: application?.official,
       }),
     ),
-    idleTimeoutMs: idleTimeoutMs(services, idleTimeout),
+    idleTimeoutMs: idleTimeoutMs(deployment, idleTimeout),
     userName,
     privileges: grants.granted.privileges,
     roles: grants.granted.roles,
@@ -178,59 +159,10 @@ async function remoteDraft(services: Services, input: OpenInput): Promise<Record
   }
 }
 
-function idleTimeoutMs({ settings }: Services, minutes: number | undefined): number {
+function idleTimeoutMs({ settings }: Deployment, minutes: number | undefined): number {
   if (minutes === undefined) return settings.idleTimeoutMs
   if (typeof minutes !== 'number' || !Number.isFinite(minutes) || minutes > maxIdleTimeout) {
     throw new TypeError(`idleTimeout must be a number of minutes, at most ${maxIdleTimeout}`)
   }
   return Math.max(minutesToMs(minutes), settings.minIdleTimeoutMs)
-}
-
-/**
- * Finds the session of the server's own code, and makes it when it is not there yet.
- *
- * @param services Of the `Sessions`.
- */
-export async function storedProcedure<S>(services: Services): Promise<Session<S>> {
-  const { store, policy, rules } = services
-  const credential = trustedCredential(storedProcedureId)
-  let found = await store.load(credential, policy, false)
-  if (!found) {
-    const expiry = { ...policy.expiry, absoluteTimeoutMs: Infinity }
-    const draft = storedProcedureDraft()
-    // Another process may be first, which is as good.
-    await store.create({ credential, draft, signsIn: false }, { ...policy, expiry })
-    found = await store.load(credential, policy, false)
-  }
-  if (found?.status !== 'live') throw new SessionStoreError('the session could not be stored')
-  const { record, seen, now } = found
-  const state = new SessionState(rules, { ...serverRequest, now }, { record, seen, credential })
-  return sessionOf<S>(services, state)
-}
-
-const systems: Readonly<Record<string, string>> = {
-  win32: 'Windows',
-  darwin: 'macOS',
-  linux: 'Linux',
-}
-
-function storedProcedureDraft(): RecordDraft {
-  return {
-    type: 'storedProcedure',
-    ip: '',
-    client: completeClient({
-      machineName: hostname(),
-      platform: systems[platform()] ?? platform(),
-    }),
-    idleTimeoutMs: Infinity,
-    // Its user is nobody who could sign in, and is in no list.
-    userName: '',
-    privileges: [],
-    roles: [],
-    storage: new Map(),
-  }
-}
-
-function sessionOf<S>(services: Services, state: SessionState): Session<S> {
-  return new Session<S>(new UnitOfWork(services, { state, carrier: noCarrier }))
 }

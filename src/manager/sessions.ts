@@ -1,33 +1,36 @@
 import type { IncomingMessage } from 'node:http'
 
-import { readCookies } from '../cookie/cookie.ts'
+import { readCredentials } from '../cookie/cookie.ts'
 import { isSessionId, trustedCredential } from '../cookie/credential.ts'
 import { SessionStoreError } from '../errors/errors.ts'
 import type { SessionEventName, SessionEvents } from '../events/events.ts'
+import { resolveOptions } from '../options/option-table.ts'
 import type { SessionsOptions } from '../options/options.ts'
-import { resolveOptions } from '../options/resolve-options.ts'
 import { Grants, nothingGranted } from '../privileges/grants.ts'
 import type { GrantChanges } from '../privileges/grants.ts'
 import { parseGrant } from '../privileges/privileges.ts'
 import type { GrantInput } from '../privileges/privileges.ts'
+import { createDeployment } from '../session/deployment.ts'
+import type { Deployment } from '../session/deployment.ts'
 import { addressOf, RequestSession } from '../session/request-session.ts'
-import { createServices } from '../session/services.ts'
-import type { Services } from '../session/services.ts'
 import { activeSessions, activityOf, infoOf } from '../session/session-info.ts'
 import type { ActiveSession, SessionInfo } from '../session/session-info.ts'
+import { storedProcedureId, typeRules } from '../session/session-types.ts'
 import type { Session } from '../session/session.ts'
 import type { SessionStorage, StorageOf } from '../storage/storage-type.ts'
 import { createStorageView, Storage } from '../storage/storage.ts'
+import type { LoadOutcome } from '../store/session-store.ts'
 import { readBearer } from '../tokens/bearer.ts'
-import { openSession, serverRequest, storedProcedure, storedProcedureId } from './open-session.ts'
+import { openSession } from './open-session.ts'
 import type { OpenedSession, OpenInput } from './open-session.ts'
+import { serverRequest, storedProcedure } from './server-session.ts'
 
 /**
  * What a `Sessions` has inside, for the other parts of this package.
  *
  * @param sessions Any.
  */
-export let servicesOf: <S>(sessions: Sessions<S>) => Services
+export let deploymentOf: <S>(sessions: Sessions<S>) => Deployment
 
 /**
  * The sessions of an app: their options, their store and their events. `session(sessions)` mounts
@@ -40,10 +43,10 @@ export let servicesOf: <S>(sessions: Sessions<S>) => Services
  */
 export class Sessions<S = SessionStorage> {
   static {
-    servicesOf = (sessions) => sessions.#services
+    deploymentOf = (sessions) => sessions.#deployment
   }
 
-  readonly #services: Services
+  readonly #deployment: Deployment
 
   /**
    * @param options Checked at once.
@@ -51,7 +54,7 @@ export class Sessions<S = SessionStorage> {
    * @throws {SessionRolesError} When the roles file cannot be used.
    */
   constructor(options: SessionsOptions = {}) {
-    this.#services = createServices(resolveOptions(options))
+    this.#deployment = createDeployment(resolveOptions(options))
   }
 
   /**
@@ -62,13 +65,12 @@ export class Sessions<S = SessionStorage> {
    * @throws {SessionStoreError} When the store fails.
    */
   async info(id: string): Promise<SessionInfo | null> {
-    if (!isSessionId(id)) return null
-    const { store, policy } = this.#services
-    const found = await store.load(trustedCredential(id), policy, false)
-    if (found?.status !== 'live') return null
+    const found = await this.#find(id)
+    if (!found) return null
     const { record, ...activity } = found
     const { idleTimeoutMs } = record
-    return infoOf(record, activityOf({ ...activity, idleTimeoutMs }, policy.expiry.refreshMs))
+    const { refreshMs } = this.#deployment.settings.policy.expiry
+    return infoOf(record, activityOf({ ...activity, idleTimeoutMs }, refreshMs))
   }
 
   /**
@@ -79,13 +81,12 @@ export class Sessions<S = SessionStorage> {
    * @throws {SessionStoreError} When the store fails.
    */
   async storage(id: string): Promise<StorageOf<S> | null> {
-    if (!isSessionId(id)) return null
-    const { store, policy, rules } = this.#services
-    const found = await store.load(trustedCredential(id), policy, false)
-    if (found?.status !== 'live') return null
+    const found = await this.#find(id)
+    if (!found) return null
+    const { settings, events } = this.#deployment
     const storage = new Storage(found.record.storage, {
-      maxBytes: rules.limits.storageBytes,
-      onCorrupt: () => rules.onCorrupt(id),
+      maxBytes: settings.limits.storageBytes,
+      onCorrupt: () => events.emit('session:storeError', { operation: 'load', id }),
     })
     return { ...createStorageView({ storage, changeableStorage: () => storage }) } as StorageOf<S>
   }
@@ -107,8 +108,8 @@ export class Sessions<S = SessionStorage> {
   ): Promise<ActiveSession[]> {
     checkUserName(userName)
     if (userName === '') return []
-    const { store, policy } = this.#services
-    return activeSessions(await store.list(userName, policy), options.current?.id)
+    const { store, settings } = this.#deployment
+    return activeSessions(await store.list(userName, settings.policy), options.current?.id)
   }
 
   /**
@@ -128,7 +129,7 @@ export class Sessions<S = SessionStorage> {
     const { userName } = options
     if (userName !== undefined) checkUserName(userName)
     if (!isSessionId(id) || userName === '' || id === storedProcedureId) return false
-    const { store } = this.#services
+    const { store } = this.#deployment
     const isEnded = await store.destroy(id, userName)
     if (isEnded) this.#terminated([id])
     return isEnded
@@ -183,8 +184,8 @@ export class Sessions<S = SessionStorage> {
   ): Promise<number> {
     const grant = parseGrant(input)
     if (grant.userName !== undefined) throw new TypeError('setPrivileges() takes no user name here')
-    const { rules } = this.#services
-    const grants = new Grants(nothingGranted, rules.roles, rules.onUndeclared)
+    const { settings, onUndeclared } = this.#deployment
+    const grants = new Grants(nothingGranted, settings.roles, onUndeclared)
     grants.add(grant)
     const { privileges, roles } = grants.granted
     const clears = options.replace === true
@@ -225,7 +226,7 @@ export class Sessions<S = SessionStorage> {
    * @throws {SessionStoreError} When the store fails.
    */
   async open(input: OpenInput): Promise<OpenedSession<S>> {
-    return openSession<S>(this.#services, input)
+    return openSession<S>(this.#deployment, input)
   }
 
   /**
@@ -236,7 +237,7 @@ export class Sessions<S = SessionStorage> {
    * @throws {SessionStoreError} When the store fails.
    */
   async storedProcedure(): Promise<Session<S>> {
-    return storedProcedure<S>(this.#services)
+    return storedProcedure<S>(this.#deployment)
   }
 
   /**
@@ -255,7 +256,7 @@ export class Sessions<S = SessionStorage> {
     tokenOrSession: string | Session<S>,
     fn: (session: Session<S>) => T | Promise<T>,
   ): Promise<T> {
-    const { context } = this.#services
+    const { context } = this.#deployment
     if (typeof tokenOrSession !== 'string') {
       const session = tokenOrSession
       return context.run(
@@ -263,7 +264,7 @@ export class Sessions<S = SessionStorage> {
         async () => fn(session),
       )
     }
-    const request = new RequestSession<S>(this.#services, {
+    const request = new RequestSession<S>(this.#deployment, {
       ...serverRequest,
       bearer: { status: 'token', token: tokenOrSession },
     })
@@ -275,7 +276,7 @@ export class Sessions<S = SessionStorage> {
       () => session as Session<never>,
       async () => fn(session),
     )
-    await request.finish()
+    await request.commit()
     return result
   }
 
@@ -286,7 +287,7 @@ export class Sessions<S = SessionStorage> {
    * @throws {SessionStoreError} When the request's session could not be loaded.
    */
   get current(): Session<S> | undefined {
-    return this.#services.context.getStore()?.()
+    return this.#deployment.context.getStore()?.()
   }
 
   /**
@@ -306,13 +307,12 @@ export class Sessions<S = SessionStorage> {
     req: IncomingMessage,
     options: { readonly secure?: boolean | undefined; readonly ip?: string | undefined } = {},
   ): Promise<Session<S> | null> {
-    const { cookie } = this.#services.settings
+    const { cookie } = this.#deployment.settings
     const { secure = 'encrypted' in req.socket, ip = req.socket.remoteAddress ?? '' } = options
-    const isSecure = cookie.secure === 'auto' ? secure : cookie.secure
-    const request = new RequestSession<S>(this.#services, {
+    const request = new RequestSession<S>(this.#deployment, {
       ...serverRequest,
-      cookies: readCookies(req.headers.cookie, cookie, isSecure),
-      bearer: this.#services.tokens
+      credentials: readCredentials(req.headers.cookie, cookie, secure),
+      bearer: this.#deployment.tokens
         ? readBearer(req.headersDistinct['authorization'] ?? [])
         : { status: 'none' },
       ip: addressOf(ip),
@@ -333,7 +333,7 @@ export class Sessions<S = SessionStorage> {
     name: Name,
     listener: (event: SessionEvents[Name]) => void,
   ): this {
-    this.#services.events.on(name, listener)
+    this.#deployment.events.on(name, listener)
     return this
   }
 
@@ -342,20 +342,28 @@ export class Sessions<S = SessionStorage> {
     name: Name,
     listener: (event: SessionEvents[Name]) => void,
   ): this {
-    this.#services.events.off(name, listener)
+    this.#deployment.events.off(name, listener)
     return this
   }
 
   /** Releases what it has opened itself. A Redis client that was passed in stays the app's. */
   async close(): Promise<void> {
-    await this.#services.store.close()
+    await this.#deployment.store.close()
+  }
+
+  /** Finds any live session; it is no activity. */
+  async #find(id: string): Promise<Extract<LoadOutcome, { status: 'live' }> | undefined> {
+    if (!isSessionId(id)) return undefined
+    const { store, settings } = this.#deployment
+    const found = await store.load(trustedCredential(id), settings.policy, false)
+    return found?.status === 'live' ? found : undefined
   }
 
   async #terminateAll(userName: string, exceptId?: string): Promise<number> {
     checkUserName(userName)
     if (userName === '') return 0
-    const { store, policy } = this.#services
-    const sessions = await store.list(userName, policy)
+    const { store, settings } = this.#deployment
+    const sessions = await store.list(userName, settings.policy)
     const others = sessions.filter(({ id }) => id !== exceptId)
     const areEnded = await Promise.all(others.map(({ id }) => store.destroy(id, userName)))
     const ended = others.filter((_session, index) => areEnded[index]).map(({ id }) => id)
@@ -366,14 +374,15 @@ export class Sessions<S = SessionStorage> {
   async #grantAll(userName: string, grants: GrantChanges): Promise<number> {
     checkUserName(userName)
     if (userName === '') return 0
-    const { store, policy, rules } = this.#services
+    const { store, settings } = this.#deployment
+    const { policy, privilegedTypes } = settings
     const sessions = await store.list(userName, policy)
     const outcomes = await Promise.all(
       sessions
-        .filter(({ type }) => rules.privilegedTypes.has(type))
+        .filter(({ type }) => privilegedTypes.has(type))
         .map(({ id, type }) => {
           // A remote session keeps the user that it was opened for.
-          const changes = type === 'remote' ? { ...grants, userName } : grants
+          const changes = typeRules[type].user === 'kept' ? { ...grants, userName } : grants
           return store.commit(trustedCredential(id), { grants: changes, ownedBy: userName }, policy)
         }),
     )
@@ -381,7 +390,8 @@ export class Sessions<S = SessionStorage> {
   }
 
   #terminated(ids: readonly string[]): void {
-    for (const id of ids) this.#services.events.emit('session:ended', { id, reason: 'terminated' })
+    for (const id of ids)
+      this.#deployment.events.emit('session:ended', { id, reason: 'terminated' })
   }
 }
 

@@ -2,7 +2,7 @@ import { foldName } from './roles.ts'
 import type { Roles } from './roles.ts'
 
 /** Privileges lent to one request: never stored, unseen by others, gone with the request. */
-export class Loans {
+export class Promotions {
   readonly #roles: Roles
   /** By loan: what it brings, as declared spellings by folded name, the lent privilege first. */
   readonly #loans = new Map<number, ReadonlyMap<string, string>>()

@@ -1,54 +1,64 @@
 import type { Carrier } from '../cookie/carrier.ts'
-import { newSecret, parseCookieValue, trustedCredential } from '../cookie/credential.ts'
-import { SessionEndedError, SessionHeadersSentError } from '../errors/errors.ts'
+import { SessionEndedError } from '../errors/errors.ts'
+import type { Storage, StorageOwner } from '../storage/storage.ts'
 import type { LoadOutcome } from '../store/session-store.ts'
-import { Committer } from './commit.ts'
-import type { BlockLock, Caller, CommitOptions } from './commit.ts'
-import { nestedClaims, otpLifespanMs } from './invitations.ts'
-import { debug } from './services.ts'
-import type { Services } from './services.ts'
-import { SessionState } from './session-state.ts'
-import type { LeftSession } from './session-state.ts'
-import type { NestedTokenInput, SessionHost } from './session.ts'
+import { commit, endSession } from './commit.ts'
+import type { Caller, CommitOptions } from './commit.ts'
+import type { Deployment } from './deployment.ts'
+import { nestedClaims } from './nested-token.ts'
+import type { NestedTokenInput } from './nested-token.ts'
+import { joinByOTP, lifespanOf, makeOTP } from './one-time-token.ts'
+import type { LeftSession, SessionState } from './session-state.ts'
+import { typeRules } from './session-types.ts'
 import { isInBlock, runBlock } from './use-block.ts'
+import type { HeldLock } from './use-lock.ts'
 
-/** How a unit of work starts. */
-export interface UnitStart {
-  readonly state: SessionState
+/**
+ * What one request does to one session: its state, and the calls that change it in the store, which
+ * are carried out one by one.
+ */
+export class LiveSession implements StorageOwner {
+  readonly deployment: Deployment
   /** Takes the cookie to the client. */
-  readonly carrier: Carrier
+  readonly cookie: Carrier
   /** Why nothing can be changed; `undefined` when it can. */
-  readonly refusal?: Error | undefined
-}
-
-/** What one request does to one session. Calls are carried out one by one. */
-export class UnitOfWork implements SessionHost {
-  readonly #services: Services
-  readonly #carrier: Carrier
-  readonly #refusal: Error | undefined
-  readonly #committer: Committer
+  readonly refusal: Error | undefined
   #state: SessionState
   #queue: Promise<void> = Promise.resolve()
-  /** Calls that are carried out or wait for it. */
-  #turns = 0
+  /** How many calls are carried out or wait for it. */
+  #calls = 0
   /** Held while a block runs. */
-  #lock: BlockLock | undefined
+  #lock: HeldLock | undefined
 
-  constructor(services: Services, { state, carrier, refusal }: UnitStart) {
-    this.#services = services
+  constructor(state: SessionState, cookie: Carrier, refusal?: Error) {
+    this.deployment = state.deployment
     this.#state = state
-    this.#carrier = carrier
-    this.#refusal = refusal
-    this.#committer = new Committer(services, carrier, refusal)
+    this.cookie = cookie
+    this.refusal = refusal
   }
 
+  /** Another one after the session has become another one. */
   get state(): SessionState {
     return this.#state
   }
 
+  /** The state, for changes. */
+  get openState(): SessionState {
+    if (this.#state.isEnded) throw new SessionEndedError()
+    return this.#state
+  }
+
+  get storage(): Storage {
+    return this.#state.storage
+  }
+
+  changeableStorage(): Storage {
+    return this.openState.storage
+  }
+
   /** Whether there may be anything to commit or to wait for at the end of the request. */
   get isPending(): boolean {
-    return this.#turns > 0 || (!this.#state.isEnded && this.#state.mayDiffer)
+    return this.#calls > 0 || (!this.#state.isEnded && this.#state.mayDiffer)
   }
 
   /** Commits what is left at the end of the request. */
@@ -64,10 +74,10 @@ export class UnitOfWork implements SessionHost {
 
   regenerate(): Promise<void> {
     return this.#inTurn(async () => {
-      const before = this.#openState().credential
-      // What the app has changed may renew the secret by itself.
+      const before = this.openState.credential
+      // What the app has changed may rotate the secret by itself.
       if (this.#state.isNew || this.#state.grants.changes) await this.#commit('save')
-      if (this.#state.credential === before) await this.#commit('save', { renews: true })
+      if (this.#state.credential === before) await this.#commit('save', { rotates: true })
     })
   }
 
@@ -75,7 +85,7 @@ export class UnitOfWork implements SessionHost {
     return this.#inTurn(async () => {
       // A block within a block is part of it.
       if (isInBlock(this)) return block()
-      if (this.#refusal) throw this.#refusal
+      if (this.refusal) throw this.refusal
       await this.#commit('block')
       // Nobody else has a session that is not stored.
       return this.#state.isNew ? this.#run(block) : this.#runLocked(block)
@@ -84,44 +94,37 @@ export class UnitOfWork implements SessionHost {
 
   reload(): Promise<void> {
     return this.#inTurn(async () => {
-      const { credential, origin, loans, replaces, leavesCarried } = this.#openState()
-      const { store, rules, policy } = this.#services
+      const state = this.openState
+      const { credential } = state
       if (credential === undefined) {
-        this.#state = new SessionState(rules, origin, { loans, replaces, leavesCarried })
+        this.#state = state.restarted()
         return
       }
-      const outcome = await store.load(credential, policy, false)
-      if (outcome?.status !== 'live') throw this.#lostBy(outcome)
-      const { record, seen, now } = outcome
-      this.#state = new SessionState(rules, { ...origin, now }, { record, seen, credential, loans })
+      const loaded = await this.#load(false)
+      this.#state = state.reloaded({ ...loaded, credential })
     })
   }
 
   touch(): Promise<void> {
     return this.#inTurn(async () => {
-      const state = this.#openState()
-      if (state.credential === undefined) return
-      const { store, policy } = this.#services
-      const outcome = await store.load(state.credential, policy, true)
-      if (outcome?.status !== 'live') throw this.#lostBy(outcome)
-      state.activeAt = outcome.now
-      state.isPostponed = false
+      const state = this.openState
+      if (!state.isNew) state.touched((await this.#load(true)).now)
     })
   }
 
   postpone(): Promise<void> {
     return this.#inTurn(async () => {
-      if (this.#openState().isNew) return
+      if (this.openState.isNew) return
       await this.#commit('save', { postpones: true })
-      this.#state.isPostponed = true
+      this.#state.postponed()
     })
   }
 
   createNestedToken(input: NestedTokenInput): Promise<string> {
     return this.#inTurn(async () => {
-      const { tokens, rules } = this.#services
+      const { tokens } = this.deployment
       if (!tokens) throw new TypeError('createNestedToken() needs the option "tokens"')
-      const claims = nestedClaims(input, await this.#storedState(), rules)
+      const claims = nestedClaims(input, await this.#storedState())
       const exp = tokens.expiry(this.#state.endsAt, input.lifetime)
       if (exp === Infinity) {
         throw new TypeError('"lifetime" is needed: this session never ends by itself')
@@ -133,106 +136,75 @@ export class UnitOfWork implements SessionHost {
   createOTP(lifespan?: number): Promise<string> {
     return this.#inTurn(async () => {
       // Nothing is stored for a call that is wrong.
-      const lifespanMs = otpLifespanMs(lifespan, this.#openState())
-      const state = await this.#storedState()
-      const otp = newSecret(state.id)
-      const { credential } = state
-      const { store, policy } = this.#services
-      const newOTP = { hash: otp.secretHash, lifespanMs }
-      const { seen } = state
-      const outcome = credential && (await store.commit(credential, { seen, newOTP }, policy))
-      if (outcome?.status === 'renewed') throw new SessionEndedError()
-      if (outcome?.status !== 'committed') throw this.#committer.foundGone(state.id)
-      return otp.value
+      const lifespanMs = lifespanOf(lifespan, this.openState)
+      return makeOTP(await this.#storedState(), lifespanMs)
     })
   }
 
   restore(otp: string): Promise<boolean> {
     return this.#inTurn(async () => {
-      if (this.#refusal) throw this.#refusal
-      const presented = typeof otp === 'string' ? parseCookieValue(otp) : undefined
-      if (!presented) return false
-      // Before the token is used up.
-      if (!this.#carrier.canSet) throw new SessionHeadersSentError()
-      const { id, origin, storedIds } = this.#openState()
-      const { store, policy, rules, events } = this.#services
-      const secret = newSecret(presented.id)
-      const outcome = await store.commit(
-        trustedCredential(presented.id),
-        { redeemsOTP: presented.secretHash, newSecretHash: secret.secretHash },
-        policy,
-      )
-      if (outcome.status !== 'committed' || !outcome.record) return false
-      const { record, seen, now } = outcome
-      const credential = { id: record.id, secretHash: secret.secretHash }
-      const joined = new SessionState(rules, { ...origin, now }, { record, seen, credential })
-      this.#state = joined
-      this.#carrier.set(secret.value, joined.endsAt - now)
-      events.emit('session:rotated', { id: record.id })
-      const left = storedIds.filter((stored) => stored !== record.id)
-      // The browser has gone over, whatever becomes of what it has left.
-      await Promise.allSettled(left.map((stored) => this.#committer.end(stored, 'replaced')))
-      debug('the session %s was left for %s', id, record.id)
-      return true
+      if (this.refusal) throw this.refusal
+      const joined = await joinByOTP(this, this.openState, otp)
+      if (joined) this.#state = joined
+      return joined !== undefined
     })
   }
 
   destroy(): Promise<void> {
-    if (this.#state.type === 'storedProcedure') {
+    if (typeRules[this.#state.type].user === 'server') {
       return Promise.reject(new TypeError('the stored-procedure session cannot be ended'))
     }
-    const refusal = this.#refusal
+    const { refusal, deployment, cookie } = this
     if (refusal) return this.#inTurn(() => Promise.reject(refusal))
     // At once, so that nothing after this call still sees the session.
     const { replaces, leavesCarried } = this.abandon()
     return this.#inTurn(async () => {
-      await Promise.all(replaces.map((id) => this.#committer.end(id, 'destroyed')))
-      if ((replaces.length > 0 || leavesCarried) && this.#carrier.canSet) this.#carrier.clear()
+      await Promise.all(replaces.map((id) => endSession(deployment, id, 'destroyed')))
+      if ((replaces.length > 0 || leavesCarried) && cookie.canSet) cookie.clear()
     })
   }
 
-  /** Lets go of the session; it holds nothing from now on. Answers what must end. */
+  /**
+   * Lets go of the session, which holds nothing from now on.
+   *
+   * @returns What must end.
+   */
   abandon(): LeftSession {
     const { left } = this.#state
     if (!this.#state.isEnded) this.#state = this.#state.ended()
     return left
   }
 
+  /** Ends this session when it is committed, and goes on with a new one for another user. */
   switchUser(): void {
-    const { origin, left } = this.#state
-    this.#state = new SessionState(this.#services.rules, origin, left)
+    this.#state = this.#state.leftForAnotherUser()
   }
 
-  /** One call after the other; calls from inside a block belong to the block's turn. */
+  /** One call after the other; calls from inside a block are part of the block. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    if (isInBlock(this)) return work()
-    const turn = this.#queue.then(work)
-    this.#turns++
+    if (this.#calls > 0 && isInBlock(this)) return work()
+    const call = this.#queue.then(work)
+    this.#calls++
     const over = (): void => {
-      this.#turns--
+      this.#calls--
     }
-    this.#queue = turn.then(over, over)
-    return turn
+    this.#queue = call.then(over, over)
+    return call
   }
 
   /** The session as the store has it: it must be there for others to join it. */
   async #storedState(): Promise<SessionState> {
-    const state = this.#openState()
-    // What renews the secret takes away what was made to join the session.
+    const state = this.openState
+    // What rotates the secret takes away what was made to join the session.
     if (state.isNew || state.changes()) await this.#commit('save')
-    return this.#openState()
-  }
-
-  #openState(): SessionState {
-    if (this.#state.isEnded) throw new SessionEndedError()
-    return this.#state
+    return this.openState
   }
 
   async #commit(caller: Caller, options: CommitOptions = {}): Promise<void> {
-    const state = this.#openState()
-    // A session that a block has gone on to is nobody else's.
-    const lock = this.#lock?.held.record.id === state.id ? this.#lock : undefined
-    const next = await this.#committer.commit(state, caller, { ...options, lock })
+    const state = this.openState
+    // A session that a block has gone on to has another id, and no lock.
+    const lock = this.#lock?.session.record.id === state.id ? this.#lock : undefined
+    const next = await commit(this, state, caller, { ...options, lock })
     // The app may have gone on to another session meanwhile.
     if (this.#state === state) this.#state = next
   }
@@ -254,46 +226,33 @@ export class UnitOfWork implements SessionHost {
 
   /** The same on the latest state of a session that others have too, one at a time. */
   async #runLocked<T>(block: () => T | Promise<T>): Promise<T> {
-    const { credential, origin, loans, activeAt } = this.#state
-    const { locks, rules } = this.#services
-    const held = credential && (await locks.acquire(credential))
-    if (!held || !credential) throw await this.#lost()
-    const { record, seen } = held
-    const now = activeAt
-    this.#state = new SessionState(rules, { ...origin, now }, { record, seen, credential, loans })
-    const lock: BlockLock = { held, status: 'held' }
+    const state = this.#state
+    const lock = state.credential && (await this.deployment.locks.acquire(state.credential))
+    if (!lock) {
+      await this.#load(false)
+      throw new SessionEndedError()
+    }
+    // A block is no activity.
+    this.#state = state.reloaded({ ...lock.session, now: state.activeAt })
     this.#lock = lock
     try {
       return await this.#run(block)
     } finally {
       this.#lock = undefined
-      await this.#unlock(credential.id, lock)
+      await lock.end()
     }
   }
 
-  async #unlock(id: string, lock: BlockLock): Promise<void> {
-    const { held } = lock
-    // One that may be held still is given back too: a commit that is late is refused then.
-    if (lock.status === 'unknown' || (lock.status === 'held' && !held.isPassedOn)) {
-      try {
-        await this.#services.locks.unlock(id, held.token)
-        lock.status = 'released'
-      } catch {
-        // The block has had its way. The lock goes with its lease.
-        lock.status = 'unknown'
-      }
-    }
-    held.done(lock.status, lock.handed)
-  }
-
-  /** The error for a session that the store does not open any more, and the event if it has gone. */
-  async #lost(): Promise<SessionEndedError> {
+  /**
+   * Reads the session.
+   *
+   * @throws {SessionEndedError} When its cookie opens it no more; told as an event if it has gone.
+   */
+  async #load(isActivity: boolean): Promise<Extract<LoadOutcome, { status: 'live' }>> {
     const { credential } = this.#state
-    const { store, policy } = this.#services
-    return this.#lostBy(credential && (await store.load(credential, policy, false)))
-  }
-
-  #lostBy(outcome: LoadOutcome | undefined): SessionEndedError {
-    return outcome ? new SessionEndedError() : this.#committer.foundGone(this.#state.id)
+    const { store, settings } = this.deployment
+    const outcome = credential && (await store.load(credential, settings.policy, isActivity))
+    if (outcome?.status === 'live') return outcome
+    throw outcome ? new SessionEndedError() : this.#state.gone()
   }
 }

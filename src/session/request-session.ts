@@ -3,7 +3,7 @@ import { isIP } from 'node:net'
 import type { ClientDescription } from '../client/description.ts'
 import { noCarrier } from '../cookie/carrier.ts'
 import type { Carrier } from '../cookie/carrier.ts'
-import { parseCookieValue, trustedCredential } from '../cookie/credential.ts'
+import { trustedCredential } from '../cookie/credential.ts'
 import type { SessionCredential } from '../cookie/credential.ts'
 import {
   bearerChallenge,
@@ -20,20 +20,22 @@ import type { Grant } from '../privileges/privileges.ts'
 import { storedSize } from '../store/record.ts'
 import type { LoadOutcome } from '../store/session-store.ts'
 import type { BearerCredentials } from '../tokens/bearer.ts'
-import { UnitOfWork } from './live-session.ts'
-import { debug } from './services.ts'
-import type { Services } from './services.ts'
+import { debug } from './deployment.ts'
+import type { Deployment } from './deployment.ts'
+import { LiveSession } from './live-session.ts'
 import { SessionState } from './session-state.ts'
-import type { LeftSession, SessionOrigin, SessionToken } from './session-state.ts'
+import type { LeftSession, LoadedSession, SessionOrigin, SessionToken } from './session-state.ts'
+import { typeRules } from './session-types.ts'
 import { Session } from './session.ts'
 
 /** A request, as far as its session goes. */
-export interface SessionRequest {
-  /** What it has for the session cookie, well-formed or not. */
-  readonly cookies: readonly string[]
-  /** Its bearer token, where tokens are on; it wins over the cookie. */
+export interface RequestFacts {
+  /** The well-formed values that the request has for the session cookie. */
+  readonly credentials: readonly SessionCredential[]
+  /** The request's bearer token, where tokens are on; it wins over the cookie. */
   readonly bearer?: BearerCredentials
-  readonly carrier: Carrier
+  /** Takes the cookie to the client. */
+  readonly cookie: Carrier
   /** The client's IP address; `''` when not known. */
   readonly ip: string
   /** Reads one of its headers. */
@@ -44,38 +46,39 @@ export interface SessionRequest {
   isActivity(): boolean
 }
 
-interface Loaded {
-  readonly live: Live
-  readonly credential: SessionCredential
-  readonly token?: SessionToken
-}
+/** What a request has come to with what it brought. */
+type Lookup =
+  /** It brought nothing that opens a session. */
+  | { readonly status: 'nothing' }
+  | { readonly status: 'found'; readonly loaded: LoadedSession; readonly token?: SessionToken }
+  /** It brought the cookies of several sessions: all of them are ignored. */
+  | { readonly status: 'ambiguous' }
+  /** Nobody knows whose request it is: whatever asks for the session gets the error. */
+  | { readonly status: 'failed'; readonly error: SessionStoreError | SessionTokenError }
+  /** It gets a guest, whose changes meet the error. */
+  | { readonly status: 'refused'; readonly error: Error }
 
-type Live = Extract<LoadOutcome, { status: 'live' }>
-
+const nothing: Lookup = { status: 'nothing' }
 const cookieHeader: readonly string[] = ['Cookie']
 const bothHeaders: readonly string[] = ['Cookie', 'Authorization']
 
-// A browser has one, or two while somebody tries to slip it another.
+// A browser has one cookie, or two while somebody tries to slip it another.
 const maxTried = 4
 // More than any address with the name of a network interface, which may follow a link-local one.
 const maxAddress = 64
 
 /** The session of one request, from the lookup of its cookie to the commit. */
 export class RequestSession<S> {
-  readonly #services: Services
-  readonly #request: SessionRequest
-  /** Why nothing can be changed; `undefined` when it can. */
-  #refusal: Error | undefined
-  /** Why there is no session to show; `undefined` when there is one. */
-  #failure: SessionStoreError | SessionTokenError | undefined
-  #loaded: Loaded | undefined
-  #isAmbiguous = false
+  readonly #deployment: Deployment
+  readonly #request: RequestFacts
+  #lookup = nothing
   /** All that the request had, ended ones too. */
-  readonly #units: UnitOfWork[] = []
-  #current: { readonly unit: UnitOfWork; readonly session: Session<S> } | undefined
+  readonly #lives: LiveSession[] = []
+  #live: LiveSession | undefined
+  #session: Session<S> | undefined
 
-  constructor(services: Services, request: SessionRequest) {
-    this.#services = services
+  constructor(deployment: Deployment, request: RequestFacts) {
+    this.#deployment = deployment
     this.#request = request
   }
 
@@ -85,14 +88,14 @@ export class RequestSession<S> {
    * @returns `undefined` when there is nothing to look up.
    */
   load(): Promise<void> | undefined {
-    if (this.isBearer) return this.#failing(this.#loadToken())
-    const credentials = credentialsIn(this.#request.cookies)
-    return credentials.length === 0 ? undefined : this.#failing(this.#loadCookies(credentials))
+    if (this.isBearer) return this.#load(() => this.#loadToken())
+    const { credentials } = this.#request
+    return credentials.length === 0 ? undefined : this.#load(() => this.#loadCookies(credentials))
   }
 
-  async #failing(loading: Promise<void>): Promise<void> {
+  async #load(look: () => Promise<Lookup>): Promise<void> {
     try {
-      await loading
+      this.#lookup = await look()
     } catch (error) {
       if (!(error instanceof SessionStoreError)) throw error
       this.fail(error)
@@ -101,9 +104,60 @@ export class RequestSession<S> {
 
   /** Notes why nobody knows whose request it is. */
   fail(error: SessionStoreError): void {
-    const isGuest = this.#services.settings.onStoreError === 'guest'
-    this.#failure = isGuest ? undefined : error
-    if (isGuest) this.#refusal = error
+    const isGuest = this.#deployment.settings.onStoreError === 'guest'
+    this.#lookup = { status: isGuest ? 'refused' : 'failed', error }
+  }
+
+  async #loadToken(): Promise<Lookup> {
+    const { store, settings, tokens } = this.#deployment
+    const { bearer } = this.#request
+    if (bearer?.status !== 'token') {
+      return { status: 'failed', error: new SessionTokenError('invalid_request') }
+    }
+    const failed: Lookup = { status: 'failed', error: new SessionTokenError('invalid_token') }
+    const token = await tokens?.verify(bearer.token)
+    if (!token) return failed
+    const credential = trustedCredential(token.claims.sid)
+    const outcome = await store.load(credential, settings.policy, this.#request.isActivity())
+    if (outcome?.status !== 'live') return failed
+    const { type, userName } = outcome.record
+    // A token that is not nested is that of a session that was opened with it.
+    const isOwn = typeRules[type].user === 'kept' && userName === token.claims.sub
+    if (!token.isNested && !isOwn) return failed
+    return { status: 'found', loaded: { ...outcome, credential }, token }
+  }
+
+  async #loadCookies(credentials: readonly SessionCredential[]): Promise<Lookup> {
+    const { store, settings, events } = this.#deployment
+    const isActivity = this.#request.isActivity()
+    const loads = credentials
+      .slice(0, maxTried)
+      .map((credential) => store.load(credential, settings.policy, isActivity))
+    const outcomes: readonly (LoadOutcome | undefined)[] =
+      loads.length === 1 ? [await loads[0]] : await Promise.all(loads)
+    const found: LoadedSession[] = []
+    let isRotated = false
+    for (const [index, credential] of credentials.entries()) {
+      const outcome = outcomes[index]
+      if (outcome?.status === 'live') {
+        const { record, seen, now } = outcome
+        found.push({ record, seen, now, credential })
+      } else if (outcome?.status === 'renewed') isRotated = true
+      else if (outcome?.status === 'unreadable') {
+        events.emit('session:storeError', { operation: 'load', id: credential.id })
+      }
+    }
+    const [loaded] = found
+    if (loaded && found.length === 1) return { status: 'found', loaded }
+    if (loaded) {
+      const ids = found.map(({ record }) => record.id)
+      debug('ambiguous cookies of the sessions %s', ids.join(', '))
+      events.emit('session:ambiguous', { ids })
+      return { status: 'ambiguous' }
+    }
+    // The browser is about to get the new value from another response, which this one must not
+    // overwrite: so it can be given nothing.
+    return isRotated ? { status: 'refused', error: new SessionEndedError() } : nothing
   }
 
   /**
@@ -111,8 +165,65 @@ export class RequestSession<S> {
    * either does or is a failure.
    */
   get isUnknown(): boolean {
-    const isClear = !this.#isAmbiguous && !this.#failure && !this.#refusal
-    return isClear && this.#loaded === undefined
+    return this.#lookup.status === 'nothing'
+  }
+
+  /** Whether the cookie has opened a session. */
+  get isFound(): boolean {
+    return this.#lookup.status === 'found'
+  }
+
+  /** Whether a session was found, or the app has asked for one: the answer then depends on it. */
+  get isAttached(): boolean {
+    const { status } = this.#lookup
+    return this.#live !== undefined || status === 'found' || status === 'failed'
+  }
+
+  /** Whether the request is that of a bearer token, so that no cookie matters. */
+  get isBearer(): boolean {
+    return (this.#request.bearer?.status ?? 'none') !== 'none'
+  }
+
+  /** The headers on which the answer then depends. */
+  get varyBy(): readonly string[] {
+    return this.#deployment.tokens ? bothHeaders : cookieHeader
+  }
+
+  /** Why nobody knows whose request it is; `undefined` when that is clear. */
+  get fault(): SessionStoreError | SessionTokenError | undefined {
+    const lookup = this.#lookup
+    if (lookup.status === 'failed') return lookup.error
+    const isFault = lookup.status === 'refused' && lookup.error instanceof SessionStoreError
+    return isFault ? lookup.error : undefined
+  }
+
+  /**
+   * @throws {SessionStoreError} When the session could not be loaded.
+   * @throws {SessionTokenError} When the bearer token is not good.
+   */
+  get session(): Session<S> {
+    const present = this.#live
+    const live = present && !present.state.isEnded ? present : this.#next(present)
+    this.#session ??= new Session<S>(live)
+    return this.#session
+  }
+
+  /**
+   * Ends the session when the request is committed; from now on there is a new guest session.
+   *
+   * @throws {SessionStoreError} When the session could not be loaded.
+   * @throws {SessionEndedError} When the request's cookie value was renewed a moment ago.
+   * @throws {TypeError} When it is the stored-procedure session.
+   */
+  end(): void {
+    // There is a session, or may be one, that this request cannot end: a sign-out must not look like one.
+    if (this.#lookup.status === 'refused') throw this.#lookup.error
+    const live = this.#live ?? this.#next()
+    // A nested token may have brought it.
+    if (typeRules[live.state.type].user === 'server') {
+      throw new TypeError('the stored-procedure session cannot be ended')
+    }
+    this.#start(this.#guest(live.abandon()))
   }
 
   /**
@@ -129,103 +240,24 @@ export class RequestSession<S> {
     const state = this.#guest()
     for (const [name, value] of Object.entries(storage)) state.storage.set(name, value)
     const texts = state.storage.texts()
-    const { storageBytes, storageKeys } = this.#services.policy.limits
+    const { storageBytes, storageKeys } = this.#deployment.settings.limits
     if (texts.size > storageKeys || storedSize(texts) > storageBytes) {
       throw new StorageSizeError('storage would pass its limits')
     }
     if (state.isGrantable) state.grants.add(grant)
     if (!state.isTouched) return
-    state.isCarried = true
+    state.carriedOver()
     this.#start(state)
-  }
-
-  /** Whether the request is that of a bearer token, so that no cookie matters. */
-  get isBearer(): boolean {
-    return (this.#request.bearer?.status ?? 'none') !== 'none'
-  }
-
-  async #loadToken(): Promise<void> {
-    const { store, policy, tokens } = this.#services
-    const { bearer } = this.#request
-    if (bearer?.status !== 'token') {
-      this.#failure = new SessionTokenError('invalid_request')
-      return
-    }
-    this.#failure = new SessionTokenError('invalid_token')
-    const token = await tokens?.verify(bearer.token)
-    if (!token) return
-    const credential = trustedCredential(token.claims.sid)
-    const live = await store.load(credential, policy, this.#request.isActivity())
-    if (live?.status !== 'live') return
-    const { type, userName } = live.record
-    // A token of its own is that of a session that was opened with it.
-    if (!token.isNested && (type !== 'remote' || userName !== token.claims.sub)) return
-    this.#failure = undefined
-    this.#loaded = { live, credential, token }
-  }
-
-  async #loadCookies(credentials: readonly SessionCredential[]): Promise<void> {
-    const { store, policy } = this.#services
-    const isActivity = this.#request.isActivity()
-    const loads = credentials.map((credential) => store.load(credential, policy, isActivity))
-    this.#take(credentials, loads.length === 1 ? [await loads[0]] : await Promise.all(loads))
-  }
-
-  /** Whether the cookie has opened a session. */
-  get isFound(): boolean {
-    return this.#loaded !== undefined
-  }
-
-  /** Whether a session was found, or the app has asked for one: the answer then depends on it. */
-  get isAttached(): boolean {
-    return this.#loaded !== undefined || this.#current !== undefined || this.#failure !== undefined
-  }
-
-  /** The headers on which the answer then depends. */
-  get varyBy(): readonly string[] {
-    return this.#services.tokens ? bothHeaders : cookieHeader
-  }
-
-  /**
-   * @throws {SessionStoreError} When the session could not be loaded.
-   * @throws {SessionTokenError} When the bearer token is not good.
-   */
-  get session(): Session<S> {
-    if (this.#failure) throw this.#failure
-    if (this.#current === undefined) this.#start(this.#firstState())
-    else if (this.#current.unit.state.isEnded) this.#start(this.#guest())
-    return this.#started().session
-  }
-
-  /**
-   * Ends the session when the request is committed; from now on there is a new guest session.
-   *
-   * @throws {SessionStoreError} When the session could not be loaded.
-   * @throws {SessionEndedError} When the request's cookie value was renewed a moment ago.
-   * @throws {TypeError} When it is the stored-procedure session.
-   */
-  end(): void {
-    if (this.#failure) throw this.#failure
-    // There is a session, or may be one, that this request cannot end: a sign-out must not look like one.
-    if (this.#refusal) throw this.#refusal
-    if (this.#current === undefined) this.#start(this.#firstState())
-    const { unit } = this.#started()
-    // A nested token may have brought it.
-    if (unit.state.type === 'storedProcedure') {
-      throw new TypeError('the stored-procedure session cannot be ended')
-    }
-    this.#start(this.#guest(unit.abandon()))
   }
 
   /**
    * The challenge that an error has where tokens are on (RFC 6750 section 3): without an error code
    * for who came with nothing.
    *
-   * @param error What was thrown.
    * @returns Headers, none where the error keeps its own.
    */
   challengeFor(error: object): ErrorHeaders {
-    if (!this.#services.tokens) return {}
+    if (!this.#deployment.tokens) return {}
     const name = 'WWW-Authenticate'
     if (this.isBearer && error instanceof SessionEndedError) {
       return { [name]: bearerChallenge('invalid_token') }
@@ -237,65 +269,43 @@ export class RequestSession<S> {
     return isGuest ? { [name]: [bearerChallenge(), cookieChallenge] } : {}
   }
 
-  /** Why nobody knows whose request it is; `undefined` when that is clear. */
-  get fault(): SessionStoreError | SessionTokenError | undefined {
-    return this.#failure ?? (this.#refusal instanceof SessionStoreError ? this.#refusal : undefined)
-  }
-
   /**
    * Commits what is left, and waits for what the app has not waited for.
    *
    * @returns `undefined` when there is nothing left.
    */
-  finish(): Promise<void> | undefined {
-    return this.#units.some((unit) => unit.isPending) ? this.#finish() : undefined
+  commit(): Promise<void> | undefined {
+    return this.#lives.some((live) => live.isPending) ? this.#commit() : undefined
   }
 
-  async #finish(): Promise<void> {
+  async #commit(): Promise<void> {
     // In order: what takes the cookie away comes before what sets a new one.
-    for (const unit of this.#units) await unit.finish()
+    for (const live of this.#lives) await live.finish()
   }
 
-  #take(
-    credentials: readonly SessionCredential[],
-    outcomes: readonly (LoadOutcome | undefined)[],
-  ): void {
-    const found: { live: Live; credential: SessionCredential }[] = []
-    let isRenewed = false
-    for (const [index, credential] of credentials.entries()) {
-      const outcome = outcomes[index]
-      if (outcome?.status === 'live') found.push({ live: outcome, credential })
-      else if (outcome?.status === 'renewed') isRenewed = true
-      else if (outcome?.status === 'unreadable') {
-        const { id } = credential
-        this.#services.events.emit('session:storeError', { operation: 'load', id })
-      }
-    }
-    if (found.length > 1) {
-      const ids = found.map(({ credential }) => credential.id)
-      debug('ambiguous cookies of the sessions %s', ids.join(', '))
-      this.#services.events.emit('session:ambiguous', { ids })
-      this.#isAmbiguous = true
-      return
-    }
-    this.#loaded = found[0]
-    // The browser is about to get the new value from another response, which this one must not
-    // overwrite: so it can be given nothing.
-    if (!this.#loaded && isRenewed) this.#refusal = new SessionEndedError()
+  /** The session that was found, or a guest; a guest after another session has ended. */
+  #next(ended?: LiveSession): LiveSession {
+    const lookup = this.#lookup
+    if (lookup.status === 'failed') throw lookup.error
+    if (ended || lookup.status !== 'found') return this.#start(this.#guest())
+    const { loaded, token } = lookup
+    return this.#start(
+      SessionState.loaded(this.#deployment, this.#origin(loaded.now, token), loaded),
+    )
   }
 
-  #firstState(): SessionState {
-    if (this.#loaded === undefined) return this.#guest()
-    const { live, credential, token } = this.#loaded
-    return new SessionState(this.#services.rules, this.#origin(live.now, token), {
-      record: live.record,
-      seen: live.seen,
-      credential,
-    })
+  #start(state: SessionState): LiveSession {
+    const cookie = this.isBearer ? noCarrier : this.#request.cookie
+    const refusal = this.#lookup.status === 'refused' ? this.#lookup.error : undefined
+    const live = new LiveSession(state, cookie, refusal)
+    this.#lives.push(live)
+    this.#live = live
+    this.#session = undefined
+    return live
   }
 
-  #guest(left: Partial<LeftSession> = {}): SessionState {
-    return new SessionState(this.#services.rules, this.#origin(Date.now()), left)
+  #guest(left?: LeftSession): SessionState {
+    return SessionState.guest(this.#deployment, this.#origin(Date.now()), left)
   }
 
   #origin(now: number, token?: SessionToken): SessionOrigin {
@@ -308,28 +318,6 @@ export class RequestSession<S> {
       token,
     }
   }
-
-  #start(state: SessionState): void {
-    const carrier = this.isBearer ? noCarrier : this.#request.carrier
-    const unit = new UnitOfWork(this.#services, { state, carrier, refusal: this.#refusal })
-    this.#units.push(unit)
-    this.#current = { unit, session: new Session<S>(unit) }
-  }
-
-  #started(): { readonly unit: UnitOfWork; readonly session: Session<S> } {
-    if (this.#current === undefined) throw new TypeError('the session was not started')
-    return this.#current
-  }
-}
-
-/** The well-formed ones of a request's cookies, as many as are looked up. */
-function credentialsIn(cookies: readonly string[]): readonly SessionCredential[] {
-  const credentials: SessionCredential[] = []
-  for (const value of cookies) {
-    const credential = parseCookieValue(value)
-    if (credential && credentials.length < maxTried) credentials.push(credential)
-  }
-  return credentials
 }
 
 /**

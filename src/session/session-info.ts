@@ -1,6 +1,6 @@
 import type { ClientDescription } from '../client/description.ts'
-import { systemUser } from '../store/record.ts'
 import type { SessionSummary, SessionType } from '../store/record.ts'
+import { systemUser, typeRules } from './session-types.ts'
 
 /** Whether a client is using its session. */
 export type SessionActivity =
@@ -88,7 +88,7 @@ export function infoOf(session: KnownSession, state: SessionActivity): SessionIn
   const { id, type, userName, ip, client, createdAt } = session
   return {
     type,
-    userName: type === 'storedProcedure' ? systemUser : userName,
+    userName: typeRules[type].user === 'server' ? systemUser : userName,
     machineName: client.machineName,
     systemUserName: client.systemUserName,
     IPAddress: ip,
@@ -111,7 +111,7 @@ const hostTypes: ReadonlyMap<string, SessionInfo['hostType']> = new Map([
 ])
 
 function hostTypeOf(type: SessionType, platform: string): SessionInfo['hostType'] {
-  if (type === 'web' || type === 'rest') return 'browser'
+  if (typeRules[type].hasCookie) return 'browser'
   return hostTypes.get(platform.toLowerCase()) ?? 'other'
 }
 

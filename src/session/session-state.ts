@@ -3,41 +3,17 @@ import { unknownClient } from '../client/description.ts'
 import type { ClientDescription, HeaderReader } from '../client/description.ts'
 import { newSessionId } from '../cookie/credential.ts'
 import type { SessionCredential } from '../cookie/credential.ts'
+import { SessionEndedError } from '../errors/errors.ts'
 import { Grants, nothingGranted } from '../privileges/grants.ts'
-import type { GrantChanges, Granted, OnUndeclared } from '../privileges/grants.ts'
-import { Loans } from '../privileges/promotions.ts'
-import type { Roles } from '../privileges/roles.ts'
-import type { StorageLimits } from '../storage/storage-value.ts'
+import type { GrantChanges, Granted } from '../privileges/grants.ts'
+import { Promotions } from '../privileges/promotions.ts'
 import { Storage } from '../storage/storage.ts'
 import type { StorageChanges } from '../storage/storage.ts'
 import { expiresAt, maxIdleTimeout, minuteMs, minutesToMs } from '../store/expiry.ts'
-import type { ExpiryPolicy } from '../store/expiry.ts'
-import { systemUser } from '../store/record.ts'
 import type { RecordDraft, SessionRecord, SessionType } from '../store/record.ts'
 import type { TokenClaims } from '../tokens/claims.ts'
-
-/** What is the same for all sessions of a deployment. */
-export interface SessionRules {
-  /** The type of a session that a cookie carries. */
-  readonly type: SessionType
-  readonly roles: Roles
-  /** What kind of client each application is, by its id. */
-  readonly applications: ReadonlyMap<string, { readonly client: ClientKind }>
-  /** Types of session that can have privileges. */
-  readonly privilegedTypes: ReadonlySet<SessionType>
-  /** Of a new session. Milliseconds. */
-  readonly idleTimeoutMs: number
-  /** Lower ones are raised to it. Milliseconds. */
-  readonly minIdleTimeoutMs: number
-  readonly expiry: ExpiryPolicy
-  readonly limits: StorageLimits
-  /** Of this server. */
-  readonly instanceName: string
-  readonly serverCode: string
-  readonly onUndeclared: OnUndeclared
-  /** Told of a session with a stored value that is not JSON. */
-  readonly onCorrupt: (id: string) => void
-}
+import type { Deployment } from './deployment.ts'
+import { systemUser, typeRules } from './session-types.ts'
 
 /** Where a session comes from. */
 export interface SessionOrigin {
@@ -49,7 +25,7 @@ export interface SessionOrigin {
   readonly header: HeaderReader
   /** Finds out who the client is. Never rejects. */
   readonly describeClient: () => Promise<ClientDescription>
-  /** The token that has brought it; `undefined` without one. */
+  /** The token that came with the request; `undefined` without one. */
   readonly token?: SessionToken | undefined
 }
 
@@ -58,6 +34,16 @@ export interface SessionToken {
   readonly claims: TokenClaims
   /** Whether the session is seen as another user's, with the token's rights. */
   readonly isNested: boolean
+}
+
+/** A session as the store has told of it. */
+export interface LoadedSession {
+  readonly record: SessionRecord
+  readonly credential: SessionCredential
+  /** What the store wants to be given back with a commit. */
+  readonly seen?: unknown
+  /** The store's time then. Epoch milliseconds. */
+  readonly now: number
 }
 
 /** What the store does not know yet of a session that it has. */
@@ -70,91 +56,132 @@ export interface StateChanges {
 
 /** What a request leaves behind when it goes on to another session. */
 export interface LeftSession {
-  /** Sessions that the store has, by id. */
+  /** Sessions that the store has, by id. They end when the next one is stored. */
   readonly replaces: readonly string[]
-  /** Whether there was one of another package that was never stored here. */
+  /**
+   * Whether the client has left one of another package that was never stored here, and must lose
+   * the cookie of it.
+   */
   readonly leavesCarried: boolean
 }
+
+const nothingLeft: LeftSession = { replaces: [], leavesCarried: false }
+const noTexts: ReadonlyMap<string, string> = new Map()
 
 /**
  * One session as one request sees it: what was loaded, what the request changed, and what of that
  * the store does not know yet. Does no input or output.
+ *
+ * A session is a guest, which the store does not have, until it is stored; loaded, which the store
+ * has; or ended by this request, when it takes no more changes.
  */
 export class SessionState {
-  readonly rules: SessionRules
+  readonly deployment: Deployment
   readonly origin: SessionOrigin
-  readonly storage: Storage
-  readonly grants: Grants
-  readonly loans: Loans
-  /** Sessions that the store has and that end when this one is committed, by id. */
-  replaces: readonly string[]
-  /** What the store knows the session's cookie by; `undefined` while the store has no session. */
-  credential: SessionCredential | undefined
-  /** What the store wants to be given back with a commit. */
-  seen: unknown
-  /** Whether this request has ended it, and it takes no more changes. */
+  /** Whether this request has ended it. */
   readonly isEnded: boolean
-  createdAt: number
-  /** The absolute end; `Infinity` for none. */
-  endsAt: number
-  /** The last activity. */
-  activeAt: number
-  /** Who made it, as far as the store knows. */
-  client: ClientDescription
-  /** Whether this request has said that its client suspends. */
-  isPostponed = false
-  /** Whether it carries over a session of another package, and so is stored whatever it holds. */
-  isCarried = false
-  /** Whether the client has left one that was never stored, and must lose the cookie of it. */
-  leavesCarried: boolean
   readonly #record: SessionRecord | undefined
   #id: string | undefined
+  #credential: SessionCredential | undefined
+  #seen: unknown
+  #client: ClientDescription
+  #createdAt: number
+  #activeAt: number
+  #endsAt: number
   #idleTimeoutMs: number
   #storedIdleTimeoutMs: number
+  #left: LeftSession
+  #isPostponed = false
+  #isCarried = false
+  #isGone = false
+  // Made when they are asked for: most requests need one of them at most.
+  #storage: Storage | undefined
+  #grants: Grants | undefined
+  #promotions: Promotions | undefined
+
+  /** Sessions are made by the functions below, which say what kind of state it is. */
+  constructor(
+    deployment: Deployment,
+    origin: SessionOrigin,
+    loaded: LoadedSession | undefined,
+    { id, left = nothingLeft }: { readonly id?: string; readonly left?: LeftSession } = {},
+  ) {
+    const { settings } = deployment
+    const record = loaded?.record
+    this.deployment = deployment
+    this.origin = origin
+    this.isEnded = id !== undefined
+    this.#record = record
+    this.#id = record?.id ?? id
+    this.#credential = loaded?.credential
+    this.#seen = loaded?.seen
+    this.#client = record?.client ?? unknownClient
+    this.#createdAt = record?.createdAt ?? origin.now
+    this.#activeAt = origin.now
+    this.#endsAt = record?.endsAt ?? origin.now + settings.policy.expiry.absoluteTimeoutMs
+    this.#idleTimeoutMs = record?.idleTimeoutMs ?? settings.idleTimeoutMs
+    this.#storedIdleTimeoutMs = this.#idleTimeoutMs
+    this.#left = left
+  }
 
   /**
-   * @param rules Of the deployment.
-   * @param origin The request.
-   * @param loaded What the store has. Without it the session is a new guest, which may replace
-   *   others.
+   * A new guest.
+   *
+   * @param left What it takes the place of.
    */
-  constructor(
-    rules: SessionRules,
+  static guest(deployment: Deployment, origin: SessionOrigin, left?: LeftSession): SessionState {
+    return new SessionState(deployment, origin, undefined, left && { left })
+  }
+
+  /** A session that the store has. */
+  static loaded(
+    deployment: Deployment,
     origin: SessionOrigin,
-    loaded: {
-      readonly id?: string
-      readonly record?: SessionRecord
-      readonly credential?: SessionCredential
-      readonly seen?: unknown
-      readonly loans?: Loans
-      readonly replaces?: readonly string[]
-      readonly leavesCarried?: boolean
-      readonly isEnded?: boolean
-    } = {},
-  ) {
-    const { record } = loaded
-    this.isEnded = loaded.isEnded ?? false
-    this.rules = rules
-    this.origin = origin
-    this.credential = loaded.credential
-    this.seen = loaded.seen
-    this.loans = loaded.loans ?? new Loans(rules.roles)
-    this.replaces = loaded.replaces ?? []
-    this.leavesCarried = loaded.leavesCarried ?? false
-    this.#record = record
-    this.#id = record?.id ?? loaded.id
-    this.activeAt = origin.now
-    this.createdAt = record?.createdAt ?? origin.now
-    this.client = record?.client ?? unknownClient
-    this.endsAt = record?.endsAt ?? origin.now + rules.expiry.absoluteTimeoutMs
-    this.#idleTimeoutMs = record?.idleTimeoutMs ?? rules.idleTimeoutMs
-    this.#storedIdleTimeoutMs = this.#idleTimeoutMs
-    const granted = (record && nestedGrants(origin.token)) ?? record ?? nothingGranted
-    this.grants = new Grants(granted, rules.roles, rules.onUndeclared)
-    this.storage = new Storage(record?.storage ?? new Map(), {
-      maxBytes: rules.limits.storageBytes,
-      onCorrupt: () => rules.onCorrupt(this.id),
+    loaded: LoadedSession,
+  ): SessionState {
+    return new SessionState(deployment, { ...origin, now: loaded.now }, loaded)
+  }
+
+  /** The same session, read anew: uncommitted changes are dropped, promotions stay. */
+  reloaded(loaded: LoadedSession): SessionState {
+    const state = SessionState.loaded(this.deployment, this.origin, loaded)
+    state.#promotions = this.#promotions
+    return state
+  }
+
+  /** A new guest in place of this one, which the store does not have. */
+  restarted(): SessionState {
+    const state = SessionState.guest(this.deployment, this.origin, this.#left)
+    state.#promotions = this.#promotions
+    return state
+  }
+
+  /** What is left of it once this request has ended it: the id, and nothing of what it held. */
+  ended(): SessionState {
+    return new SessionState(this.deployment, this.origin, undefined, { id: this.id })
+  }
+
+  /** A new guest for another user, in place of this one. */
+  leftForAnotherUser(): SessionState {
+    return SessionState.guest(this.deployment, this.origin, this.left)
+  }
+
+  /**
+   * The session that takes this one's place when the store has it no more, or gives it to nobody
+   * who comes with this request's cookie: a new id, and of the grants only what this request gave.
+   *
+   * @param keeps Which storage goes along: all of it, or what this request has changed.
+   */
+  successor(keeps: 'storage' | 'changes', grants: GrantChanges): SessionState {
+    const next = SessionState.guest(this.deployment, this.origin)
+    const texts = keeps === 'storage' ? this.storage.texts() : this.storage.changes()?.set
+    for (const [name, json] of texts ?? []) next.storage.setText(name, json)
+    next.grants.add({
+      privileges: [...grants.privileges],
+      roles: [...grants.roles],
+      userName: grants.signsIn ? this.grants.granted.userName : undefined,
     })
+    return next
   }
 
   get id(): string {
@@ -163,12 +190,75 @@ export class SessionState {
   }
 
   get type(): SessionType {
-    return this.#record?.type ?? this.rules.type
+    return this.#record?.type ?? this.deployment.settings.type
   }
 
   /** Whether the store does not have it yet. */
   get isNew(): boolean {
-    return this.credential === undefined
+    return this.#credential === undefined
+  }
+
+  /** What the store knows the session's cookie by; `undefined` while the store has no session. */
+  get credential(): SessionCredential | undefined {
+    return this.#credential
+  }
+
+  /** What the store wants to be given back with a commit. */
+  get seen(): unknown {
+    return this.#seen
+  }
+
+  get storage(): Storage {
+    this.#storage ??= new Storage(this.#record?.storage ?? noTexts, {
+      maxBytes: this.deployment.settings.limits.storageBytes,
+      onCorrupt: () => {
+        this.deployment.events.emit('session:storeError', { operation: 'load', id: this.id })
+      },
+    })
+    return this.#storage
+  }
+
+  get grants(): Grants {
+    if (this.#grants) return this.#grants
+    const { settings, onUndeclared } = this.deployment
+    const granted = (this.#record && nestedGrants(this.origin.token)) ?? this.#record
+    this.#grants = new Grants(granted ?? nothingGranted, settings.roles, onUndeclared)
+    return this.#grants
+  }
+
+  /** Privileges that are lent to this request. */
+  get promotions(): Promotions {
+    this.#promotions ??= new Promotions(this.deployment.settings.roles)
+    return this.#promotions
+  }
+
+  get createdAt(): number {
+    return this.#createdAt
+  }
+
+  /** The last activity. */
+  get activeAt(): number {
+    return this.#activeAt
+  }
+
+  /** The absolute end; `Infinity` for none. */
+  get endsAt(): number {
+    return this.#endsAt
+  }
+
+  /** From the last activity to the absolute end. Milliseconds; `Infinity` for ever. */
+  get lifetimeMs(): number {
+    return this.#endsAt - this.#activeAt
+  }
+
+  /** When it ends if nothing more is requested. */
+  get expiresAt(): number {
+    return expiresAt(this.#activeAt, this.#idleTimeoutMs, this.#endsAt)
+  }
+
+  /** Who made it, as far as the store knows. */
+  get client(): ClientDescription {
+    return this.#client
   }
 
   /** The client's address at creation. */
@@ -178,9 +268,23 @@ export class SessionState {
 
   /** What kind of client it has. */
   get clientKind(): ClientKind {
-    const isCookies = this.type === 'web' || this.type === 'rest'
-    const application = this.rules.applications.get(this.client.applicationId)
-    return application?.client ?? (isCookies ? 'web' : 'other')
+    const application = this.deployment.settings.applications.get(this.#client.applicationId)
+    return application?.client ?? (typeRules[this.type].hasCookie ? 'web' : 'other')
+  }
+
+  /** Whether this request has said that its client suspends. */
+  get isPostponed(): boolean {
+    return this.#isPostponed
+  }
+
+  /** Whether it carries over a session of another package, and so is stored whatever it holds. */
+  get isCarried(): boolean {
+    return this.#isCarried
+  }
+
+  /** Whether a commit has found that the store has it no more. */
+  get isGone(): boolean {
+    return this.#isGone
   }
 
   /** The token that the request came with, if it is still about this session. */
@@ -195,13 +299,8 @@ export class SessionState {
 
   /** Who is signed in; `''` for nobody. */
   get userName(): string {
-    const isSystem = this.type === 'storedProcedure' && !this.isNested
+    const isSystem = typeRules[this.type].user === 'server' && !this.isNested
     return isSystem ? systemUser : this.grants.granted.userName
-  }
-
-  /** When it ends if nothing more is requested. */
-  get expiresAt(): number {
-    return expiresAt(this.activeAt, this.#idleTimeoutMs, this.endsAt)
   }
 
   get idleTimeoutMs(): number {
@@ -215,18 +314,18 @@ export class SessionState {
 
   /** A lower value than the floor becomes the floor. */
   set idleTimeout(minutes: number) {
-    if (this.type === 'storedProcedure') {
+    if (typeRules[this.type].user === 'server') {
       throw new TypeError('the stored-procedure session has no idle timeout')
     }
     if (typeof minutes !== 'number' || !Number.isFinite(minutes) || minutes > maxIdleTimeout) {
       throw new TypeError(`idleTimeout must be a number of minutes, at most ${maxIdleTimeout}`)
     }
-    this.#idleTimeoutMs = Math.max(minutesToMs(minutes), this.rules.minIdleTimeoutMs)
+    this.#idleTimeoutMs = Math.max(minutesToMs(minutes), this.deployment.settings.minIdleTimeoutMs)
   }
 
   /** Whether sessions of this type can have privileges. */
   get isPrivileged(): boolean {
-    return this.isNested || this.rules.privilegedTypes.has(this.type)
+    return this.isNested || this.deployment.settings.privilegedTypes.has(this.type)
   }
 
   /** Whether its privileges can be changed. */
@@ -234,15 +333,51 @@ export class SessionState {
     return !this.isNested && this.isPrivileged
   }
 
-  /** Sessions that the store has and that must end with this one, by id. */
-  get storedIds(): readonly string[] {
-    return this.isNew ? this.replaces : [...this.replaces, this.id]
-  }
-
   /** What the session that takes its place has to end and to take away. */
   get left(): LeftSession {
-    const leavesCarried = this.leavesCarried || (this.isCarried && this.isNew)
-    return { replaces: this.storedIds, leavesCarried }
+    const { replaces, leavesCarried } = this.#left
+    if (!this.isNew) return { replaces: [...replaces, this.id], leavesCarried }
+    return { replaces, leavesCarried: leavesCarried || this.#isCarried }
+  }
+
+  /** Sessions that the store has and that end when this one is committed, by id. */
+  get replaces(): readonly string[] {
+    return this.#left.replaces
+  }
+
+  /** Whether something must end or be taken away when it is committed. */
+  get hasReplaced(): boolean {
+    return this.#left.replaces.length > 0 || this.#left.leavesCarried
+  }
+
+  /**
+   * Whether the store may have to be told anything. False is certain, and asking costs next to
+   * nothing.
+   */
+  get mayDiffer(): boolean {
+    return (
+      (this.#storage?.mayDiffer ?? false) ||
+      this.#grants?.changes !== undefined ||
+      this.#idleTimeoutMs !== this.#storedIdleTimeoutMs ||
+      this.hasReplaced ||
+      (this.isNew && (this.#isCarried || this.#isGranted))
+    )
+  }
+
+  /** Whether a session that the store does not have differs from an untouched guest. */
+  get isTouched(): boolean {
+    return (
+      this.#isCarried ||
+      this.#isGranted ||
+      this.#idleTimeoutMs !== this.#storedIdleTimeoutMs ||
+      this.#storage?.changes() !== undefined
+    )
+  }
+
+  get #isGranted(): boolean {
+    if (!this.#grants) return false
+    const { userName, privileges, roles } = this.#grants.granted
+    return userName !== '' || privileges.length > 0 || roles.length > 0
   }
 
   /**
@@ -252,98 +387,101 @@ export class SessionState {
    * @throws {StorageValueError} When a value was mutated into something that JSON cannot hold.
    */
   changes(): StateChanges | undefined {
-    const storage = this.storage.changes()
-    const grants = this.grants.changes
+    const storage = this.#storage?.changes()
+    const grants = this.#grants?.changes
     const idleTimeoutMs =
       this.#idleTimeoutMs === this.#storedIdleTimeoutMs ? undefined : this.#idleTimeoutMs
     if (!storage && !grants && idleTimeoutMs === undefined) return undefined
     return { storage, grants, idleTimeoutMs }
   }
 
-  /**
-   * Everything that the store needs to create the session.
-   *
-   * @param client Who makes it.
-   * @param storage What changes in its storage, which is all that a new session has.
-   */
+  /** Hands the changes of the grants to a commit; what changes from now on is for the next one. */
+  takeGrants(): GrantChanges | undefined {
+    return this.#grants?.takeChanges()
+  }
+
+  /** Everything that the store needs to create the session. */
   draft(client: ClientDescription, storage: StorageChanges | undefined): RecordDraft {
     const { type, ip, idleTimeoutMs } = this
-    return {
-      type,
-      ip,
-      client,
-      idleTimeoutMs,
-      ...this.grants.granted,
-      storage: storage?.set ?? new Map(),
-    }
-  }
-
-  /** Whether a session that the store does not have differs from an untouched guest. */
-  get isTouched(): boolean {
-    return (
-      this.isCarried ||
-      this.#isGranted ||
-      this.#idleTimeoutMs !== this.#storedIdleTimeoutMs ||
-      this.storage.changes() !== undefined
-    )
-  }
-
-  get #isGranted(): boolean {
     const { userName, privileges, roles } = this.grants.granted
-    return userName !== '' || privileges.length > 0 || roles.length > 0
+    const texts = storage?.set ?? new Map()
+    return { type, ip, client, idleTimeoutMs, userName, privileges, roles, storage: texts }
+  }
+
+  /** The store has created it from a draft; more may have changed since. */
+  created(
+    draft: RecordDraft,
+    { credential, seen, now }: Omit<LoadedSession, 'record'>,
+    storage: StorageChanges | undefined,
+  ): void {
+    this.committed({ storage, idleTimeoutMs: draft.idleTimeoutMs, seen })
+    this.#credential = credential
+    this.#client = draft.client
+    this.#createdAt = now
+    this.#activeAt = now
+    this.limitedFrom(now)
+  }
+
+  /** The store has what a commit took; more may have changed since. */
+  committed({
+    storage,
+    idleTimeoutMs,
+    seen,
+  }: Omit<StateChanges, 'grants'> & { readonly seen: unknown }): void {
+    if (storage) this.storage.committed(storage)
+    this.#grants?.committed()
+    if (idleTimeoutMs !== undefined) this.#storedIdleTimeoutMs = idleTimeoutMs
+    this.#seen = seen
+  }
+
+  /** The absolute limit counts from now on. */
+  limitedFrom(now: number): void {
+    this.#endsAt = now + this.deployment.settings.policy.expiry.absoluteTimeoutMs
+  }
+
+  /** The cookie has a new secret. */
+  rotated(secretHash: string): void {
+    this.#credential = { id: this.id, secretHash }
+  }
+
+  /** The session was used. */
+  touched(now: number): void {
+    this.#activeAt = now
+    this.#isPostponed = false
+  }
+
+  /** Its client suspends. */
+  postponed(): void {
+    this.#isPostponed = true
+  }
+
+  /** It carries over a session of another package. */
+  carriedOver(): void {
+    this.#isCarried = true
+  }
+
+  /** What it takes the place of has ended. */
+  replacedEnded(): void {
+    this.#left = nothingLeft
   }
 
   /**
-   * Whether the store may have to be told anything. False is certain, and asking costs next to
-   * nothing.
+   * A commit has found that the store has it no more. Told as an event once.
+   *
+   * @returns What to tell the app.
    */
-  get mayDiffer(): boolean {
-    return (
-      this.storage.mayDiffer ||
-      this.grants.changes !== undefined ||
-      this.#idleTimeoutMs !== this.#storedIdleTimeoutMs ||
-      this.replaces.length > 0 ||
-      this.leavesCarried ||
-      (this.isNew && (this.isCarried || this.#isGranted))
-    )
-  }
-
-  /** Takes over what a commit has stored; more may have changed since. */
-  committed({ storage, idleTimeoutMs }: Omit<StateChanges, 'grants'>): void {
-    if (storage) this.storage.committed(storage)
-    this.grants.committed()
-    if (idleTimeoutMs !== undefined) this.#storedIdleTimeoutMs = idleTimeoutMs
+  gone(): SessionEndedError {
+    const { id } = this
+    if (!this.#isGone) this.deployment.events.emit('session:ended', { id, reason: 'gone' })
+    this.#isGone = true
+    return new SessionEndedError()
   }
 
   /** Forgets what the store does not know. */
   discard(): void {
-    this.storage.discard()
-    this.grants.discard()
+    this.#storage?.discard()
+    this.#grants?.discard()
     this.#idleTimeoutMs = this.#storedIdleTimeoutMs
-  }
-
-  /** What is left of it once this request has ended it: the id, and nothing of what it held. */
-  ended(): SessionState {
-    return new SessionState(this.rules, this.origin, { id: this.id, isEnded: true })
-  }
-
-  /**
-   * The session that takes this one's place when the store has it no more, or gives it to nobody
-   * who comes with this request's cookie: a new id, and of the grants only what this request gave.
-   *
-   * @param keeps Which storage goes along: all of it, or what this request has changed.
-   */
-  successor(keeps: 'storage' | 'changes', grants: GrantChanges): SessionState {
-    const { rules, origin } = this
-    const next = new SessionState(rules, origin)
-    const texts = keeps === 'storage' ? this.storage.texts() : this.storage.changes()?.set
-    for (const [name, json] of texts ?? []) next.storage.setText(name, json)
-    next.grants.add({
-      privileges: [...grants.privileges],
-      roles: [...grants.roles],
-      userName: grants.signsIn ? this.grants.granted.userName : undefined,
-    })
-    return next
   }
 }
 

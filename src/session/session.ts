@@ -1,47 +1,17 @@
 import { inspect } from 'node:util'
 
 import { clientCulture, clientUICulture, clientUtcOffset } from '../client/culture.ts'
-import { SessionEndedError } from '../errors/errors.ts'
 import { parseGrant } from '../privileges/privileges.ts'
-import type { GrantInput, PrivilegeName, PrivilegeSettings } from '../privileges/privileges.ts'
+import type { GrantInput, PrivilegeName } from '../privileges/privileges.ts'
 import type { SessionStorage, StorageOf } from '../storage/storage-type.ts'
 import { createStorageView } from '../storage/storage.ts'
-import type { Storage, StorageOwner } from '../storage/storage.ts'
 import type { SessionType } from '../store/record.ts'
 import type { TokenClaims } from '../tokens/claims.ts'
+import type { LiveSession } from './live-session.ts'
+import type { NestedTokenInput } from './nested-token.ts'
 import { infoOf } from './session-info.ts'
 import type { SessionInfo } from './session-info.ts'
-import type { SessionState } from './session-state.ts'
-
-/** What a session asks of whoever keeps it. */
-export interface SessionHost {
-  /** Replaced when the session becomes another one. */
-  readonly state: SessionState
-  /** Ends this session when it is committed, and goes on with a new one for another user. */
-  switchUser(): void
-  use<T>(block: () => T | Promise<T>): Promise<T>
-  save(): Promise<void>
-  reload(): Promise<void>
-  destroy(): Promise<void>
-  regenerate(): Promise<void>
-  touch(): Promise<void>
-  postpone(): Promise<void>
-  createNestedToken(input: NestedTokenInput): Promise<string>
-  createOTP(lifespan: number | undefined): Promise<string>
-  restore(otp: string): Promise<boolean>
-}
-
-/** What {@link Session.createNestedToken} takes. */
-export interface NestedTokenInput {
-  /** For whom. Not empty, at most 256 characters. */
-  readonly userName: string
-  /** All that it may do, in the forms of `setPrivileges()`. None by default. */
-  readonly privileges?: PrivilegeSettings['privileges']
-  /** As `privileges`. */
-  readonly roles?: PrivilegeSettings['roles']
-  /** Seconds, a positive integer. By default, and at most, as long as a token of the session. */
-  readonly lifetime?: number
-}
+import { typeRules } from './session-types.ts'
 
 /** What Passport keeps of its user in a session. */
 export interface PassportEntry {
@@ -59,12 +29,12 @@ export type SessionCallback = (error?: unknown) => void
  * Changes are committed before the response is sent; see the README for the whole life of one.
  */
 export class Session<S = SessionStorage> {
-  readonly #host: SessionHost
+  readonly #live: LiveSession
   #storage: StorageOf<S> | undefined
 
   /** Sessions come from `ctx.session`. */
-  constructor(host: SessionHost) {
-    this.#host = host
+  constructor(live: LiveSession) {
+    this.#live = live
     Object.freeze(this)
   }
 
@@ -73,22 +43,22 @@ export class Session<S = SessionStorage> {
    * listed, and knowing it opens nothing.
    */
   get id(): string {
-    return this.#host.state.id
+    return this.#live.state.id
   }
 
   /** What kind of session it is. */
   get type(): SessionType {
-    return this.#host.state.type
+    return this.#live.state.type
   }
 
   /** True until the session has been stored once. */
   get isNew(): boolean {
-    return this.#host.state.isNew
+    return this.#live.state.isNew
   }
 
   /** Who is signed in; `''` for nobody. Given by {@link setPrivileges}. */
   get userName(): string {
-    return this.#host.state.userName
+    return this.#live.state.userName
   }
 
   /** The same as an object. */
@@ -103,7 +73,7 @@ export class Session<S = SessionStorage> {
 
   /** The claims of the token that this request came with, frozen; `null` without one. */
   get token(): TokenClaims | null {
-    return this.#host.state.token?.claims ?? null
+    return this.#live.state.token?.claims ?? null
   }
 
   /** The application that the request's token was made for; `null` without one. */
@@ -113,12 +83,12 @@ export class Session<S = SessionStorage> {
 
   /** What this server is called, by the option of this name. */
   get instanceName(): string {
-    return this.#host.state.rules.instanceName
+    return this.#live.deployment.settings.instanceName
   }
 
   /** The code of this server, by the option of this name. */
   get serverCode(): string {
-    return this.#host.state.rules.serverCode
+    return this.#live.deployment.settings.serverCode
   }
 
   /**
@@ -127,7 +97,7 @@ export class Session<S = SessionStorage> {
    * `refreshSeconds` longer. `''` for the stored-procedure session, which never ends.
    */
   get expirationDate(): string {
-    const { expiresAt } = this.#host.state
+    const { expiresAt } = this.#live.state
     return expiresAt === Infinity ? '' : new Date(expiresAt).toISOString()
   }
 
@@ -139,11 +109,11 @@ export class Session<S = SessionStorage> {
    * @throws {TypeError} When set to more, to NaN, infinity or anything but a number.
    */
   get idleTimeout(): number {
-    return this.#host.state.idleTimeout
+    return this.#live.state.idleTimeout
   }
 
   set idleTimeout(minutes: number) {
-    this.#changeable().idleTimeout = minutes
+    this.#live.openState.idleTimeout = minutes
   }
 
   /**
@@ -157,7 +127,7 @@ export class Session<S = SessionStorage> {
    * @throws {SessionEndedError} When it is changed after this request has ended the session.
    */
   get storage(): StorageOf<S> {
-    this.#storage ??= createStorageView(new HostStorage(this.#host)) as StorageOf<S>
+    this.#storage ??= createStorageView(this.#live) as StorageOf<S>
     return this.#storage
   }
 
@@ -171,17 +141,17 @@ export class Session<S = SessionStorage> {
    * @throws {StorageValueError} When set to what JSON cannot hold.
    */
   get passport(): PassportEntry | undefined {
-    const entry: unknown = this.#host.state.storage.get('passport')
+    const entry: unknown = this.#live.state.storage.get('passport')
     return typeof entry === 'object' && entry !== null ? entry : undefined
   }
 
   set passport(entry: PassportEntry | undefined) {
-    this.#changeable().storage.set('passport', entry)
+    this.#live.openState.storage.set('passport', entry)
   }
 
   /** What is known of the session: a new plain object at each read. */
   get info(): SessionInfo {
-    const { state } = this.#host
+    const { state } = this.#live
     const { id, type, ip, client, createdAt } = state
     return infoOf(
       { id, type, ip, client, createdAt, userName: this.userName },
@@ -195,14 +165,14 @@ export class Session<S = SessionStorage> {
    * tag. In a nested context that of its token.
    */
   get clientCulture(): string | null {
-    const { state } = this.#host
+    const { state } = this.#live
     if (state.isNested) return state.token?.claims.culture ?? null
     return clientCulture(state.origin.header)
   }
 
   /** The same for the texts that the client shows, from `X-Client-UI-Culture`. */
   get clientUICulture(): string | null {
-    const { state } = this.#host
+    const { state } = this.#live
     if (state.isNested) return state.token?.claims.ui_culture ?? null
     return clientUICulture(state.origin.header)
   }
@@ -212,24 +182,24 @@ export class Session<S = SessionStorage> {
    * from the header `X-Client-UTC-Offset`. `null` when it is missing or no such number.
    */
   get clientUtcOffset(): number | null {
-    const { state } = this.#host
+    const { state } = this.#live
     if (state.isNested) return state.token?.claims.utc_offset ?? null
     return clientUtcOffset(state.origin.header)
   }
 
   /** Whether the client is a browser or an application that the `applications` option calls `web`. */
   isWebClient(): boolean {
-    return this.#host.state.clientKind === 'web'
+    return this.#live.state.clientKind === 'web'
   }
 
   /** Whether the client is an application that the `applications` option calls `desktop`. */
   isDesktopClient(): boolean {
-    return this.#host.state.clientKind === 'desktop'
+    return this.#live.state.clientKind === 'desktop'
   }
 
   /** Whether the client is neither. */
   isNotWebOrDesktopClient(): boolean {
-    return this.#host.state.clientKind === 'other'
+    return this.#live.state.clientKind === 'other'
   }
 
   /**
@@ -239,9 +209,9 @@ export class Session<S = SessionStorage> {
    * @param name Privilege name in any case.
    */
   hasPrivilege(name: PrivilegeName): boolean {
-    const { state } = this.#host
+    const { state } = this.#live
     if (typeof name !== 'string' || !state.isPrivileged) return false
-    return state.grants.has(name) || state.loans.has(name)
+    return state.grants.has(name) || state.promotions.has(name)
   }
 
   /**
@@ -260,16 +230,17 @@ export class Session<S = SessionStorage> {
    */
   setPrivileges(input: GrantInput): boolean {
     const grant = parseGrant(input)
-    const { grants, isGrantable, type, userName } = this.#changeable()
+    const { grants, isGrantable, type, userName } = this.#live.openState
     if (!isGrantable) return false
-    if (type === 'remote' && (grant.userName ?? userName) !== userName) {
+    const { user } = typeRules[type]
+    if (user === 'kept' && (grant.userName ?? userName) !== userName) {
       throw new TypeError('a remote session keeps the user that it was opened for')
     }
-    if (type === 'storedProcedure' && grant.userName !== undefined) {
+    if (user === 'server' && grant.userName !== undefined) {
       throw new TypeError("the stored-procedure session is no user's")
     }
-    if (grants.isForAnotherUser(grant)) this.#host.switchUser()
-    this.#host.state.grants.add(grant)
+    if (grants.isForAnotherUser(grant)) this.#live.switchUser()
+    this.#live.state.grants.add(grant)
     return true
   }
 
@@ -280,7 +251,7 @@ export class Session<S = SessionStorage> {
    * @returns A new array.
    */
   getPrivileges(): PrivilegeName[] {
-    const { state } = this.#host
+    const { state } = this.#live
     return state.isPrivileged ? ([...state.grants.held.values()] as PrivilegeName[]) : []
   }
 
@@ -292,15 +263,15 @@ export class Session<S = SessionStorage> {
    * @throws {SessionEndedError} When this request has ended the session.
    */
   clearPrivileges(): boolean {
-    const state = this.#changeable()
+    const state = this.#live.openState
     if (!state.isGrantable) return false
-    state.grants.clear(state.type === 'remote')
+    state.grants.clear(typeRules[state.type].user === 'kept')
     return true
   }
 
   /** Whether the session has no privilege. */
   isGuest(): boolean {
-    const { state } = this.#host
+    const { state } = this.#live
     return !state.isPrivileged || state.grants.held.size === 0
   }
 
@@ -314,9 +285,9 @@ export class Session<S = SessionStorage> {
    * @throws {SessionEndedError} When this request has ended the session.
    */
   promote(name: PrivilegeName): number {
-    const state = this.#changeable()
+    const state = this.#live.openState
     if (typeof name !== 'string' || !state.isPrivileged) return 0
-    return state.loans.promote(name)
+    return state.promotions.promote(name)
   }
 
   /**
@@ -325,7 +296,7 @@ export class Session<S = SessionStorage> {
    * @param id What `promote()` answered.
    */
   demote(id: number): void {
-    this.#host.state.loans.demote(id)
+    this.#live.state.promotions.demote(id)
   }
 
   /**
@@ -353,7 +324,7 @@ export class Session<S = SessionStorage> {
    * @throws {SessionStoreError} When the store fails.
    */
   use<T>(block: (storage: StorageOf<S>) => T | Promise<T>): Promise<T> {
-    return this.#host.use(() => block(this.storage))
+    return this.#live.use(() => block(this.storage))
   }
 
   /**
@@ -370,7 +341,7 @@ export class Session<S = SessionStorage> {
    * @throws {SessionStoreError} When the store fails.
    */
   save(callback?: SessionCallback): Promise<void> {
-    return settle(this.#host.save(), callback)
+    return settle(this.#live.save(), callback)
   }
 
   /**
@@ -380,7 +351,7 @@ export class Session<S = SessionStorage> {
    * @throws {SessionStoreError} When the store fails.
    */
   reload(): Promise<void> {
-    return this.#host.reload()
+    return this.#live.reload()
   }
 
   /**
@@ -390,7 +361,7 @@ export class Session<S = SessionStorage> {
    * @throws {SessionStoreError} When the store fails.
    */
   destroy(): Promise<void> {
-    return this.#host.destroy()
+    return this.#live.destroy()
   }
 
   /**
@@ -402,7 +373,7 @@ export class Session<S = SessionStorage> {
    * @throws {SessionStoreError} When the store fails.
    */
   regenerate(callback?: SessionCallback): Promise<void> {
-    return settle(this.#host.regenerate(), callback)
+    return settle(this.#live.regenerate(), callback)
   }
 
   /**
@@ -412,7 +383,7 @@ export class Session<S = SessionStorage> {
    * @throws {SessionStoreError} When the store fails.
    */
   touch(): Promise<void> {
-    return this.#host.touch()
+    return this.#live.touch()
   }
 
   /**
@@ -423,7 +394,7 @@ export class Session<S = SessionStorage> {
    * @throws {SessionStoreError} When the store fails.
    */
   postpone(): Promise<void> {
-    return this.#host.postpone()
+    return this.#live.postpone()
   }
 
   /**
@@ -439,7 +410,7 @@ export class Session<S = SessionStorage> {
    * @throws {SessionStoreError} When the store fails.
    */
   createNestedToken(input: NestedTokenInput): Promise<string> {
-    return this.#host.createNestedToken(input)
+    return this.#live.createNestedToken(input)
   }
 
   /**
@@ -458,7 +429,7 @@ export class Session<S = SessionStorage> {
    * @throws {SessionStoreError} When the store fails.
    */
   createOTP(lifespan?: number): Promise<string> {
-    return this.#host.createOTP(lifespan)
+    return this.#live.createOTP(lifespan)
   }
 
   /**
@@ -472,44 +443,18 @@ export class Session<S = SessionStorage> {
    * @throws {SessionStoreError} When the store fails.
    */
   restore(otp: string): Promise<boolean> {
-    return this.#host.restore(otp)
+    return this.#live.restore(otp)
   }
 
   /** What may be shown of the session: no secret, no storage. */
   toJSON(): Record<string, unknown> {
     const { id, type, userName, expirationDate, idleTimeout } = this
-    const creationDateTime = new Date(this.#host.state.createdAt).toISOString()
+    const creationDateTime = new Date(this.#live.state.createdAt).toISOString()
     const privileges = this.getPrivileges()
     const actor = this.actor === null ? {} : { actor: this.actor }
     const dates = { creationDateTime, expirationDate, idleTimeout }
     return { id, type, userName, ...actor, privileges, ...dates }
   }
-
-  #changeable(): SessionState {
-    return changeable(this.#host)
-  }
-}
-
-/** The storage of whatever session a host has at the moment. */
-class HostStorage implements StorageOwner {
-  readonly #host: SessionHost
-
-  constructor(host: SessionHost) {
-    this.#host = host
-  }
-
-  get storage(): Storage {
-    return this.#host.state.storage
-  }
-
-  changeableStorage(): Storage {
-    return changeable(this.#host).storage
-  }
-}
-
-function changeable({ state }: SessionHost): SessionState {
-  if (state.isEnded) throw new SessionEndedError()
-  return state
 }
 
 Object.defineProperty(Session.prototype, inspect.custom, {

@@ -4,56 +4,89 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { trustedCredential } from '../cookie/credential.ts'
 import type { SessionCredential } from '../cookie/credential.ts'
 import { SessionLockTimeoutError } from '../errors/errors.ts'
-import type { SessionRecord } from '../store/record.ts'
 import type { SessionLock, SessionStore, StorePolicy } from '../store/session-store.ts'
+import type { LoadedSession } from './session-state.ts'
 
-// A dead holder's lock is free after the lease. A living one extends it three times as often.
-export const leaseMs = 3000
+// A dead holder's lock is free after the lease. A living holder extends it three times as often.
+const leaseMs = 3000
 const extendEveryMs = 1000
 // So many blocks of one process run in a row before another process gets its turn.
 const maxTurns = 32
 const maxPollMs = 25
 
-/** The session as it was when the lock was taken, or handed on. */
-export interface LockedSession {
-  readonly record: SessionRecord
-  /** What the store wants to be given back with a commit. */
-  readonly seen?: unknown
-  /** The store's time then. */
-  readonly now: number
+/** The blocks of this process that want the lock of one session. */
+interface Line {
+  /** The token under which this process holds or asks for the lock. */
+  token: string
+  /** How many blocks have run under the token. */
+  turns: number
+  readonly waiting: ((handed?: LoadedSession) => void)[]
+}
+
+/** How a lock works on the rest of its line. */
+interface LockLine {
+  /** Whether the next block of this process can take the lock over. */
+  readonly isPassedOn: () => boolean
+  readonly unlock: () => Promise<unknown>
+  /** Lets the next block go on, under the same token or a new one. */
+  readonly next: (keepsToken: boolean, handed?: LoadedSession) => void
 }
 
 /** A session's lock, held for one block. */
-export interface HeldLock extends LockedSession {
-  readonly token: string
-  /** Whether the next block of this process can take it over, so that it need not be given back. */
-  readonly isPassedOn: boolean
+export class HeldLock {
+  /** The session as it was when the lock was taken, or handed on by the block before. */
+  readonly session: LoadedSession
+  readonly #token: string
+  readonly #line: LockLine
+  /** Whether the store has the lock still, has it no more, or may have given it to another. */
+  #status: 'held' | 'released' | 'unknown' = 'held'
+  #handed: LoadedSession | undefined
+
+  constructor(session: LoadedSession, token: string, line: LockLine) {
+    this.session = session
+    this.#token = token
+    this.#line = line
+  }
+
   /**
-   * Ends the block.
+   * What a commit tells the store.
    *
-   * @param status Whether the store has it no more, has it still, or nobody knows.
-   * @param handed With `held`, the session for the next block of this process, if it comes with the
-   *   same credential: it need not ask the store.
+   * @param isLast Whether the block ends with the commit: the lock is given back then, unless the
+   *   next block of this process takes it over.
    */
-  done(status: LockStatus, handed?: Handed): void
-}
+  claim(isLast: boolean): SessionLock {
+    return { token: this.#token, leaseMs: isLast && !this.#line.isPassedOn() ? 0 : leaseMs }
+  }
 
-/** Whether the store has a lock still, has it no more, or nobody knows. */
-export type LockStatus = 'held' | 'released' | 'unknown'
+  /** A commit with a claim was stored. */
+  claimed({ leaseMs: ms }: SessionLock): void {
+    if (ms === 0) this.#status = 'released'
+  }
 
-/** What one block hands to the next. */
-export interface Handed extends LockedSession {
-  /** Which is good now. */
-  readonly secretHash: string
-}
+  /** A commit with a claim has failed: another may have the lock by now. */
+  mayBeLost(): void {
+    this.#status = 'unknown'
+  }
 
-/** The blocks of this process that want the lock of one session. */
-interface Line {
-  /** Under which this process holds or asks for the lock. */
-  token: string
-  /** How many blocks have run under it. */
-  turns: number
-  readonly waiting: ((handed?: Handed) => void)[]
+  /** The session for the next block of this process, which need not ask the store then. */
+  handOn(session: LoadedSession): void {
+    this.#handed = session
+  }
+
+  /** Ends the block. */
+  async end(): Promise<void> {
+    // A lock that may be held still is given back too: a commit that is late is refused then.
+    if (this.#status === 'unknown' || (this.#status === 'held' && !this.#line.isPassedOn())) {
+      try {
+        await this.#line.unlock()
+        this.#status = 'released'
+      } catch {
+        // The block has had its way. The lock goes with its lease.
+        this.#status = 'unknown'
+      }
+    }
+    this.#line.next(this.#status === 'held', this.#handed)
+  }
 }
 
 /**
@@ -66,11 +99,7 @@ export class Locks {
   readonly #timeoutMs: number
   readonly #lines = new Map<string, Line>()
 
-  /**
-   * @param store Of the sessions.
-   * @param policy Of the store's calls.
-   * @param timeoutMs How long a block waits for its turn.
-   */
+  /** @param timeoutMs How long a block waits for its turn. */
   constructor(store: SessionStore, policy: StorePolicy, timeoutMs: number) {
     this.#store = store
     this.#policy = policy
@@ -78,43 +107,32 @@ export class Locks {
   }
 
   /**
-   * Gives a lock back.
-   *
-   * @param id The session's id.
-   * @param token Who holds it.
-   * @throws {SessionStoreError} When the store fails.
-   */
-  async unlock(id: string, token: string): Promise<void> {
-    await this.#keep(id, { token, leaseMs: 0 })
-  }
-
-  /**
    * Waits for the lock of a session.
    *
-   * @param credential Of the session.
    * @returns `undefined` when the session has ended.
    * @throws {SessionLockTimeoutError} When the turn has not come in time.
    * @throws {SessionStoreError} When the store fails.
    */
   async acquire(credential: SessionCredential): Promise<HeldLock | undefined> {
+    const { id, secretHash } = credential
     const until = performance.now() + this.#timeoutMs
-    const { line, handed } = await this.#queue(credential.id, until)
+    const { line, handed } = await this.#queue(id, until)
     try {
-      const isHanded = handed?.secretHash === credential.secretHash
-      const locked = isHanded ? handed : await this.#ask(credential, line, until)
-      if (!locked) {
+      const isHanded = handed?.credential.secretHash === secretHash
+      const session = isHanded ? handed : await this.#ask(credential, line, until)
+      if (!session) {
         // The block before may have kept the lock for this one, which comes with an old secret.
         const isKept = line.turns > 0 && line.waiting.length === 0
-        if (isKept) await this.unlock(credential.id, line.token)
-        this.#next(credential.id, line)
+        if (isKept) await this.#extend(id, { token: line.token, leaseMs: 0 })
+        this.#next(id, line)
         return undefined
       }
       line.turns++
-      return this.#held(credential.id, line, locked)
+      return this.#held(id, line, session)
     } catch (error) {
-      // Nobody knows whether the store has locked, so nobody may go on under this token.
-      this.#renew(line)
-      this.#next(credential.id, line)
+      // The store may have locked under this token, or may not: the token is not used again.
+      renew(line)
+      this.#next(id, line)
       throw error
     }
   }
@@ -123,17 +141,17 @@ export class Locks {
   async #queue(
     id: string,
     until: number,
-  ): Promise<{ readonly line: Line; readonly handed?: Handed | undefined }> {
+  ): Promise<{ readonly line: Line; readonly handed?: LoadedSession | undefined }> {
     const present = this.#lines.get(id)
     if (!present) {
       const line: Line = { token: randomUUID(), turns: 0, waiting: [] }
       this.#lines.set(id, line)
       return { line }
     }
-    const handed = await new Promise<Handed | undefined>((resolve, reject) => {
-      const turn = (handed?: Handed): void => {
+    const handed = await new Promise<LoadedSession | undefined>((resolve, reject) => {
+      const turn = (session?: LoadedSession): void => {
         clearTimeout(timer)
-        resolve(handed)
+        resolve(session)
       }
       const timer = setTimeout(() => {
         present.waiting.splice(present.waiting.indexOf(turn), 1)
@@ -148,10 +166,11 @@ export class Locks {
     credential: SessionCredential,
     { token }: Line,
     until: number,
-  ): Promise<LockedSession | undefined> {
+  ): Promise<LoadedSession | undefined> {
     for (let asked = 1; ; asked++) {
       const outcome = await this.#store.lock(credential, { token, leaseMs })
-      if (outcome?.status !== 'busy') return outcome
+      if (outcome?.status === 'locked') return { ...outcome, credential }
+      if (!outcome) return undefined
       // Not in step with others that wait.
       const pollMs = Math.min(2 * asked, maxPollMs) * (0.75 + Math.random() / 2)
       if (performance.now() + pollMs > until) throw timedOut()
@@ -159,44 +178,39 @@ export class Locks {
     }
   }
 
-  #held(id: string, line: Line, { record, seen, now }: LockedSession): HeldLock {
+  #held(id: string, line: Line, session: LoadedSession): HeldLock {
     const { token } = line
     const timer = setInterval(() => {
       // A failure shows when the block is committed.
-      this.#keep(id, { token, leaseMs }).catch(() => undefined)
+      this.#extend(id, { token, leaseMs }).catch(() => undefined)
     }, extendEveryMs)
     timer.unref()
-    return {
-      token,
-      record,
-      seen,
-      now,
-      get isPassedOn() {
-        return line.waiting.length > 0 && line.turns < maxTurns
-      },
-      done: (status, handed) => {
+    return new HeldLock(session, token, {
+      isPassedOn: () => line.waiting.length > 0 && line.turns < maxTurns,
+      unlock: () => this.#extend(id, { token, leaseMs: 0 }),
+      next: (keepsToken, handed) => {
         clearInterval(timer)
-        if (status !== 'held') this.#renew(line)
-        this.#next(id, line, status === 'held' ? handed : undefined)
+        if (!keepsToken) renew(line)
+        this.#next(id, line, keepsToken ? handed : undefined)
       },
-    }
+    })
   }
 
-  #keep(id: string, lock: SessionLock): Promise<unknown> {
+  #extend(id: string, lock: SessionLock): Promise<unknown> {
     return this.#store.commit(trustedCredential(id), { lock }, this.#policy)
   }
 
-  /** What asks from now on is another holder to the store. */
-  #renew(line: Line): void {
-    line.token = randomUUID()
-    line.turns = 0
-  }
-
-  #next(id: string, line: Line, handed?: Handed): void {
+  #next(id: string, line: Line, handed?: LoadedSession): void {
     const turn = line.waiting.shift()
     if (turn) turn(handed)
     else this.#lines.delete(id)
   }
+}
+
+/** What asks from now on is another holder to the store. */
+function renew(line: Line): void {
+  line.token = randomUUID()
+  line.turns = 0
 }
 
 function timedOut(): SessionLockTimeoutError {

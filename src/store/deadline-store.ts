@@ -1,21 +1,8 @@
 import { trustedCredential } from '../cookie/credential.ts'
-import type { SessionCredential } from '../cookie/credential.ts'
 import { SessionStoreError } from '../errors/errors.ts'
 import { Breaker } from './breaker.ts'
-import type { SessionSummary } from './record.ts'
-import type {
-  CommitOutcome,
-  CreateOutcome,
-  LoadOutcome,
-  LockOutcome,
-  NewSession,
-  SessionCommit,
-  SessionLock,
-  SessionStore,
-  StorePolicy,
-} from './session-store.ts'
-import { isTraced, tracedCall } from './store-call.ts'
-import type { StoreOperation } from './store-call.ts'
+import type { SessionStore, StoreOperation, StorePolicy } from './session-store.ts'
+import { storeChannels, tracedCall } from './store-call.ts'
 
 /** What a call is about. */
 interface Subject {
@@ -24,6 +11,29 @@ interface Subject {
   /** Whether all sessions of a user are concerned, which may be elsewhere. */
   readonly isUsers?: boolean
 }
+
+type Result<Name extends StoreOperation> = Awaited<ReturnType<SessionStore[Name]>>
+
+type Operations = {
+  readonly [Name in StoreOperation]: (
+    ...args: Parameters<SessionStore[Name]>
+  ) => Promise<Result<Name>>
+}
+
+/** The operations of a store, and what a call of each is about. */
+const subjectOf: {
+  readonly [Name in StoreOperation]: (...args: Parameters<SessionStore[Name]>) => Subject
+} = {
+  create: ({ credential, draft }) => ({ id: credential.id, isUsers: draft.userName !== '' }),
+  load: ({ id }) => ({ id }),
+  commit: ({ id }, { grants }) => ({ id, isUsers: Boolean(grants?.userName) }),
+  lock: ({ id }) => ({ id }),
+  list: () => ({ isUsers: true }),
+  destroy: (id) => ({ id }),
+}
+
+/** The names of a store's operations. */
+export const storeOperations: readonly string[] = Object.keys(subjectOf)
 
 // What is asked for where no session is: an id that none has.
 const nobody = 'ffffffff-ffff-4fff-bfff-ffffffffffff'
@@ -37,11 +47,12 @@ const probePolicy: StorePolicy = {
 
 /**
  * Gives every call of another store a deadline, whatever that store waits for, and turns whatever
- * it rejects with into a `SessionStoreError`. An answer after the deadline is dropped. A server
- * that has not answered several times in a row is left alone until it answers again.
+ * it rejects with into a `SessionStoreError`. A result after the deadline is dropped. A server that
+ * has not answered several times in a row is left alone until it answers again.
  */
 export class DeadlineStore implements SessionStore {
   readonly #store: SessionStore
+  readonly #operations: Operations
   readonly #timeoutMs: number
   readonly #onError: (operation: StoreOperation, error: SessionStoreError) => void
   // Of the servers that have not answered, by `nodeOf`.
@@ -54,49 +65,17 @@ export class DeadlineStore implements SessionStore {
     onError: (operation: StoreOperation, error: SessionStoreError) => void,
   ) {
     this.#store = store
+    this.#operations = store
     this.#timeoutMs = timeoutMs
     this.#onError = onError
   }
 
-  create(session: NewSession, policy: StorePolicy): Promise<CreateOutcome> {
-    const { id } = session.credential
-    const isUsers = session.draft.userName !== ''
-    return this.#within('create', { id, isUsers }, () => this.#store.create(session, policy))
-  }
-
-  load(
-    credential: SessionCredential,
-    policy: StorePolicy,
-    isActivity: boolean,
-  ): Promise<LoadOutcome | undefined> {
-    return this.#within('load', { id: credential.id }, () =>
-      this.#store.load(credential, policy, isActivity),
-    )
-  }
-
-  commit(
-    credential: SessionCredential,
-    commit: SessionCommit,
-    policy: StorePolicy,
-  ): Promise<CommitOutcome> {
-    const { id } = credential
-    const isUsers = Boolean(commit.grants?.userName)
-    return this.#within('commit', { id, isUsers }, () =>
-      this.#store.commit(credential, commit, policy),
-    )
-  }
-
-  lock(credential: SessionCredential, lock: SessionLock): Promise<LockOutcome | undefined> {
-    return this.#within('lock', { id: credential.id }, () => this.#store.lock(credential, lock))
-  }
-
-  list(userName: string, policy: StorePolicy): Promise<readonly SessionSummary[]> {
-    return this.#within('list', { isUsers: true }, () => this.#store.list(userName, policy))
-  }
-
-  destroy(id: string, userName?: string): Promise<boolean> {
-    return this.#within('destroy', { id }, () => this.#store.destroy(id, userName))
-  }
+  readonly create: SessionStore['create'] = (...args) => this.#call('create', args)
+  readonly load: SessionStore['load'] = (...args) => this.#call('load', args)
+  readonly commit: SessionStore['commit'] = (...args) => this.#call('commit', args)
+  readonly lock: SessionStore['lock'] = (...args) => this.#call('lock', args)
+  readonly list: SessionStore['list'] = (...args) => this.#call('list', args)
+  readonly destroy: SessionStore['destroy'] = (...args) => this.#call('destroy', args)
 
   close(): Promise<void> {
     this.#isClosed = true
@@ -104,7 +83,12 @@ export class DeadlineStore implements SessionStore {
     return this.#store.close()
   }
 
-  #within<T>(operation: StoreOperation, subject: Subject, call: () => Promise<T>): Promise<T> {
+  #call<Name extends StoreOperation>(
+    operation: Name,
+    args: Parameters<SessionStore[Name]>,
+  ): Promise<Result<Name>> {
+    const subject = subjectOf[operation](...args)
+    const call = (): Promise<Result<Name>> => this.#operations[operation](...args)
     if (!isTraced()) return this.#inTime(operation, subject, call)
     const { id } = subject
     const message = { operation, ...(id !== undefined && { id }) }
@@ -173,4 +157,17 @@ export class DeadlineStore implements SessionStore {
     if (!breaker) this.#breakers.set(node, (breaker = new Breaker(this.#timeoutMs)))
     breaker.timedOut(() => this.#store.load(trustedCredential(id), probePolicy, false))
   }
+}
+
+/** Whether anybody listens to the calls of stores. */
+export function isTraced(): boolean {
+  const { start, end, asyncStart, asyncEnd, error } = storeChannels
+  // `TracingChannel` has `hasSubscribers` itself from Node 22 on.
+  return (
+    start.hasSubscribers ||
+    asyncEnd.hasSubscribers ||
+    error.hasSubscribers ||
+    asyncStart.hasSubscribers ||
+    end.hasSubscribers
+  )
 }

@@ -3,9 +3,6 @@ import type { ClientDescription } from '../client/description.ts'
 /** The kind of a session: who is behind it. */
 export type SessionType = 'web' | 'rest' | 'remote' | 'storedProcedure'
 
-/** The name under which the server's own code runs. It is not stored. */
-export const systemUser = 'system'
-
 /** All kinds of session. */
 export const sessionTypes: readonly SessionType[] = ['web', 'rest', 'remote', 'storedProcedure']
 

@@ -304,3 +304,6 @@ export interface SessionStore {
   /** Releases what the store itself has opened; nothing that was passed in. */
   close(): Promise<void>
 }
+
+/** A method of a store that can fail. */
+export type StoreOperation = Exclude<keyof SessionStore, 'close' | 'nodeOf'>

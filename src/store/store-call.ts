@@ -1,10 +1,8 @@
 import { tracingChannel } from 'node:diagnostics_channel'
+import type { TracingChannel } from 'node:diagnostics_channel'
 
 import { SessionStoreError } from '../errors/errors.ts'
-import type { SessionStore } from './session-store.ts'
-
-/** A method of a store that can fail. */
-export type StoreOperation = Exclude<keyof SessionStore, 'close'>
+import type { StoreOperation } from './session-store.ts'
 
 /**
  * What the tracing channel `koa-user-sessions:store` tells of one call of a store: one object for
@@ -22,20 +20,8 @@ export interface StoreCall {
   error?: SessionStoreError
 }
 
-const channels = tracingChannel<StoreCall>('koa-user-sessions:store')
-
-/** Whether anybody listens to the calls of stores. */
-export function isTraced(): boolean {
-  const { start, end, asyncStart, asyncEnd, error } = channels
-  // `TracingChannel` has `hasSubscribers` itself from Node 22 on.
-  return (
-    start.hasSubscribers ||
-    asyncEnd.hasSubscribers ||
-    error.hasSubscribers ||
-    asyncStart.hasSubscribers ||
-    end.hasSubscribers
-  )
-}
+/** The tracing channel on which calls of stores are told. */
+export const storeChannels: TracingChannel<StoreCall> = tracingChannel('koa-user-sessions:store')
 
 /**
  * Makes a call of a store and tells the tracing channel `koa-user-sessions:store` of it, in the
@@ -46,7 +32,7 @@ export function isTraced(): boolean {
  * @returns What the call answers.
  */
 export function tracedCall<T>(message: StoreCall, call: () => Promise<T>): Promise<T> {
-  const { start, end, asyncStart, asyncEnd, error } = channels
+  const { start, end, asyncStart, asyncEnd, error } = storeChannels
   return start.runStores(message, () => {
     const answer = settle()
     end.publish(message)

@@ -4,7 +4,7 @@ import { Redis } from 'ioredis'
 import { Sessions } from 'koa-user-sessions'
 import type { RolesFile, Session } from 'koa-user-sessions'
 
-import { resolveOptions } from '../../src/options/resolve-options.ts'
+import { resolveOptions } from '../../src/options/option-table.ts'
 import { startRedisServer } from '../support/redis-server.ts'
 import { makeKey, tokensWith } from '../support/tokens.ts'
 

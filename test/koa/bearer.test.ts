@@ -499,7 +499,9 @@ describe('what a bearer request costs', () => {
     const testApp = makeBearerApp({ redis: client, prefix: uniquePrefix() })
     const { token } = await testApp.open()
     const cookie = cookieOf(await testApp.visit('/login'))
+    // Redis knows both scripts from here: that of a new value, and that of one changed in its place.
     await testApp.call('/write?a=0', token)
+    await testApp.call('/write?a=9', token)
     await testApp.call('/me', token)
     const count = async (work: () => Promise<unknown>): Promise<string[]> =>
       (await countCommands({ client }, async () => void (await work()))).map(commandName)

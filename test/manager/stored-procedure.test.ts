@@ -6,7 +6,7 @@ import type { Session, SessionsOptions, SessionStore } from 'koa-user-sessions'
 import { describe, expect, it } from 'vitest'
 
 import { newSecret } from '../../src/cookie/credential.ts'
-import { storedProcedureId } from '../../src/manager/open-session.ts'
+import { storedProcedureId } from '../../src/session/session-types.ts'
 import { sessionKey } from '../../src/store/redis/keys.ts'
 import { read } from '../store/contract-parts.ts'
 import { ObservedStore } from '../support/apps.ts'

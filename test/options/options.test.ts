@@ -19,7 +19,7 @@ import {
 import type { RedisClient, SessionsOptions, TokenKey, TokensOptions } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
-import { resolveOptions } from '../../src/options/resolve-options.ts'
+import { resolveOptions } from '../../src/options/option-table.ts'
 import { sessionKey } from '../../src/store/redis/keys.ts'
 import { recordWarnings } from '../support/apps.ts'
 
@@ -211,8 +211,6 @@ describe('options that are refused', () => {
     [{ locate: null }, /"locate" option must be a function/],
     [{ describeClient: {} }, /"describeClient" option must be a function/],
 
-    [{ prefix: 'app:' }, /^"prefix" option needs "redis"$/],
-    [{ prefix: 'app:', store: new MemoryStore() }, /"prefix" option needs "redis"/],
     [
       { redis: fakeRedis(), prefix: '' },
       /^"prefix" option must be text without braces, not empty$/,
@@ -441,7 +439,7 @@ describe('options that are refused', () => {
       [...documented('options/options.ts', 'SessionsOptions').keys()].toSorted(),
     )
     expect(cookies?.split(', ').toSorted()).toEqual(
-      [...documented('cookie/cookie.ts', 'CookieOptions').keys()].toSorted(),
+      [...documented('cookie/cookie-options.ts', 'CookieOptions').keys()].toSorted(),
     )
   })
 
@@ -530,7 +528,7 @@ describe('options that are taken', () => {
 
   it('§7: takes undefined for an option that is not given', () => {
     const names = [...documented('options/options.ts', 'SessionsOptions').keys()]
-    const cookieNames = [...documented('cookie/cookie.ts', 'CookieOptions').keys()]
+    const cookieNames = [...documented('cookie/cookie-options.ts', 'CookieOptions').keys()]
     const nothing = Object.fromEntries(names.map((name) => [name, undefined]))
     const nothingNested = {
       cookie: Object.fromEntries(cookieNames.map((name) => [name, undefined])),
@@ -557,10 +555,15 @@ describe('options that are taken', () => {
     expect(settings).toMatchObject({
       idleTimeoutMs: 3_864_000,
       minIdleTimeoutMs: 30_000,
-      absoluteTimeoutMs: 6_006_000,
-      refreshMs: 1500,
+      policy: { expiry: { absoluteTimeoutMs: 6_006_000, refreshMs: 1500 } },
     })
-    expect(resolveOptions({ absoluteTimeout: Infinity }).absoluteTimeoutMs).toBe(Infinity)
+    expect(resolveOptions({ absoluteTimeout: Infinity }).policy.expiry.absoluteTimeoutMs).toBe(
+      Infinity,
+    )
+  })
+
+  it('§7: takes a prefix without redis, which may be there in production alone', () => {
+    expect(resolveOptions({ prefix: 'app:', redis: undefined }).store).toBeInstanceOf(MemoryStore)
   })
 
   it('§7: uses the prefix for the keys in Redis', async () => {
@@ -632,8 +635,8 @@ describe('defaults', () => {
       ignorePermissions: !isRefused({ roles: { privileges: [], forceLogin: true } }),
       idleTimeout: settings.idleTimeoutMs / 60_000,
       minIdleTimeout: settings.minIdleTimeoutMs / 60_000,
-      absoluteTimeout: settings.absoluteTimeoutMs / 60_000,
-      refreshSeconds: settings.refreshMs / 1000,
+      absoluteTimeout: settings.policy.expiry.absoluteTimeoutMs / 60_000,
+      refreshSeconds: settings.policy.expiry.refreshMs / 1000,
       cookie: undefined,
       privilegedTypes: [...settings.privilegedTypes],
       storeTimeoutMs: settings.storeTimeoutMs,
@@ -660,7 +663,7 @@ describe('defaults', () => {
   it('§7: has the defaults that the comments tell of the cookie', () => {
     const { cookie } = resolveOptions()
 
-    expect(Object.fromEntries(documented('cookie/cookie.ts', 'CookieOptions'))).toEqual({
+    expect(Object.fromEntries(documented('cookie/cookie-options.ts', 'CookieOptions'))).toEqual({
       name: cookie.plainName,
       sameSite: cookie.attributes.sameSite,
       secure: cookie.secure,
@@ -684,8 +687,7 @@ describe('defaults', () => {
       type: 'web',
       idleTimeoutMs: 3_600_000,
       minIdleTimeoutMs: 3_600_000,
-      absoluteTimeoutMs: 2_592_000_000,
-      refreshMs: 60_000,
+      policy: { expiry: { absoluteTimeoutMs: 2_592_000_000, refreshMs: 60_000 } },
       privilegedTypes: new Set(['web', 'rest']),
       storeTimeoutMs: 1000,
       lockTimeoutMs: 5000,

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 import { newSecret } from '../../src/cookie/credential.ts'
-import { storedProcedureId } from '../../src/manager/open-session.ts'
+import { storedProcedureId } from '../../src/session/session-types.ts'
 import { decodeSession } from '../../src/store/session-text.ts'
 import type { Outcome, Step } from './worker.ts'
 import { inLanes, openStage, Random } from './workers.ts'

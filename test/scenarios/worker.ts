@@ -9,8 +9,8 @@ import type { RedisClient, Session, SessionsOptions } from 'koa-user-sessions'
 import type { Carrier } from '../../src/cookie/carrier.ts'
 import { newSecret, parseCookieValue } from '../../src/cookie/credential.ts'
 import { SessionError } from '../../src/errors/errors.ts'
-import { storedProcedure } from '../../src/manager/open-session.ts'
-import { servicesOf } from '../../src/manager/sessions.ts'
+import { storedProcedure } from '../../src/manager/server-session.ts'
+import { deploymentOf } from '../../src/manager/sessions.ts'
 import { RequestSession } from '../../src/session/request-session.ts'
 import { destroyAll } from '../store/contract-parts.ts'
 
@@ -148,7 +148,7 @@ const sessions = new Sessions<Record<string, unknown>>({
   lockTimeoutMs: 30_000,
   ...(maxSessions && { maxSessions }),
 })
-const services = servicesOf(sessions)
+const deployment = deploymentOf(sessions)
 
 const resumers = new Map<number, () => void>()
 const outbox: FromWorker[] = []
@@ -215,9 +215,10 @@ async function perform(request: WorkerRequest, pause: () => Promise<void>): Prom
   const sentBefore = redis.stream.bytesWritten
   const invoked = now()
   const carrier = new RecordingCarrier()
-  const session = new RequestSession<Record<string, unknown>>(services, {
-    cookies: request.cookie === undefined ? [] : [request.cookie],
-    carrier,
+  const credential = parseCookieValue(request.cookie ?? '')
+  const session = new RequestSession<Record<string, unknown>>(deployment, {
+    credentials: credential ? [credential] : [],
+    cookie: carrier,
     ip: '127.0.0.1',
     header: () => '',
     describeClient: async () => unknownClient,
@@ -235,12 +236,12 @@ async function perform(request: WorkerRequest, pause: () => Promise<void>): Prom
     isLoaded = true
     for (const step of request.steps) await take(step, session, { values, pause })
     committing = now()
-    await session.finish()
+    await session.commit()
   } catch (reason) {
     error = codeOf(reason)
     // As the middleware does.
     if (reason instanceof SessionError && reason.status < 500) {
-      await session.finish()?.catch((failure: unknown) => {
+      await session.commit()?.catch((failure: unknown) => {
         error = codeOf(failure)
       })
     }
@@ -276,7 +277,7 @@ async function take(
       values.push(await increment(session, step.key))
       break
     case 'incrementOwn':
-      values.push(await increment(await storedProcedure(services), step.key))
+      values.push(await increment(await storedProcedure(deployment), step.key))
       break
     case 'login':
       session.setPrivileges({ userName: step.userName, privileges: step.privileges })
@@ -294,10 +295,10 @@ async function take(
       request.end()
       break
     case 'terminate':
-      values.push(await services.store.destroy(step.id))
+      values.push(await deployment.store.destroy(step.id))
       break
     case 'terminateAll':
-      values.push(await destroyAll(services.store, step.userName))
+      values.push(await destroyAll(deployment.store, step.userName))
       break
     case 'clearAll':
       values.push(await sessions.clearPrivileges(step.userName))
@@ -333,14 +334,14 @@ async function create(id: string): Promise<string | undefined> {
   const { value } = newSecret(id)
   const credential = parseCookieValue(value)
   if (!credential) throw new TypeError('no session id')
-  const outcome = await services.store.create(
+  const outcome = await deployment.store.create(
     {
       credential,
       draft: {
         type: 'web',
         ip: '',
         client: unknownClient,
-        idleTimeoutMs: services.settings.idleTimeoutMs,
+        idleTimeoutMs: deployment.settings.idleTimeoutMs,
         userName: '',
         privileges: [],
         roles: [],
@@ -348,7 +349,7 @@ async function create(id: string): Promise<string | undefined> {
       },
       signsIn: false,
     },
-    services.policy,
+    deployment.settings.policy,
   )
   return outcome.status === 'created' ? value : undefined
 }

@@ -5,12 +5,13 @@ import { SessionEndedError, unknownClient } from 'koa-user-sessions'
 import type { SessionsOptions } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
+import { noCarrier } from '../../src/cookie/carrier.ts'
 import { newSecret, newSessionId, parseCookieValue } from '../../src/cookie/credential.ts'
-import { resolveOptions } from '../../src/options/resolve-options.ts'
-import { createServices } from '../../src/session/services.ts'
+import { resolveOptions } from '../../src/options/option-table.ts'
+import { createDeployment } from '../../src/session/deployment.ts'
+import { LiveSession } from '../../src/session/live-session.ts'
 import { SessionState } from '../../src/session/session-state.ts'
 import { Session } from '../../src/session/session.ts'
-import type { SessionHost } from '../../src/session/session.ts'
 import { cookieOf, guestView, makeApp, me, setCookies } from '../support/apps.ts'
 
 const uuid = /^[\da-f]{8}-[\da-f]{4}-4[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}$/
@@ -20,30 +21,18 @@ const secret = 'S3CRET'
 
 /** A new session that nobody stores. */
 function newSession(options: SessionsOptions = {}): Session {
-  return new Session(hostOf(options))
+  return new Session(liveSession(options))
 }
 
-function hostOf(options: SessionsOptions): SessionHost {
-  const { rules } = createServices(resolveOptions(options))
-  return {
-    state: new SessionState(rules, {
-      now,
-      ip: '192.0.2.1',
-      header: () => '',
-      describeClient: async () => unknownClient,
-    }),
-    switchUser: vi.fn(),
-    use: async (block) => block(),
-    save: vi.fn(async () => {}),
-    reload: vi.fn(async () => {}),
-    destroy: vi.fn(async () => {}),
-    regenerate: vi.fn(async () => {}),
-    touch: vi.fn(async () => {}),
-    postpone: vi.fn(async () => {}),
-    createNestedToken: vi.fn(async () => ''),
-    createOTP: vi.fn(async () => ''),
-    restore: vi.fn(async () => false),
+function liveSession(options: SessionsOptions): LiveSession {
+  const deployment = createDeployment(resolveOptions(options))
+  const origin = {
+    now,
+    ip: '192.0.2.1',
+    header: () => '',
+    describeClient: async () => unknownClient,
   }
+  return new LiveSession(SessionState.guest(deployment, origin), noCarrier)
 }
 
 /** Assigns as strict code does. */
@@ -462,15 +451,16 @@ describe('save, reload, destroy, regenerate and touch', () => {
   })
 
   it.each(['save', 'regenerate'] as const)('S9: %s takes a Node-style callback', async (method) => {
-    const host = hostOf({})
-    const session = new Session(host)
+    const live = liveSession({})
+    const session = new Session(live)
+    const call = vi.spyOn(live, method).mockResolvedValue()
     const failure = new Error('no store')
     const callback = vi.fn()
 
     await session[method](callback)
     expect(callback.mock.calls).toEqual([[]])
 
-    vi.mocked(host[method]).mockRejectedValue(failure)
+    call.mockRejectedValue(failure)
     await session[method](callback)
     expect(callback.mock.calls).toEqual([[], [failure]])
     await expect(session[method]()).rejects.toBe(failure)

@@ -3,7 +3,8 @@ import { tracingChannel } from 'node:diagnostics_channel'
 import type { StoreCall } from 'koa-user-sessions'
 import { expect, it, onTestFinished } from 'vitest'
 
-import { isTraced, tracedCall } from '../../src/store/store-call.ts'
+import { isTraced } from '../../src/store/deadline-store.ts'
+import { tracedCall } from '../../src/store/store-call.ts'
 
 /** What the channel tells of failures from now on. */
 function listenToErrors(): readonly object[] {

@@ -4,19 +4,16 @@ import { debuglog } from 'node:util'
 import { printable } from '../errors/printable.ts'
 import { Events } from '../events/events.ts'
 import type { SessionsSettings } from '../options/options.ts'
-import type { Roles } from '../privileges/roles.ts'
+import type { OnUndeclared } from '../privileges/grants.ts'
 import { DeadlineStore } from '../store/deadline-store.ts'
-import type { SessionStore, StorePolicy } from '../store/session-store.ts'
+import type { SessionStore } from '../store/session-store.ts'
 import { Tokens } from '../tokens/tokens.ts'
-import type { SessionRules } from './session-state.ts'
 import type { Session } from './session.ts'
 import { Locks } from './use-lock.ts'
 
-/** What the parts of one `Sessions` share. */
-export interface Services {
+/** What one `Sessions` has, and all of its sessions share. */
+export interface Deployment {
   readonly settings: SessionsSettings
-  readonly rules: SessionRules
-  readonly policy: StorePolicy
   /** The store, with a deadline around each call. */
   readonly store: SessionStore
   readonly locks: Locks
@@ -25,8 +22,10 @@ export interface Services {
   readonly tokens: Tokens | undefined
   /** The session of the code that runs. */
   readonly context: AsyncLocalStorage<() => Session<never>>
-  /** Warns the process, once a topic. */
+  /** Warns the process, once for each topic. */
   readonly warnOnce: (topic: string, message: string) => void
+  /** Warns of a name that is not declared, once for each name. */
+  readonly onUndeclared: OnUndeclared
 }
 
 /** Written when `NODE_DEBUG=koa-user-sessions`. */
@@ -36,12 +35,8 @@ export const debug: (text: string, ...values: readonly string[]) => void =
 // Names that are not declared come from code, but a bug can make endless ones.
 const maxTopics = 1000
 
-/**
- * Puts together what the parts of one `Sessions` share.
- *
- * @param settings Checked options.
- */
-export function createServices(settings: SessionsSettings): Services {
+/** Puts together what one `Sessions` has. */
+export function createDeployment(settings: SessionsSettings): Deployment {
   const events = new Events()
   const warned = new Set<string>()
   const warnOnce = (topic: string, message: string): void => {
@@ -49,23 +44,16 @@ export function createServices(settings: SessionsSettings): Services {
     warned.add(topic)
     process.emitWarning(message, { type: 'SessionWarning' })
   }
-  const { absoluteTimeoutMs, refreshMs, limits, maxSessions, storeTimeoutMs } = settings
-  const expiry = { absoluteTimeoutMs, refreshMs }
-  const policy = { expiry, limits, maxSessions, timeoutMs: storeTimeoutMs }
-  const rules: SessionRules = {
-    ...policy,
-    type: settings.type,
-    roles: settings.roles,
-    applications: settings.applications,
-    instanceName: settings.instanceName,
-    serverCode: settings.serverCode,
-    privilegedTypes: settings.privilegedTypes,
-    idleTimeoutMs: settings.idleTimeoutMs,
-    minIdleTimeoutMs: settings.minIdleTimeoutMs,
-    onUndeclared: (kind, name) => warnUndeclared(warnOnce, settings.roles, kind, name),
-    onCorrupt: (id) => events.emit('session:storeError', { operation: 'load', id }),
+  const { policy, roles } = settings
+  const onUndeclared: OnUndeclared = (kind, name) => {
+    const shown = printable(JSON.stringify(name.slice(0, 64)))
+    const reason = roles.isOpen
+      ? 'there are no roles without a roles file'
+      : 'the roles file lacks it'
+    const message = `the ${kind} ${shown} is not declared and was not granted: ${reason}`
+    warnOnce(`${kind} ${shown}`, message)
   }
-  const store = new DeadlineStore(settings.store, settings.storeTimeoutMs, (operation, error) => {
+  const store = new DeadlineStore(settings.store, policy.timeoutMs, (operation, error) => {
     debug('%s failed: %s', operation, error.message)
     events.emit('session:storeError', { operation, error })
   })
@@ -76,7 +64,6 @@ export function createServices(settings: SessionsSettings): Services {
         'Give session() a "redis" client',
     )
   }
-  const locks = new Locks(store, policy, settings.lockTimeoutMs)
   const tokens = settings.tokens && new Tokens(settings.tokens)
   if (tokens && !settings.privilegedTypes.has('remote')) {
     warnOnce(
@@ -85,22 +72,14 @@ export function createServices(settings: SessionsSettings): Services {
         '["web", "rest", "remote"]',
     )
   }
-  const context = new AsyncLocalStorage<() => Session<never>>()
-  return { settings, rules, policy, store, locks, events, tokens, context, warnOnce }
-}
-
-function warnUndeclared(
-  warnOnce: Services['warnOnce'],
-  roles: Roles,
-  kind: 'privilege' | 'role',
-  name: string,
-): void {
-  const shown = printable(JSON.stringify(name.slice(0, 64)))
-  const reason = roles.isOpen
-    ? 'there are no roles without a roles file'
-    : 'the roles file lacks it'
-  warnOnce(
-    `${kind} ${shown}`,
-    `the ${kind} ${shown} is not declared and was not granted: ${reason}`,
-  )
+  return {
+    settings,
+    store,
+    locks: new Locks(store, policy, settings.lockTimeoutMs),
+    events,
+    tokens,
+    context: new AsyncLocalStorage(),
+    warnOnce,
+    onUndeclared,
+  }
 }

@@ -1,0 +1,161 @@
+import type { SetCookie } from 'cookie'
+
+import { SessionOptionError } from '../errors/errors.ts'
+import { checkBoolean, checkNames, checkObject, checkOneOf } from '../errors/option-checks.ts'
+
+/** The session cookie. Always `HttpOnly`. */
+export interface CookieOptions {
+  /**
+   * The name, without prefix: over HTTPS the cookie is `__Host-` and this name, or `__Secure-` and
+   * this name with a `domain` or another `path`. A token of RFC 9110, at most 64 characters.
+   *
+   * @default 'session'
+   */
+  readonly name?: string | undefined
+  /**
+   * Whether other sites' requests carry the cookie: `lax` on top-level navigation, `strict` never,
+   * `none` always, which needs `secure: true`.
+   *
+   * @default 'lax'
+   */
+  readonly sameSite?: 'lax' | 'strict' | 'none' | undefined
+  /**
+   * Whether the cookie is `Secure`. `auto` follows the request, as `ctx.secure` says; `true` and
+   * `false` force one. Behind a proxy that ends TLS set `app.proxy = true`, or `true` here.
+   *
+   * @default 'auto'
+   */
+  readonly secure?: 'auto' | boolean | undefined
+  /** The domain whose subdomains get the cookie too. By default only the very host gets it. */
+  readonly domain?: string | undefined
+  /**
+   * The path that the cookie is sent to. Starts with `/`.
+   *
+   * @default '/'
+   */
+  readonly path?: string | undefined
+  /**
+   * Whether each top-level site has a cookie of its own (CHIPS); needs `secure: true`.
+   *
+   * @default false
+   */
+  readonly partitioned?: boolean | undefined
+  /** What browsers that know the attribute keep longest when they run out of room. */
+  readonly priority?: 'low' | 'medium' | 'high' | undefined
+  /**
+   * Whether the cookie outlives the browser, up to the session's absolute end and 400 days. The
+   * server decides when a session ends, whatever the cookie says.
+   *
+   * @default true
+   */
+  readonly persistent?: boolean | undefined
+}
+
+/** Checked {@link CookieOptions}. */
+export interface CookieSettings {
+  readonly secure: 'auto' | boolean
+  readonly persistent: boolean
+  /** The name over HTTPS, prefix included. */
+  readonly secureName: string
+  /** The name over HTTP. */
+  readonly plainName: string
+  /** What finds its values over HTTPS and over HTTP, in group 1. Global. */
+  readonly secureValues: RegExp
+  readonly plainValues: RegExp
+  readonly attributes: Omit<
+    SetCookie,
+    'name' | 'value' | 'secure' | 'maxAge' | 'expires' | 'sameSite'
+  > & { readonly sameSite: 'lax' | 'strict' | 'none' }
+}
+
+const cookieOptionNames = [
+  'name',
+  'sameSite',
+  'secure',
+  'domain',
+  'path',
+  'partitioned',
+  'priority',
+  'persistent',
+]
+
+/**
+ * Checks cookie options.
+ *
+ * @param options What the app gave.
+ * @throws {SessionOptionError} When one is wrong, or two contradict each other.
+ */
+export function resolveCookie(options: CookieOptions = {}): CookieSettings {
+  checkObject('cookie', options)
+  checkNames('"cookie" option', options, cookieOptionNames)
+  const { name = 'session', sameSite = 'lax', secure = 'auto', path = '/', domain } = options
+  const { partitioned = false, persistent = true, priority } = options
+  // RFC 9110 section 5.6.2: a token.
+  if (typeof name !== 'string' || !/^[!#$%&'*+.^_`|~\w-]{1,64}$/.test(name)) {
+    throw new SessionOptionError('"cookie.name" option must be a token of 1 to 64 characters')
+  }
+  if (/^__(host|secure|http|host-http)-/i.test(name)) {
+    throw new SessionOptionError('"cookie.name" option must come without prefix: it gets its own')
+  }
+  checkOneOf('cookie.sameSite', sameSite, ['lax', 'strict', 'none'])
+  checkOneOf('cookie.secure', secure, ['auto', true, false])
+  checkBoolean('cookie.partitioned', partitioned)
+  checkBoolean('cookie.persistent', persistent)
+  if (priority !== undefined) checkOneOf('cookie.priority', priority, ['low', 'medium', 'high'])
+  // Browsers drop both over HTTP, so that "auto" would work on one side only.
+  if (sameSite === 'none' && secure !== true) {
+    throw new SessionOptionError('"cookie.sameSite" option "none" needs "cookie.secure": true')
+  }
+  if (partitioned && secure !== true) {
+    throw new SessionOptionError('"cookie.partitioned" option needs "cookie.secure": true')
+  }
+  checkPath('cookie.path', path)
+  if (domain !== undefined) checkDomain('cookie.domain', domain)
+  const attributes = {
+    path,
+    sameSite,
+    httpOnly: true,
+    ...(domain !== undefined && { domain }),
+    ...(partitioned && { partitioned }),
+    ...(priority !== undefined && { priority }),
+  } as const
+  // RFC 6265bis section 4.1.3.2: __Host- promises Path=/ and no Domain.
+  const prefix = domain === undefined && path === '/' ? '__Host-' : '__Secure-'
+  const secureName = prefix + name
+  return {
+    secure,
+    persistent,
+    secureName,
+    plainName: name,
+    secureValues: valuePattern(secureName),
+    plainValues: valuePattern(name),
+    attributes,
+  }
+}
+
+// RFC 6265 section 4.1.1, as `stringifySetCookie` takes them: what it refuses must not wait for the
+// first cookie.
+
+/** A path of a cookie. */
+export function checkPath(label: string, path: unknown): void {
+  const problem = 'must start with "/" and be ASCII without ";" and "<"'
+  checkText(label, path, /^\/[ -:=-~]*$/, problem)
+}
+
+/** A domain of a cookie. */
+export function checkDomain(label: string, domain: unknown): void {
+  const part = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
+  const form = new RegExp(`^\\.?${part}(?:\\.${part})*$`, 'i')
+  checkText(label, domain, form, 'must be a host name')
+}
+
+function checkText(label: string, value: unknown, form: RegExp, problem: string): void {
+  if (typeof value === 'string' && form.test(value)) return
+  throw new SessionOptionError(`"${label}" option ${problem}`)
+}
+
+/** What finds our values in a `Cookie` header. They are never quoted or encoded. */
+function valuePattern(name: string): RegExp {
+  const escaped = name.replace(/\W/g, String.raw`\$&`)
+  return new RegExp(String.raw`(?:^|;)[ \t]*${escaped}=[ \t]*([\w-]{64})[ \t]*(?=;|$)`, 'g')
+}

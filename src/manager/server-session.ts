@@ -1,0 +1,71 @@
+import { hostname, platform } from 'node:os'
+
+import { completeClient, unknownClient } from '../client/description.ts'
+import { noCarrier } from '../cookie/carrier.ts'
+import { trustedCredential } from '../cookie/credential.ts'
+import { SessionStoreError } from '../errors/errors.ts'
+import type { Deployment } from '../session/deployment.ts'
+import { LiveSession } from '../session/live-session.ts'
+import type { RequestFacts } from '../session/request-session.ts'
+import { SessionState } from '../session/session-state.ts'
+import type { LoadedSession } from '../session/session-state.ts'
+import { storedProcedureId } from '../session/session-types.ts'
+import { Session } from '../session/session.ts'
+import type { RecordDraft } from '../store/record.ts'
+
+/** A request that comes from the server's own code. */
+export const serverRequest: RequestFacts = {
+  credentials: [],
+  cookie: noCarrier,
+  ip: '',
+  header: () => '',
+  describeClient: () => Promise.resolve(unknownClient),
+  isActivity: () => true,
+}
+
+/** A session for the server's own use. */
+export function serverSession<S>(deployment: Deployment, loaded: LoadedSession): Session<S> {
+  const origin = { ...serverRequest, now: loaded.now }
+  const state = SessionState.loaded(deployment, origin, loaded)
+  return new Session<S>(new LiveSession(state, noCarrier))
+}
+
+/** Finds the session of the server's own code, and makes it when it is not there yet. */
+export async function storedProcedure<S>(deployment: Deployment): Promise<Session<S>> {
+  const { store, settings } = deployment
+  const { policy } = settings
+  const credential = trustedCredential(storedProcedureId)
+  let found = await store.load(credential, policy, false)
+  if (!found) {
+    const expiry = { ...policy.expiry, absoluteTimeoutMs: Infinity }
+    const draft = storedProcedureDraft()
+    // Another process may be first, which is as good.
+    await store.create({ credential, draft, signsIn: false }, { ...policy, expiry })
+    found = await store.load(credential, policy, false)
+  }
+  if (found?.status !== 'live') throw new SessionStoreError('the session could not be stored')
+  return serverSession<S>(deployment, { ...found, credential })
+}
+
+const systems: Readonly<Record<string, string>> = {
+  win32: 'Windows',
+  darwin: 'macOS',
+  linux: 'Linux',
+}
+
+function storedProcedureDraft(): RecordDraft {
+  return {
+    type: 'storedProcedure',
+    ip: '',
+    client: completeClient({
+      machineName: hostname(),
+      platform: systems[platform()] ?? platform(),
+    }),
+    idleTimeoutMs: Infinity,
+    // Its user is nobody who could sign in, and is in no list.
+    userName: '',
+    privileges: [],
+    roles: [],
+    storage: new Map(),
+  }
+}
