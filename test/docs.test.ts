@@ -10,6 +10,7 @@ import * as storeEntry from 'koa-user-sessions/store'
 import { expect, it, onTestFinished } from 'vitest'
 
 import { Session } from '../src/session/session.ts'
+import { benches } from './bench/run.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -82,18 +83,60 @@ it.each(pages)('%s has no link that leads nowhere', (page) => {
 
 it.each(pages)('%s names no file, folder and command that is not there', (page) => {
   const text = texts.get(page) ?? ''
-  const manifest: { scripts: object } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
-  const commands = text.matchAll(/npm (?:run |(?=test|start))(?:-s )?([\w:]+)/g)
-
   const missingFiles = quoted(text, /^(?:src|test|examples|docs|\.github)\/[\w./-]*$/).filter(
     (path) => !existsSync(join(root, path)),
   )
-  const missingCommands = [...commands].filter(
-    ([, name = '']) => !Object.hasOwn(manifest.scripts, name),
-  )
 
   expect(missingFiles).toEqual([])
-  expect(missingCommands.map(([command]) => command)).toEqual([])
+  expect(missingCommands(text)).toEqual([])
+})
+
+/** What a text has of `npm run NAME` and `npm run bench -- NAME` that is not there. */
+function missingCommands(text: string): string[] {
+  const manifest: { scripts: object } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
+  const scripts = text.matchAll(/npm (?:run |(?=test|start))(?:-s )?([\w:]+)/g)
+  const benchmarks = text.matchAll(/npm run (?:-s )?bench\s+--\s+([\w:][\w:-]*)/g)
+  return [
+    ...[...scripts].filter(([, name = '']) => !Object.hasOwn(manifest.scripts, name)),
+    ...[...benchmarks].filter(
+      ([, name = '']) => !['help', 'NAME', ...Object.keys(benches)].includes(name),
+    ),
+  ].map(([command]) => command)
+}
+
+it('the programs and the workflows name no command that is not there', () => {
+  const files = ['test', '.github/workflows', '.ci'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((path) => /(?:^run|\.(?:ts|sh|json|yml))$/.test(path))
+      .filter((path) => !/node_modules|-lock\.json$/.test(path) && path !== 'docs.test.ts')
+      .map((path) => join(folder, path)),
+  )
+
+  const missing = files.flatMap((path) =>
+    missingCommands(readFileSync(join(root, path), 'utf8')).map((command) => `${path}: ${command}`),
+  )
+
+  expect(files.length).toBeGreaterThan(100)
+  expect(missing).toEqual([])
+})
+
+it('finds a command that is not there', () => {
+  const text = '`npm test`, `npm run bench -- --quick`, `npm run bench -- leaks --only redis`'
+  const wrong = ['npm run bench:leaks', 'npm run bench -- leak', 'npm run screenshots']
+
+  expect(missingCommands(text)).toEqual([])
+  expect(missingCommands(`${text}, ${wrong.join(', ')}`).toSorted()).toEqual(wrong.toSorted())
+})
+
+it('test/bench/README.md has every benchmark in its table', () => {
+  const page = texts.get('test/bench/README.md') ?? ''
+  const files = readdirSync(join(root, 'test/bench'))
+
+  const names = Object.keys(benches)
+
+  expect(names.length).toBeGreaterThan(7)
+  expect(names.filter((name) => !page.includes(`| \`npm run bench -- ${name}\` |`))).toEqual([])
+  expect(Object.values(benches).filter(({ file }) => !files.includes(file))).toEqual([])
 })
 
 it('README.md has all of src in its table of folders', () => {

@@ -1,8 +1,8 @@
 // What it costs to have, to list and to end the sessions of a user: round trips, time and memory, on
 // private servers.
 //
-//   npm run bench:sessions
-//   npm run bench:sessions -- --million
+//   npm run bench -- sessions
+//   npm run bench -- sessions --million
 //
 // Times are medians of interleaved rounds, with the shortest and the longest; only their ratios mean
 // anything on a shared machine. Memory is Redis' own `used_memory`, before and after.
