@@ -10,8 +10,9 @@
 import { parseArgs } from 'node:util'
 
 import { Redis } from 'ioredis'
-import { RedisStore, unknownClient } from 'koa-user-sessions'
-import type { RecordDraft, SessionCredential, StorePolicy } from 'koa-user-sessions'
+import { RedisStore } from 'koa-user-sessions'
+import { unknownClient } from 'koa-user-sessions/store'
+import type { RecordDraft, SessionCredential, StorePolicy } from 'koa-user-sessions/store'
 
 import { newSecret, newSessionId } from '../../src/cookie/credential.ts'
 import { userSessionsKey } from '../../src/store/redis/keys.ts'
