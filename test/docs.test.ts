@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url'
 
 import * as entry from 'koa-user-sessions'
 import { Sessions } from 'koa-user-sessions'
-import * as storeEntry from 'koa-user-sessions/store'
+import * as routesEntry from 'koa-user-sessions/routes'
+import * as testingEntry from 'koa-user-sessions/testing'
 import { expect, it, onTestFinished } from 'vitest'
 
 import { Session } from '../src/session/session.ts'
@@ -19,7 +20,7 @@ const pages = [
   'README.md',
   'CHANGELOG.md',
   ...readdirSync(join(root, '.github')).map((name) => `.github/${name}`),
-  'docs/custom-stores.md',
+  ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`),
   'examples/README.md',
   ...['test', 'test/bench', 'test/scenarios'].map((folder) => `${folder}/README.md`),
 ].filter((path) => path.endsWith('.md'))
@@ -272,17 +273,71 @@ it.each([
   expect(missing).toEqual([])
 })
 
-it('docs/custom-stores.md has every method of a store and every rule in its tables', () => {
+it('docs/custom-stores.md has every method and every name of the store entry in its tables', () => {
   const firstCells = guide.match(/^\| [^|]+/gm)?.join('') ?? ''
   const contract = readFileSync(join(root, 'src/store/session-store.ts'), 'utf8')
   const [, body = ''] = /^export interface SessionStore \{\n([^]*?)^\}$/m.exec(contract) ?? []
   const methods = [...body.matchAll(/^ {2}(\w+)\??\(/gm)].map(([, name = '']) => name)
-  const functions = Object.entries(storeEntry).filter(([, value]) => typeof value === 'function')
 
-  const names = [...methods, ...functions.map(([name]) => name)]
+  const names = [...methods, ...exportsOf('store.ts')]
 
   expect(methods.length).toBeGreaterThan(7)
   expect(names.filter((name) => !new RegExp(`\`${name}\\b`).test(firstCells))).toEqual([])
+})
+
+/** The names that an entry exports, types included. */
+function exportsOf(file: string): string[] {
+  const text = readFileSync(join(root, 'src', file), 'utf8')
+  const own = text.matchAll(/^export (?:async )?(?:class|const|function|interface|type) (\w+)/gm)
+  const lists = text.matchAll(/^export (?:type )?\{([^}]*)\}/gm)
+  return [
+    ...[...own].map(([, name = '']) => name),
+    ...[...lists].flatMap(([, names = '']) => names.match(/\w+/g) ?? []),
+  ]
+}
+
+const writtenByHand = [
+  'README.md',
+  '.github/MIGRATING.md',
+  '.github/SECURITY.md',
+  ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`),
+  ...readdirSync(join(root, 'examples'), { recursive: true, encoding: 'utf8' })
+    .filter((path) => /\.(?:ts|md)$/.test(path))
+    .map((path) => `examples/${path}`),
+]
+
+it.each([
+  ['index.ts', 70],
+  ['routes.ts', 2],
+  ['store.ts', 40],
+  ['testing.ts', 3],
+])('a page or an example has every name that src/%s exports', (file, least) => {
+  const text = writtenByHand.map((path) => readFileSync(join(root, path), 'utf8')).join('\n')
+
+  const names = exportsOf(file)
+
+  expect(names.length).toBeGreaterThanOrEqual(least)
+  expect(names.filter((name) => !new RegExp(`\\b${name}\\b`).test(text))).toEqual([])
+})
+
+it('docs/types.md has exactly the types that apps may name in its tables', () => {
+  const values = new Set([entry, routesEntry, testingEntry].flatMap((names) => Object.keys(names)))
+  const exported = ['index.ts', 'routes.ts', 'testing.ts'].flatMap(exportsOf)
+  const cells = texts.get('docs/types.md')?.match(/^\| `[^|]+/gm) ?? []
+
+  const types = exported.filter((name) => !values.has(name))
+
+  expect(types.length).toBeGreaterThan(50)
+  expect(cells.flatMap((cell) => cell.match(/\w+/g) ?? []).toSorted()).toEqual(types.toSorted())
+})
+
+it('README.md has the class of every code in its table of errors', () => {
+  const classes = Object.entries(entry).flatMap(([name, value]) =>
+    codesOf(value).map((code) => `| \`${code}\` | \`${name}\` |`),
+  )
+
+  expect(classes.length).toBeGreaterThan(15)
+  expect(classes.filter((cells) => !sectionOf('Errors').includes(cells))).toEqual([])
 })
 
 it('README.md tells of every method of Sessions', () => {
