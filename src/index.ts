@@ -32,17 +32,15 @@ export type { StoreOperation } from './store/session-store.ts'
 export type { StoreCall } from './store/store-call.ts'
 
 export type { NestedTokenInput } from './session/nested-token.ts'
-export type { PassportEntry, Session, SessionCallback } from './session/session.ts'
+export type { Session, SessionCallback } from './session/session.ts'
 export type { ActiveSession, SessionActivity, SessionInfo } from './session/session-info.ts'
-export { unknownClient } from './client/description.ts'
 export type {
   Application,
-  ClientAddition,
   ClientKind,
   ClientLocation,
   RequestContext,
 } from './client/describe-client.ts'
-export type { ClientDescription, KnownOfClient } from './client/description.ts'
+export type { ClientDescription } from './client/description.ts'
 export type { SessionStorage, StorageOf } from './storage/storage-type.ts'
 export type { StorageLimits } from './storage/storage-value.ts'
 export type {
@@ -64,30 +62,9 @@ export {
   recommendedRedisOptions,
   recommendedSentinelOptions,
 } from './store/redis/recommended.ts'
-export type {
-  RecommendedClusterOptions,
-  RecommendedRedisOptions,
-  RecommendedSentinelOptions,
-} from './store/redis/recommended.ts'
 export type { RedisClient } from './store/redis/client.ts'
-export { lockTurnMs, maxOTPs, renewedMemoryMs } from './store/session-store.ts'
-export type {
-  CommitOutcome,
-  CreateOutcome,
-  LoadOutcome,
-  LockOutcome,
-  NewSession,
-  SessionCommit,
-  SessionLimit,
-  SessionLock,
-  SessionStore,
-  StorePolicy,
-} from './store/session-store.ts'
-export type { ExpiryPolicy } from './store/expiry.ts'
-export type { GrantChanges } from './privileges/grants.ts'
-export type { RecordDraft, SessionRecord, SessionSummary, SessionType } from './store/record.ts'
-export type { SessionCredential } from './cookie/credential.ts'
-export type { StorageChanges } from './storage/storage.ts'
+export type { SessionLimit, SessionStore } from './store/session-store.ts'
+export type { SessionType } from './store/record.ts'
 
 export {
   SessionCrossSiteError,

@@ -6,10 +6,12 @@ import { fileURLToPath } from 'node:url'
 
 import * as entry from 'koa-user-sessions'
 import { Sessions } from 'koa-user-sessions'
-import * as storeEntry from 'koa-user-sessions/store'
+import * as routesEntry from 'koa-user-sessions/routes'
+import * as testingEntry from 'koa-user-sessions/testing'
 import { expect, it, onTestFinished } from 'vitest'
 
 import { Session } from '../src/session/session.ts'
+import { benches } from './bench/run.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -18,7 +20,7 @@ const pages = [
   'README.md',
   'CHANGELOG.md',
   ...readdirSync(join(root, '.github')).map((name) => `.github/${name}`),
-  'docs/custom-stores.md',
+  ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`),
   'examples/README.md',
   ...['test', 'test/bench', 'test/scenarios'].map((folder) => `${folder}/README.md`),
 ].filter((path) => path.endsWith('.md'))
@@ -82,18 +84,60 @@ it.each(pages)('%s has no link that leads nowhere', (page) => {
 
 it.each(pages)('%s names no file, folder and command that is not there', (page) => {
   const text = texts.get(page) ?? ''
-  const manifest: { scripts: object } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
-  const commands = text.matchAll(/npm (?:run |(?=test|start))(?:-s )?([\w:]+)/g)
-
   const missingFiles = quoted(text, /^(?:src|test|examples|docs|\.github)\/[\w./-]*$/).filter(
     (path) => !existsSync(join(root, path)),
   )
-  const missingCommands = [...commands].filter(
-    ([, name = '']) => !Object.hasOwn(manifest.scripts, name),
-  )
 
   expect(missingFiles).toEqual([])
-  expect(missingCommands.map(([command]) => command)).toEqual([])
+  expect(missingCommands(text)).toEqual([])
+})
+
+/** What a text has of `npm run NAME` and `npm run bench -- NAME` that is not there. */
+function missingCommands(text: string): string[] {
+  const manifest: { scripts: object } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
+  const scripts = text.matchAll(/npm (?:run |(?=test|start))(?:-s )?([\w:]+)/g)
+  const benchmarks = text.matchAll(/npm run (?:-s )?bench\s+--\s+([\w:][\w:-]*)/g)
+  return [
+    ...[...scripts].filter(([, name = '']) => !Object.hasOwn(manifest.scripts, name)),
+    ...[...benchmarks].filter(
+      ([, name = '']) => !['help', 'NAME', ...Object.keys(benches)].includes(name),
+    ),
+  ].map(([command]) => command)
+}
+
+it('the programs and the workflows name no command that is not there', () => {
+  const files = ['test', '.github/workflows', '.ci'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((path) => /(?:^run|\.(?:ts|sh|json|yml))$/.test(path))
+      .filter((path) => !/node_modules|-lock\.json$/.test(path) && path !== 'docs.test.ts')
+      .map((path) => join(folder, path)),
+  )
+
+  const missing = files.flatMap((path) =>
+    missingCommands(readFileSync(join(root, path), 'utf8')).map((command) => `${path}: ${command}`),
+  )
+
+  expect(files.length).toBeGreaterThan(100)
+  expect(missing).toEqual([])
+})
+
+it('finds a command that is not there', () => {
+  const text = '`npm test`, `npm run bench -- --quick`, `npm run bench -- leaks --only redis`'
+  const wrong = ['npm run bench:leaks', 'npm run bench -- leak', 'npm run screenshots']
+
+  expect(missingCommands(text)).toEqual([])
+  expect(missingCommands(`${text}, ${wrong.join(', ')}`).toSorted()).toEqual(wrong.toSorted())
+})
+
+it('test/bench/README.md has every benchmark in its table', () => {
+  const page = texts.get('test/bench/README.md') ?? ''
+  const files = readdirSync(join(root, 'test/bench'))
+
+  const names = Object.keys(benches)
+
+  expect(names.length).toBeGreaterThan(7)
+  expect(names.filter((name) => !page.includes(`| \`npm run bench -- ${name}\` |`))).toEqual([])
+  expect(Object.values(benches).filter(({ file }) => !files.includes(file))).toEqual([])
 })
 
 it('README.md has all of src in its table of folders', () => {
@@ -229,17 +273,71 @@ it.each([
   expect(missing).toEqual([])
 })
 
-it('docs/custom-stores.md has every method of a store and every rule in its tables', () => {
+it('docs/custom-stores.md has every method and every name of the store entry in its tables', () => {
   const firstCells = guide.match(/^\| [^|]+/gm)?.join('') ?? ''
   const contract = readFileSync(join(root, 'src/store/session-store.ts'), 'utf8')
   const [, body = ''] = /^export interface SessionStore \{\n([^]*?)^\}$/m.exec(contract) ?? []
   const methods = [...body.matchAll(/^ {2}(\w+)\??\(/gm)].map(([, name = '']) => name)
-  const functions = Object.entries(storeEntry).filter(([, value]) => typeof value === 'function')
 
-  const names = [...methods, ...functions.map(([name]) => name)]
+  const names = [...methods, ...exportsOf('store.ts')]
 
   expect(methods.length).toBeGreaterThan(7)
   expect(names.filter((name) => !new RegExp(`\`${name}\\b`).test(firstCells))).toEqual([])
+})
+
+/** The names that an entry exports, types included. */
+function exportsOf(file: string): string[] {
+  const text = readFileSync(join(root, 'src', file), 'utf8')
+  const own = text.matchAll(/^export (?:async )?(?:class|const|function|interface|type) (\w+)/gm)
+  const lists = text.matchAll(/^export (?:type )?\{([^}]*)\}/gm)
+  return [
+    ...[...own].map(([, name = '']) => name),
+    ...[...lists].flatMap(([, names = '']) => names.match(/\w+/g) ?? []),
+  ]
+}
+
+const writtenByHand = [
+  'README.md',
+  '.github/MIGRATING.md',
+  '.github/SECURITY.md',
+  ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`),
+  ...readdirSync(join(root, 'examples'), { recursive: true, encoding: 'utf8' })
+    .filter((path) => /\.(?:ts|md)$/.test(path))
+    .map((path) => `examples/${path}`),
+]
+
+it.each([
+  ['index.ts', 70],
+  ['routes.ts', 2],
+  ['store.ts', 40],
+  ['testing.ts', 3],
+])('a page or an example has every name that src/%s exports', (file, least) => {
+  const text = writtenByHand.map((path) => readFileSync(join(root, path), 'utf8')).join('\n')
+
+  const names = exportsOf(file)
+
+  expect(names.length).toBeGreaterThanOrEqual(least)
+  expect(names.filter((name) => !new RegExp(`\\b${name}\\b`).test(text))).toEqual([])
+})
+
+it('docs/types.md has exactly the types that apps may name in its tables', () => {
+  const values = new Set([entry, routesEntry, testingEntry].flatMap((names) => Object.keys(names)))
+  const exported = ['index.ts', 'routes.ts', 'testing.ts'].flatMap(exportsOf)
+  const cells = texts.get('docs/types.md')?.match(/^\| `[^|]+/gm) ?? []
+
+  const types = exported.filter((name) => !values.has(name))
+
+  expect(types.length).toBeGreaterThan(50)
+  expect(cells.flatMap((cell) => cell.match(/\w+/g) ?? []).toSorted()).toEqual(types.toSorted())
+})
+
+it('README.md has the class of every code in its table of errors', () => {
+  const classes = Object.entries(entry).flatMap(([name, value]) =>
+    codesOf(value).map((code) => `| \`${code}\` | \`${name}\` |`),
+  )
+
+  expect(classes.length).toBeGreaterThan(15)
+  expect(classes.filter((cells) => !sectionOf('Errors').includes(cells))).toEqual([])
 })
 
 it('README.md tells of every method of Sessions', () => {

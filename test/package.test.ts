@@ -8,7 +8,7 @@ import * as routes from 'koa-user-sessions/routes'
 import * as store from 'koa-user-sessions/store'
 import * as storeContract from 'koa-user-sessions/store-contract'
 import * as testing from 'koa-user-sessions/testing'
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -35,17 +35,13 @@ it('exports these names and no others', () => {
     'StorageSizeError',
     'StorageValueError',
     'defineRoles',
-    'lockTurnMs',
-    'maxOTPs',
     'recommendedClusterOptions',
     'recommendedRedisOptions',
     'recommendedSentinelOptions',
-    'renewedMemoryMs',
     'requirePrivilege',
     'requireSameOrigin',
     'requireUser',
     'session',
-    'unknownClient',
   ])
 })
 
@@ -76,6 +72,26 @@ it('exports what authors of stores need from entries of their own', () => {
   expect(Object.keys(storeContract)).toEqual(['describeSessionStore'])
 })
 
+/** What an entry exports that has nothing of its own, types included. */
+function namesOf(file: string): string[] {
+  const text = readFileSync(`${root}/src/${file}`, 'utf8')
+  return [...text.matchAll(/^export (?:type )?\{([^}]*)\}/gm)]
+    .flatMap(([, names = '']) => names.split(','))
+    .map((name) => name.trim())
+    .filter((name) => name !== '')
+}
+
+it('exports from both entries only the types of stores that options name', () => {
+  const ofApps = namesOf('index.ts')
+
+  expect(ofApps.length).toBeGreaterThan(70)
+  expect(
+    namesOf('store.ts')
+      .filter((name) => ofApps.includes(name))
+      .toSorted(),
+  ).toEqual(['ClientDescription', 'SessionLimit', 'SessionStore', 'SessionType', 'StorageLimits'])
+})
+
 it('exports what helps tests from an entry of its own', () => {
   expect(Object.keys(testing)).toEqual(['signedIn'])
 })
@@ -101,4 +117,39 @@ it('depends at run time on four packages only, none of which is a peer', () => {
 
   expect(Object.keys(manifest.dependencies)).toEqual(['bowser', 'cookie', 'jose', 'lru-cache'])
   expect(Object.keys(manifest.peerDependenciesMeta)).toContain('ioredis')
+})
+
+it('has at most sixteen scripts', () => {
+  const manifest: { scripts: object } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'))
+
+  expect(Object.keys(manifest.scripts).length).toBeLessThanOrEqual(16)
+})
+
+/** What `npm run bench` ends with: its output, or an error that has it. */
+async function runBench(...args: readonly string[]): Promise<unknown> {
+  const command = ['run', '-s', 'bench', '--', ...args]
+  return promisify(execFile)('npm', command, { cwd: root }).catch((error: unknown) => error)
+}
+
+describe('npm run bench', () => {
+  it('lists the benchmarks when asked for help', async () => {
+    const { stdout }: { stdout: string } = Object(await runBench('help'))
+
+    expect(stdout).toContain('npm run bench -- NAME')
+    expect(stdout).toMatch(/^ {2}leaks +\w/m)
+  })
+
+  it('ends with 2 and the list when there is no such benchmark', async () => {
+    expect(await runBench('leak')).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^There is no benchmark "leak"\.[^]+^ {2}leaks +\w/m),
+    })
+  })
+
+  it('hands a benchmark what stands after its name', async () => {
+    expect(await runBench('leaks', '--only', 'tape')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('--only one of redis, memory, outage'),
+    })
+  })
 })

@@ -1,8 +1,8 @@
 // What it costs to have, to list and to end the sessions of a user: round trips, time and memory, on
 // private servers.
 //
-//   npm run bench:sessions
-//   npm run bench:sessions -- --million
+//   npm run bench -- sessions
+//   npm run bench -- sessions --million
 //
 // Times are medians of interleaved rounds, with the shortest and the longest; only their ratios mean
 // anything on a shared machine. Memory is Redis' own `used_memory`, before and after.
@@ -10,8 +10,9 @@
 import { parseArgs } from 'node:util'
 
 import { Redis } from 'ioredis'
-import { RedisStore, unknownClient } from 'koa-user-sessions'
-import type { RecordDraft, SessionCredential, StorePolicy } from 'koa-user-sessions'
+import { RedisStore } from 'koa-user-sessions'
+import { unknownClient } from 'koa-user-sessions/store'
+import type { RecordDraft, SessionCredential, StorePolicy } from 'koa-user-sessions/store'
 
 import { newSecret, newSessionId } from '../../src/cookie/credential.ts'
 import { userSessionsKey } from '../../src/store/redis/keys.ts'

@@ -3,7 +3,7 @@
 // interleaved rounds, the load from another process. Then what refusing a megabyte costs, and how many
 // forged tokens are accepted. The exit code is 1 when something was missed.
 //
-//   npm run bench:bearer
+//   npm run bench -- bearer
 
 import { fork } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,7 +1,7 @@
 // What requests get from an app on a Redis Cluster while slots move, and while a master stands still
 // or is killed. Prints a table and fails when a figure is missed.
 //
-//   npm run bench:cluster
+//   npm run bench -- cluster
 
 import { once } from 'node:events'
 import { Agent, request } from 'node:http'

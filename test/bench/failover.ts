@@ -1,7 +1,7 @@
 // What requests get from an app whose Redis master, behind Sentinel, is killed or stands still. Prints
 // a table and fails when a figure is missed.
 //
-//   npm run bench:failover
+//   npm run bench -- failover
 
 import { once } from 'node:events'
 import { Agent, request } from 'node:http'

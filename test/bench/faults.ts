@@ -1,7 +1,7 @@
 // What requests get from an app whose Redis stands still, or is killed. Prints a table and fails when
 // a figure is missed.
 //
-//   npm run bench:faults
+//   npm run bench -- faults
 
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'

@@ -1,7 +1,7 @@
 // Whether writes that were answered 503 are applied after their deadline: by a Redis that goes on, a
 // network that lets them go, or a client that sends them anew. Prints a table and fails when one is.
 //
-//   npm run bench:ghosts
+//   npm run bench -- ghosts
 
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'

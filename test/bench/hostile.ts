@@ -5,7 +5,7 @@
 // itself, which have a limit of their own. The exit code is 1 when an input takes longer than the
 // limit in every round.
 //
-//   npm run bench:hostile
+//   npm run bench -- hostile
 
 import { fork } from 'node:child_process'
 import { once } from 'node:events'

@@ -3,8 +3,8 @@
 // sockets when nothing is under way. On a private Redis, in memory, and on a Redis that stands still
 // and is killed in between. The exit code is 1 when something grows, is left or fails.
 //
-//   npm run bench:leaks
-//   npm run bench:leaks -- --requests 100000 --only redis
+//   npm run bench -- leaks
+//   npm run bench -- leaks --requests 100000 --only redis
 
 import { fork } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'

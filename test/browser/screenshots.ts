@@ -1,6 +1,7 @@
-// Takes the pictures of the README from the demo, as it is: npm run screenshots
+// Takes the pictures of the README from the demo, as it is:
 //
-//   npm run screenshots -- /tmp      also phone and dark variants, all into another folder
+//   npx tsx --tsconfig test/tsconfig.json test/browser/screenshots.ts
+//   npx tsx --tsconfig test/tsconfig.json test/browser/screenshots.ts /tmp   also phone and dark ones, all there
 
 import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-// What hostile clients send, for the tests of this folder and for `npm run bench:hostile`.
+// What hostile clients send, for the tests of this folder and for `npm run bench -- hostile`.
 
 /** What becomes of a request with a hostile cookie. */
 export interface CookieOutcome {

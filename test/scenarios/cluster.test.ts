@@ -3,7 +3,6 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 import { Cluster } from 'ioredis'
 import { recommendedClusterOptions } from 'koa-user-sessions'
-import type { RecommendedClusterOptions } from 'koa-user-sessions'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { sessionKey } from '../../src/store/redis/keys.ts'
@@ -247,7 +246,7 @@ async function open(
 /** Connects until the end of the test. */
 async function connect(
   { addresses }: TestCluster,
-  options: RecommendedClusterOptions,
+  options: typeof recommendedClusterOptions,
 ): Promise<Cluster> {
   const redis = new Cluster([...addresses], options)
   redis.on('error', () => {})

@@ -1,8 +1,9 @@
 import { once } from 'node:events'
 
 import { Redis } from 'ioredis'
-import { recommendedRedisOptions, RedisStore, unknownClient } from 'koa-user-sessions'
-import type { SessionCommit, SessionCredential, StorePolicy } from 'koa-user-sessions'
+import { recommendedRedisOptions, RedisStore } from 'koa-user-sessions'
+import { unknownClient } from 'koa-user-sessions/store'
+import type { SessionCommit, SessionCredential, StorePolicy } from 'koa-user-sessions/store'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { newSecret, newSessionId } from '../../src/cookie/credential.ts'

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 
 import { Redis } from 'ioredis'
 import { recommendedSentinelOptions, RedisStore } from 'koa-user-sessions'
-import type { RecommendedSentinelOptions, SessionsOptions } from 'koa-user-sessions'
+import type { SessionsOptions } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { sessionKey } from '../../src/store/redis/keys.ts'
@@ -237,7 +237,7 @@ async function start(args?: readonly string[]): Promise<TestSentinel> {
 /** An app on the set's master. */
 async function appOn(
   set: TestSentinel,
-  clientOptions: Partial<RecommendedSentinelOptions> = recommendedSentinelOptions,
+  clientOptions: Partial<typeof recommendedSentinelOptions> = recommendedSentinelOptions,
   options: SessionsOptions = {},
   handlers: Readonly<Record<string, Handler>> = {},
 ): Promise<{ readonly app: TestApp; readonly redis: Redis }> {

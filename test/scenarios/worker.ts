@@ -3,8 +3,9 @@
 // in which the middleware does it.
 
 import { Redis } from 'ioredis'
-import { Sessions, unknownClient } from 'koa-user-sessions'
+import { Sessions } from 'koa-user-sessions'
 import type { RedisClient, Session, SessionsOptions } from 'koa-user-sessions'
+import { unknownClient } from 'koa-user-sessions/store'
 
 import type { Carrier } from '../../src/cookie/carrier.ts'
 import { newSecret, parseCookieValue } from '../../src/cookie/credential.ts'

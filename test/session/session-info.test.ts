@@ -1,5 +1,5 @@
-import { unknownClient } from 'koa-user-sessions'
-import type { SessionSummary } from 'koa-user-sessions'
+import { unknownClient } from 'koa-user-sessions/store'
+import type { SessionSummary } from 'koa-user-sessions/store'
 import { describe, expect, it } from 'vitest'
 
 import { activeSessions, activityOf, infoOf } from '../../src/session/session-info.ts'

@@ -1,8 +1,9 @@
 import { inspect } from 'node:util'
 import { compileFunction } from 'node:vm'
 
-import { SessionEndedError, unknownClient } from 'koa-user-sessions'
+import { SessionEndedError } from 'koa-user-sessions'
 import type { SessionsOptions } from 'koa-user-sessions'
+import { unknownClient } from 'koa-user-sessions/store'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { noCarrier } from '../../src/cookie/carrier.ts'

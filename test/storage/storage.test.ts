@@ -8,7 +8,8 @@ import {
   StorageKeyError,
   StorageValueError,
 } from 'koa-user-sessions'
-import type { SessionStorage, StorageChanges, StorageOf } from 'koa-user-sessions'
+import type { SessionStorage, StorageOf } from 'koa-user-sessions'
+import type { StorageChanges } from 'koa-user-sessions/store'
 import { describe, expect, it } from 'vitest'
 
 import { createStorageView, Storage } from '../../src/storage/storage.ts'

@@ -1,5 +1,6 @@
 import { MemoryStore } from 'koa-user-sessions'
-import type { CreateOutcome, NewSession, SessionCredential, SessionStore } from 'koa-user-sessions'
+import type { SessionStore } from 'koa-user-sessions'
+import type { CreateOutcome, NewSession, SessionCredential } from 'koa-user-sessions/store'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { DeadlineStore } from '../../src/store/deadline-store.ts'

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 
-import { RedisStore, SessionStoreError, unknownClient } from 'koa-user-sessions'
-import type { SessionCredential } from 'koa-user-sessions'
+import { RedisStore, SessionStoreError } from 'koa-user-sessions'
+import { unknownClient } from 'koa-user-sessions/store'
+import type { SessionCredential } from 'koa-user-sessions/store'
 import { describe, expect, it } from 'vitest'
 
 import { sessionKey } from '../../src/store/redis/keys.ts'

@@ -1,11 +1,7 @@
-import { MemoryStore, RedisStore, SessionStoreError, unknownClient } from 'koa-user-sessions'
-import type {
-  NewSession,
-  SessionCommit,
-  SessionLock,
-  SessionStore,
-  StorePolicy,
-} from 'koa-user-sessions'
+import { MemoryStore, RedisStore, SessionStoreError } from 'koa-user-sessions'
+import type { SessionStore } from 'koa-user-sessions'
+import { unknownClient } from 'koa-user-sessions/store'
+import type { NewSession, SessionCommit, SessionLock, StorePolicy } from 'koa-user-sessions/store'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { DeadlineStore, storeOperations } from '../../src/store/deadline-store.ts'

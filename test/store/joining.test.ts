@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 
-import { RedisStore, Sessions, unknownClient } from 'koa-user-sessions'
-import type { RecordDraft, SessionCredential, StorePolicy } from 'koa-user-sessions'
+import { RedisStore, Sessions } from 'koa-user-sessions'
+import { unknownClient } from 'koa-user-sessions/store'
+import type { RecordDraft, SessionCredential, StorePolicy } from 'koa-user-sessions/store'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { newSecret, parseCookieValue } from '../../src/cookie/credential.ts'

@@ -1,4 +1,4 @@
-import { lockTurnMs } from 'koa-user-sessions'
+import { lockTurnMs } from 'koa-user-sessions/store'
 import { describe, expect, it } from 'vitest'
 
 import { askForLock, extendLock } from '../../src/store/lock-rules.ts'

@@ -1,5 +1,6 @@
-import { MemoryStore, unknownClient } from 'koa-user-sessions'
-import type { RecordDraft, SessionCredential, StorePolicy } from 'koa-user-sessions'
+import { MemoryStore } from 'koa-user-sessions'
+import { unknownClient } from 'koa-user-sessions/store'
+import type { RecordDraft, SessionCredential, StorePolicy } from 'koa-user-sessions/store'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { newCredential, newHash, touch } from './contract-parts.ts'

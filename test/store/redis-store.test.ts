@@ -2,17 +2,16 @@ import { inspect } from 'node:util'
 
 import type { Redis } from 'ioredis'
 import { MemoryStore, RedisStore, SessionStoreError } from 'koa-user-sessions'
+import type { RedisClient, SessionStore } from 'koa-user-sessions'
 import type {
   GrantChanges,
   NewSession,
   RecordDraft,
-  RedisClient,
   SessionCommit,
   SessionCredential,
-  SessionStore,
   StorageChanges,
   StorePolicy,
-} from 'koa-user-sessions'
+} from 'koa-user-sessions/store'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { newSecret, newSessionId } from '../../src/cookie/credential.ts'

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
-import { unknownClient } from 'koa-user-sessions'
 import type { ClientDescription } from 'koa-user-sessions'
+import { unknownClient } from 'koa-user-sessions/store'
 import { describe, expect, it } from 'vitest'
 
 import { clientTexts } from '../../src/client/description.ts'

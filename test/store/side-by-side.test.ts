@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto'
 
 import { MemoryStore, RedisStore } from 'koa-user-sessions'
+import type { SessionStore } from 'koa-user-sessions'
 import type {
   GrantChanges,
   SessionCommit,
   SessionCredential,
-  SessionStore,
   StorageChanges,
   StorePolicy,
-} from 'koa-user-sessions'
+} from 'koa-user-sessions/store'
 import { expect, it, onTestFinished, vi } from 'vitest'
 
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'

@@ -1,5 +1,5 @@
-import { maxOTPs, renewedMemoryMs } from 'koa-user-sessions'
-import type { SessionCommit, SessionCredential, SessionRecord } from 'koa-user-sessions'
+import { maxOTPs, renewedMemoryMs } from 'koa-user-sessions/store'
+import type { SessionCommit, SessionCredential, SessionRecord } from 'koa-user-sessions/store'
 import { describe, expect, it } from 'vitest'
 
 import {

@@ -4,6 +4,12 @@ import Koa from 'koa'
 import type { Context, Middleware } from 'koa'
 import { MemoryStore, RedisStore, session, Sessions } from 'koa-user-sessions'
 import type {
+  SessionEventName,
+  SessionEvents,
+  SessionsOptions,
+  SessionStore,
+} from 'koa-user-sessions'
+import type {
   CommitOutcome,
   CreateOutcome,
   LoadOutcome,
@@ -11,14 +17,10 @@ import type {
   NewSession,
   SessionCommit,
   SessionCredential,
-  SessionEventName,
-  SessionEvents,
   SessionLock,
-  SessionsOptions,
-  SessionStore,
   SessionSummary,
   StorePolicy,
-} from 'koa-user-sessions'
+} from 'koa-user-sessions/store'
 import supertest from 'supertest'
 import type { Response } from 'supertest'
 import { expect } from 'vitest'

@@ -229,7 +229,7 @@ export function printFigures(figures: readonly Figure[], tolerance: number): boo
   printTable([
     ['figure', 'reach', 'reached (quartiles)', ''],
     ...figures.map((figure) => [figure.title, figure.reach, figure.reached, verdictOf(figure)]),
-    ['heap per million requests', 'flat', 'npm run bench:leaks', ''],
+    ['heap per million requests', 'flat', 'npm run bench -- leaks', ''],
   ])
   const missed = figures.filter(isMissed)
   if (missed.length > 0) console.log(`\nmissed: ${missed.map(({ title }) => title).join('; ')}`)

@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis'
-import { RedisStore, unknownClient } from 'koa-user-sessions'
-import type { StorePolicy } from 'koa-user-sessions'
+import { RedisStore } from 'koa-user-sessions'
+import { unknownClient } from 'koa-user-sessions/store'
+import type { StorePolicy } from 'koa-user-sessions/store'
 
 import { newSecret, newSessionId } from '../../../src/cookie/credential.ts'
 import { sessionKey, userSessionsKey } from '../../../src/store/redis/keys.ts'

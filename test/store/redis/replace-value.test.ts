@@ -1,5 +1,6 @@
 import { RedisStore } from 'koa-user-sessions'
-import type { SessionCredential, SessionStore } from 'koa-user-sessions'
+import type { SessionStore } from 'koa-user-sessions'
+import type { SessionCredential } from 'koa-user-sessions/store'
 import { describe, expect, it } from 'vitest'
 
 import { RedisConnection } from '../../../src/store/redis/connection.ts'

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 
 import type { Redis } from 'ioredis'
-import { lockTurnMs } from 'koa-user-sessions'
+import { lockTurnMs } from 'koa-user-sessions/store'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { RedisConnection } from '../../../src/store/redis/connection.ts'

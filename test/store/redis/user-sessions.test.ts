@@ -1,14 +1,13 @@
 import type { Redis } from 'ioredis'
 import { RedisStore } from 'koa-user-sessions'
+import type { RedisClient, SessionStore } from 'koa-user-sessions'
 import type {
   NewSession,
   RecordDraft,
-  RedisClient,
   SessionCommit,
   SessionCredential,
-  SessionStore,
   StorePolicy,
-} from 'koa-user-sessions'
+} from 'koa-user-sessions/store'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { newSecret, newSessionId } from '../../../src/cookie/credential.ts'
