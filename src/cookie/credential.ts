@@ -2,61 +2,52 @@ import { hash, randomFillSync, randomUUID } from 'node:crypto'
 
 const idBytes = 16
 const secretBytes = 32
-// 48 bytes are exactly 64 characters of base64url: no padding and no spare bits, so that every
-// value has one spelling only.
+// 48 bytes are exactly 64 characters of base64url, without padding or spare bits, so each value has
+// one spelling only.
 const wellFormedValue = /^[A-Za-z0-9_-]{64}$/
 
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
-/** What a session cookie carries. */
+/** Identifies a session and proves that the caller may use it: the content of a session cookie. */
 export interface SessionCredential {
   /** The session's public id, a UUID. */
   readonly id: string
   /**
-   * SHA-256 of the cookie's secret, in base64url: all that a store ever sees of it. Empty for a
-   * caller that is trusted without one.
+   * SHA-256 of the cookie's secret, in base64url; a store never sees the secret itself. Empty for a
+   * caller that is trusted without a secret.
    */
   readonly secretHash: string
 }
 
-/** A new cookie secret. Its value leaves the process in `Set-Cookie` and nowhere else. */
+/** A new cookie secret. */
 export interface NewSecret {
-  /** The cookie's value: 64 characters of base64url, the id and the secret. */
+  /** The cookie's value: id and secret in 64 characters of base64url, for `Set-Cookie` only. */
   readonly value: string
+  /** The hash that the store keeps of the secret. */
   readonly secretHash: string
 }
 
 /**
- * The credential of a caller that has proved otherwise whose session it is, such as by a signed
- * token. No cookie reads as one: the hash of a secret is never empty.
- *
- * @param id The session's id.
+ * Returns the credential for a caller that is trusted without a cookie, such as by a signed token.
+ * A cookie cannot yield it, because the hash of a secret is never empty.
  */
 export function trustedCredential(id: string): SessionCredential {
   return { id, secretHash: '' }
 }
 
-/**
- * Whether a value has the form of a session id, so that it may become part of a key.
- *
- * @param id Anything.
- */
+/** Returns whether a value has the form of a session id, and so may become part of a key. */
 export function isSessionId(id: unknown): id is string {
   return typeof id === 'string' && uuid.test(id)
 }
 
-/** A new session id: a random UUID. */
+/** Returns a new session id: a random UUID. */
 export function newSessionId(): string {
   return randomUUID()
 }
 
 /**
- * Makes a cookie secret of 256 random bits for a session.
- *
- * OWASP ASVS 5.0, 7.2.3 asks for 128 bits at least.
- *
- * @param id The session's id, a UUID.
- * @returns The cookie's value and what the store keeps of it.
+ * Makes a cookie secret of 256 random bits for the session with this id. OWASP ASVS 5.0, 7.2.3
+ * requires at least 128 bits.
  */
 export function newSecret(id: string): NewSecret {
   const bytes = Buffer.alloc(idBytes + secretBytes)
@@ -65,24 +56,19 @@ export function newSecret(id: string): NewSecret {
   return { value: bytes.toString('base64url'), secretHash: hashOf(bytes.subarray(idBytes)) }
 }
 
-/**
- * Reads a value that {@link newSecret} has made.
- *
- * @param value Whatever the client sent.
- * @returns `undefined` when it is not of the form that this package writes.
- */
+/** Reads a cookie's value. Returns `undefined` unless it has the form of {@link newSecret}. */
 export function parseCookieValue(value: string): SessionCredential | undefined {
   if (!wellFormedValue.test(value)) return undefined
   const bytes = Buffer.from(value, 'base64url')
   return { id: uuidOf(bytes), secretHash: hashOf(bytes.subarray(idBytes)) }
 }
 
-// Asking the system for random bytes takes as long for many as for few, so some are kept ready, as
+// A system call takes as long for many random bytes as for few, so a pool keeps some ready, as
 // `randomUUID()` does.
 const randomPool = Buffer.alloc(64 * secretBytes)
 let randomUsed = randomPool.length
 
-/** Fills a secret with random bytes. They are nowhere else then. */
+/** Fills a secret with random bytes, and erases them from the pool. */
 function takeRandom(secret: Buffer): void {
   if (randomUsed === randomPool.length) {
     randomFillSync(randomPool)
@@ -98,7 +84,7 @@ function hashOf(secret: Buffer): string {
   return hash('sha256', secret, 'base64url')
 }
 
-/** The UUID that bytes begin with. */
+/** Returns the UUID in the first 16 bytes. */
 export function uuidOf(bytes: Buffer): string {
   const hex = bytes.toString('hex', 0, idBytes)
   const [low, mid, high] = [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16)]
