@@ -98,7 +98,7 @@ describe('koa-user-sessions roles check', () => {
     const { code, out, err } = await run(['roles', 'check', 'examples/roles.json'])
 
     expect({ code, err }).toEqual({ code: 0, err: '' })
-    expect(out).toBe('examples/roles.json: 5 privileges, 3 roles, no problem\n')
+    expect(out).toBe('examples/roles.json: 5 privileges, 3 roles, no problems\n')
   })
 
   it('R2: tells every problem with its path, in a table and in JSON', async () => {
@@ -282,7 +282,7 @@ describe('koa-user-sessions', { timeout: 60_000 }, () => {
   })
 
   it.each([
-    [[], 'say which command'],
+    [[], 'a command is missing'],
     [['frob'], 'there is no such command "frob"'],
     [['redis://:hidden@host'], 'there is no such command'],
     [['roles'], 'there is no such command "roles"'],
@@ -294,7 +294,7 @@ describe('koa-user-sessions', { timeout: 60_000 }, () => {
     [['list', 'ann', '-x'], 'there is no option -x'],
     [['list', 'ann', '--redis'], '--redis takes a value'],
     [['list', 'ann', '--json=hidden'], '--json takes no value'],
-    [['list', 'ann', '--prefix', 'a{b}'], '--prefix takes text without braces, not empty'],
+    [['list', 'ann', '--prefix', 'a{b}'], '--prefix takes non-empty text without braces'],
     [
       ['list', 'ann', '--refresh-seconds', 'soon'],
       '--refresh-seconds takes a number from 0 to 3600',
@@ -356,10 +356,10 @@ describe('koa-user-sessions', { timeout: 60_000 }, () => {
     for (const { code, err } of moved) {
       expect(code).toBe(3)
       expect(err).toMatch(
-        /^koa-user-sessions: [^\n]+ MOVED: it is a node of a Cluster, say --cluster\n$/,
+        /^koa-user-sessions: [^\n]+ MOVED: a node of a Cluster needs --cluster\n$/,
       )
     }
-    expect(alone).toMatchObject({ code: 3, err: expect.stringMatching(/it is no Cluster\n$/) })
+    expect(alone).toMatchObject({ code: 3, err: expect.stringMatching(/it is not a Cluster\n$/) })
   })
 
   it('M5: ends nothing in another database than the one it was told of', async () => {
@@ -421,6 +421,6 @@ describe('koa-user-sessions', { timeout: 60_000 }, () => {
     expect(wrong.err).toBe(
       `koa-user-sessions: cannot use Redis at redis://127.0.0.1:${port}: the user name or the password is wrong (WRONGPASS)\n`,
     )
-    expect(none.err).toMatch(/^koa-user-sessions: [^\n]+: it wants a password \(NOAUTH\)\n$/)
+    expect(none.err).toMatch(/^koa-user-sessions: [^\n]+: it requires a password \(NOAUTH\)\n$/)
   })
 })

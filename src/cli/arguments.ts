@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 
 import { usageFailure } from './outcome.ts'
 
-/** What is asked for. */
+/** A parsed command line. */
 export type Command =
   | { readonly name: 'help' }
   | { readonly name: 'version' }
@@ -13,7 +13,7 @@ export type Command =
       readonly options: CommandOptions
     }
 
-/** Commands about sessions. */
+/** The commands about sessions. */
 export type SessionCommandName = 'list' | 'info' | 'end' | 'end-all'
 
 /** Options of the commands. */
@@ -21,7 +21,6 @@ export interface CommandOptions {
   readonly redis: string | undefined
   readonly cluster: boolean
   readonly prefix: string
-  /** Seconds. */
   readonly refreshSeconds: number
   readonly ignorePermissions: boolean
   readonly json: boolean
@@ -43,10 +42,9 @@ const optionsOfAll = {
 } as const
 
 /**
- * Reads a command line.
+ * Parses a command line, without the program's name.
  *
- * @param args Without the program's own name.
- * @throws {CommandFailure} When it is none.
+ * @throws {CommandFailure} When the command line is wrong.
  */
 export function parseCommand(args: readonly string[]): Command {
   const { values, positionals } = parse(args)
@@ -54,9 +52,9 @@ export function parseCommand(args: readonly string[]): Command {
   if (values.version) return { name: 'version' }
   const words = positionals[0] === 'roles' ? 2 : 1
   const name = positionals.slice(0, words).join(' ')
-  if (name === '') throw usageFailure('say which command')
+  if (name === '') throw usageFailure('a command is missing')
   if (!isCommand(name)) {
-    // Whatever it is may be a secret in the wrong place.
+    // The text may be a secret in the wrong place.
     const shown = /^[a-z -]{1,20}$/.test(name) ? ` "${name}"` : ''
     throw usageFailure(`there is no such command${shown}`)
   }
@@ -96,7 +94,7 @@ function optionsOf(values: ReturnType<typeof parseKnown>['values']): CommandOpti
     throw usageFailure('--refresh-seconds takes a number from 0 to 3600')
   }
   if (prefix === '' || /[{}]/.test(prefix)) {
-    throw usageFailure('--prefix takes text without braces, not empty')
+    throw usageFailure('--prefix takes non-empty text without braces')
   }
   const ignorePermissions = values['ignore-permissions'] ?? false
   return { redis, cluster, prefix, refreshSeconds, ignorePermissions, json, yes }

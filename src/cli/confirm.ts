@@ -4,20 +4,18 @@ import { usageFailure } from './outcome.ts'
 import type { Terminal } from './terminal.ts'
 
 /**
- * Asks somebody at the terminal.
+ * Asks the user at the terminal a yes/no question. An empty answer means no.
  *
- * @param question To be answered by yes or no; no is what an empty answer means.
- * @param terminal Where.
- * @throws {CommandFailure} When nobody is there.
+ * @throws {CommandFailure} When there is no terminal.
  */
 export async function confirm(question: string, terminal: Terminal): Promise<boolean> {
   const { stdin, stderr } = terminal
   if (!stdin.isTTY || !stderr.isTTY) {
-    throw usageFailure('there is nobody to ask: --yes ends more than one session')
+    throw usageFailure('there is no terminal to confirm on: --yes ends more than one session')
   }
   const lines = createInterface({ input: stdin, output: stderr })
   try {
-    // Somebody may close the input in place of an answer.
+    // The user may close the input instead of answering.
     const isClosed = new Promise<string>((resolve) => lines.once('close', () => resolve('')))
     const answer = await Promise.race([lines.question(`${question} [y/N] `), isClosed])
     return /^\s*y(?:es)?\s*$/i.test(answer)

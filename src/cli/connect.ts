@@ -10,12 +10,9 @@ const defaultUrl = 'redis://127.0.0.1:6379'
 const connectMs = 1500
 
 /**
- * Does something with the sessions in a Redis, connected for no longer than that takes.
+ * Connects to Redis at the options' URL, else the fallback, and runs a job with its sessions.
+ * Returns the job's result once the connection is closed.
  *
- * @param options Where they are.
- * @param fallback Where otherwise, such as the environment's `REDIS_URL`.
- * @param job What to do.
- * @returns What the job returns.
  * @throws {CommandFailure} When Redis cannot be reached.
  */
 export async function withSessions<T>(
@@ -27,14 +24,14 @@ export async function withSessions<T>(
   const place = placeOf(url)
   const client = await clientOf(url, cluster)
   let first: unknown
-  // What went wrong first is the reason; what follows are its consequences.
+  // The first error is the reason; later errors are its consequences.
   client.on('error', (error: unknown) => (first ??= error))
   const timer = setTimeout(() => client.disconnect(), connectMs)
   try {
     await client.connect()
-    // A password that is missing or wrong shows only now.
+    // A missing or wrong password shows only now.
     await client.info('server')
-    // One that has no such database only says so, and goes on in another.
+    // A client that cannot select its database only emits an error, and continues in another one.
     if (first !== undefined) throw first
   } catch (error) {
     client.disconnect()
@@ -52,12 +49,12 @@ export async function withSessions<T>(
   }
 }
 
-/** The address of a Redis as it may be shown: without user name, password and parameters. */
+/** Returns the part of a URL that may be shown: no user name, password or parameters. */
 function placeOf(url: string): string {
   if (url.startsWith('/')) return printable(url)
   const form = /^(rediss?:\/\/)(?:[^@/?#]*@)?([^@/?#]+(?:\/\d*)?)$/.exec(url)
   if (form && URL.canParse(url) && canDecode(url)) return printable(`${form[1]}${form[2]}`)
-  throw usageFailure('the URL of Redis starts with redis:// or rediss:// and may end with /NUMBER')
+  throw usageFailure('the URL of Redis starts with redis:// or rediss:// and may end in /NUMBER')
 }
 
 function canDecode(text: string): boolean {
@@ -75,8 +72,8 @@ async function clientOf(url: string, isCluster: boolean): Promise<ioredis.Redis 
   if (!isCluster) {
     return new Redis(url, { ...recommendedRedisOptions, ...own, retryStrategy: () => null })
   }
-  if (!URL.canParse(url)) throw usageFailure('--cluster takes a URL, no path')
-  // A Cluster takes user and password for all of its nodes, not with the first one.
+  if (!URL.canParse(url)) throw usageFailure('--cluster takes a URL, not a path')
+  // A Cluster client takes user and password for all nodes, not as part of the first node's address.
   const { protocol, hostname, port, username, password } = new URL(url)
   const redisOptions = {
     ...recommendedClusterOptions.redisOptions,
@@ -85,7 +82,7 @@ async function clientOf(url: string, isCluster: boolean): Promise<ioredis.Redis 
     ...(password !== '' && { password: decodeURIComponent(password) }),
     ...(protocol === 'rediss:' && { tls: {} }),
   }
-  // An IPv6 address has brackets in a URL.
+  // In a URL, an IPv6 address has brackets.
   const host = hostname.replaceAll(/[[\]]/g, '')
   return new Cluster([{ host, port: Number(port || 6379) }], {
     ...recommendedClusterOptions,
@@ -108,24 +105,24 @@ const reasons: ReadonlyMap<string, string> = new Map([
   ['ECONNRESET', 'it closes connections'],
   ['ETIMEDOUT', 'it does not answer'],
   ['ENOTFOUND', 'there is no such host'],
-  ['EAI_AGAIN', 'the name of its host cannot be looked up'],
+  ['EAI_AGAIN', 'its host name cannot be resolved'],
   ['ENOENT', 'there is no such socket'],
   ['WRONGPASS', 'the user name or the password is wrong'],
-  ['NOAUTH', 'it wants a password'],
-  ['NOPERM', 'this user may not do that'],
+  ['NOAUTH', 'it requires a password'],
+  ['NOPERM', 'this user lacks the permission'],
   ['LOADING', 'it is starting'],
-  ['ERR', 'it refuses this address, such as for a database that it does not have'],
+  ['ERR', 'it refuses this URL, perhaps because it has no such database'],
 ])
 
-/** Why a connection failed, without what was sent. */
+/** Returns why a connection failed, without quoting what was sent. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown reason'
-  // A Cluster has one for each of its nodes, the last one inside.
+  // A Cluster's error holds the last error of its nodes.
   const inner: unknown = Reflect.get(error, 'lastNodeError')
   if (inner instanceof Error) return reasonOf(inner)
   const code: unknown = Reflect.get(error, 'code')
-  if (error.message.includes('cluster support disabled')) return 'it is no Cluster'
-  // Redis' own words start with a code; others may be anything.
+  if (error.message.includes('cluster support disabled')) return 'it is not a Cluster'
+  // An error reply of Redis starts with a code; other messages may hold anything.
   const word = typeof code === 'string' ? code : /^[A-Z]{3,20}(?= )/.exec(error.message)?.[0]
   if (word === undefined) return 'it does not answer'
   return `${reasons.get(word) ?? 'it fails'} (${printable(word)})`

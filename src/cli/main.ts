@@ -10,13 +10,8 @@ import { sessionCommands } from './session-commands.ts'
 import type { Terminal } from './terminal.ts'
 
 /**
- * The command for operators. Prints its answer on standard output, and what went wrong as one line
- * on standard error.
- *
- * @param args Without the program's own name.
- * @param terminal Where it reads and writes.
- * @param version Of the package.
- * @returns The exit code.
+ * Runs the operators' command with its arguments, without the program's name. Prints the result on
+ * standard output or one line on standard error, and returns the exit code.
  */
 export async function main(
   args: readonly string[],
@@ -55,12 +50,10 @@ async function answer(
 function asFailure(error: unknown): CommandFailure {
   if (error instanceof CommandFailure) return error
   if (error instanceof SessionStoreError) {
-    const hint = error.message.endsWith(' MOVED')
-      ? ': it is a node of a Cluster, say --cluster'
-      : ''
+    const hint = error.message.endsWith(' MOVED') ? ': a node of a Cluster needs --cluster' : ''
     return new CommandFailure(error.message + hint, exitCodes.redis)
   }
-  // A fault of this program. What it says may have anything in it.
-  const name = error instanceof Error ? error.name : 'something'
+  // A bug in this program, whose message may hold anything.
+  const name = error instanceof Error ? error.name : 'unknown error'
   return new CommandFailure(`${name} in the command itself`, exitCodes.fault)
 }

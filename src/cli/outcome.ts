@@ -1,24 +1,24 @@
-/** What the command ends with. */
+/** The exit codes of the command. */
 export const exitCodes = {
-  /** It has done what it was asked for. */
+  /** The command succeeded. */
   done: 0,
   /** There is no such session, or the roles file has problems. */
   negative: 1,
-  /** It was called in a wrong way, or cannot read a file. */
+  /** The command line is wrong, or a file cannot be read. */
   usage: 2,
   /** Redis cannot be reached, or fails. */
   redis: 3,
-  /** The command itself is at fault. */
+  /** The command has a bug. */
   fault: 4,
 } as const
 
-/** What the command prints on its standard output, and how it ends. */
+/** What the command prints on standard output, and its exit code. */
 export interface Answer {
   readonly text: string
   readonly exitCode: number
 }
 
-/** Why the command cannot go on: one line for people. */
+/** Stops the command with one line on standard error. */
 export class CommandFailure extends Error {
   readonly exitCode: number
 
@@ -28,7 +28,7 @@ export class CommandFailure extends Error {
   }
 }
 
-/** It was called in a wrong way. */
+/** Returns the failure for a wrong command line. */
 export function usageFailure(message: string): CommandFailure {
   return new CommandFailure(`${message} (koa-user-sessions --help)`, exitCodes.usage)
 }

@@ -9,17 +9,15 @@ import type { Answer } from './outcome.ts'
 import { printableJson, tableOf } from './terminal.ts'
 
 /**
- * Tells every problem of a roles file.
+ * Lists every problem in the roles file at a path.
  *
- * @param path Of the file.
- * @param options How it is read.
- * @throws {CommandFailure} When there is no such file.
+ * @throws {CommandFailure} When the file cannot be read.
  */
 export function checkRoles(path: string, { ignorePermissions, json }: CommandOptions): Answer {
   const text = read(path)
   try {
     const { counts } = parseRolesText(text, { name: path, ignorePermissions })
-    const words = `${printable(path)}: ${counts.privileges} privileges, ${counts.roles} roles, no problem`
+    const words = `${printable(path)}: ${counts.privileges} privileges, ${counts.roles} roles, no problems`
     return {
       text: json ? printableJson({ problems: [], ...counts }) : words,
       exitCode: exitCodes.done,

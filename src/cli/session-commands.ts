@@ -6,13 +6,13 @@ import { CommandFailure, exitCodes } from './outcome.ts'
 import type { Answer } from './outcome.ts'
 import { printableJson, tableOf } from './terminal.ts'
 
-/** What a command about sessions needs. */
+/** The input of a command about sessions. */
 export interface SessionCommand {
   readonly subject: string
   readonly options: CommandOptions
-  /** Connects to the sessions. Not while somebody is asked, who may take long. */
+  /** Connects for one job. Must not span a question, as the user may take long to answer. */
   readonly withSessions: <T>(job: (sessions: Sessions) => Promise<T>) => Promise<T>
-  /** Asks whoever has called it. */
+  /** Asks the user a yes/no question. */
   readonly confirm: (question: string) => Promise<boolean>
 }
 

@@ -2,7 +2,7 @@ import type { Readable, Writable } from 'node:stream'
 
 import { printable } from '../errors/printable.ts'
 
-/** Where a command reads and writes: `process` has all of it. */
+/** The streams and environment of a command: `process` has all of it. */
 export interface Terminal {
   readonly stdin: Readable & { readonly isTTY?: boolean }
   readonly stdout: Writable & { readonly isTTY?: boolean }
@@ -10,7 +10,7 @@ export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
-/** A value as JSON, in which nothing can move the cursor, hide or reorder anything either. */
+/** Returns JSON in which no text can move the cursor, hide or reorder anything. */
 export function printableJson(value: unknown): string {
   const lines = JSON.stringify(value, null, 2).split('\n')
   return lines.map((line) => printable(line, escapeUnits)).join('\n')
@@ -21,11 +21,7 @@ function escapeUnits(character: string): string {
   return units.map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`).join('')
 }
 
-/**
- * Lines of a table, columns aligned to the left.
- *
- * @param rows The first one is the head.
- */
+/** Returns a table with left-aligned columns. The first row is the head. */
 export function tableOf(rows: readonly (readonly string[])[]): string {
   const shown = rows.map((row) => row.map((cell) => printable(cell)))
   const widths = shown[0]?.map((_, column) =>
@@ -36,7 +32,7 @@ export function tableOf(rows: readonly (readonly string[])[]): string {
   return shown.map((row) => line(row).trimEnd()).join('\n')
 }
 
-// Terminals give them two columns.
+// Characters that take two columns in a terminal.
 const wide =
   /[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\p{Emoji_Presentation}\u3000-\u303F\uFF01-\uFF60]/gu
 

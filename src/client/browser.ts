@@ -11,24 +11,22 @@ import { shortVersion } from './version.ts'
 const maxLength = 512
 const headerNames = ['user-agent', ...hintHeaders]
 
-/** What the headers of a request tell of its client. */
+/** The part of a client's description that a request's headers reveal. */
 export type BrowserDescription = Pick<
   ClientDescription,
   'appName' | 'appVersion' | 'deviceModel' | 'platform' | 'systemVersion'
 >
 
-// There are far fewer browsers than sessions. Each takes 2 KB at most.
+// There are far fewer browsers than sessions. An entry takes 2 KB at most.
 const known = new LRUCache<string, ClientDescription>({ max: 500 })
 
 /**
- * The description of a request's client, as {@link describeBrowser} makes it: the same frozen object
- * for the same headers, for as long as these are among the last 500.
- *
- * @param header Reads the request's headers. Of each the first 512 characters count.
+ * Describes a request's client by {@link describeBrowser}, from the first 512 characters of each
+ * header. Returns the same frozen object for the same headers while it is among the last 500 used.
  */
 export function browserOf(header: HeaderReader): ClientDescription {
   const texts = headerNames.map((name) => header(name).slice(0, maxLength))
-  // No header has a line break.
+  // A header cannot contain a line break.
   const key = texts.join('\n')
   const client = known.get(key)
   if (client) return client
@@ -39,20 +37,15 @@ export function browserOf(header: HeaderReader): ClientDescription {
   return described
 }
 
-interface App {
-  readonly name: string
-  readonly version: string
-}
+const unknownApp: Brand = { name: '', version: '' }
 
-const unknownApp: App = { name: '', version: '' }
-
-// `bot` ends a word, and is not the end of a make of phones. A name is the part before a slash.
+// `bot` must end a word, but not the phone brand Cubot. A name is the part before the slash.
 const botName =
   /(?<!cu)bot(?![a-z])|crawler|spider|slurp|^(?:facebook|meta-)external|^facebookcatalog|^meta-web|^ia_archiver|-user$|^(?:google(?:other|-)|mediapartners-|apis-|feedfetcher-)|-lighthouse$|^bingpreview/i
 const productName = /^[a-z][\w.-]*$/i
 const productEnds = /[\s;,()[\]+]+/
 
-// What bowser does not know, or gives the version of something else of.
+// Apps that bowser does not know, or for which it reports the version of something else.
 const apps: readonly (readonly [name: string, pattern: RegExp])[] = [
   ['UC Browser', /\bUCBrowser\/([\d.]+)/],
   ['Opera Mini', /\bOpera Mini\/([\d.]+)/],
@@ -65,11 +58,11 @@ const apps: readonly (readonly [name: string, pattern: RegExp])[] = [
   ['PlayStation', /\bPlayStation\b()/],
 ]
 
-// Programs that are no browsers begin with their own name, browsers with one of these two.
+// A browser's User-Agent begins with one of these two names, any other program's with its own.
 const browserStart = /^(?:Mozilla|Opera)\//
 const programStart = /^([a-z][\w.+-]*(?: [a-z][\w.+-]*){0,3}?)(?:[/ ]v?(\d[\d.]*)|[/;]| \(|$)/i
 
-/** By the names that bowser and brands have. A map, because clients name what they like. */
+// Keyed by the names in bowser and in brands. A map, since a client may send any name.
 const commonNames: ReadonlyMap<string, string> = new Map([
   ['Google Chrome', 'Chrome'],
   ['Microsoft Edge', 'Edge'],
@@ -82,7 +75,7 @@ const commonNames: ReadonlyMap<string, string> = new Map([
   ['WebOS Browser', 'webOS'],
 ])
 
-/** Brands that tell what a browser is made of; whoever is made of it may have a name of its own. */
+// Brands of an engine: a browser built on one may add a brand of its own.
 const commonBrands: ReadonlySet<string> = new Set([
   'Chromium',
   'Google Chrome',
@@ -91,16 +84,14 @@ const commonBrands: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Describes a browser, or another program that speaks HTTP, by its User-Agent and Client Hints.
+ * Describes a browser, or another HTTP client, by its User-Agent and Client Hints, and never
+ * throws. All texts are clean, versions are cut to major and minor, and values that browsers freeze
+ * count as unknown. A crawler gets only `appName` and `appVersion`: the rest describes the browser
+ * that it imitates.
  *
- * Versions are cut to major and minor, and what a browser sends to hide the truth counts as not
- * known. Two things cannot be told apart: Safari on an iPad that asks for desktop sites reads as
- * one on `macOS`, and a browser that says nothing of itself, as Brave without Client Hints, reads
- * as the one that it takes after.
- *
- * @param header Reads the request's headers; whatever they are, it does not throw.
- * @returns Clean texts. A crawler has only `appName` and `appVersion`: what else it says of itself
- *   is the browser that it plays.
+ * Two clients look like others: Safari on an iPad that asks for desktop sites reads as Safari on
+ * `macOS`, and a browser that does not name itself, such as Brave without Client Hints, reads as
+ * the browser that it is built on.
  */
 export function describeBrowser(header: HeaderReader): BrowserDescription {
   const userAgent = header('user-agent').slice(0, maxLength)
@@ -120,7 +111,7 @@ export function describeBrowser(header: HeaderReader): BrowserDescription {
   }
 }
 
-function findBot(userAgent: string): App | undefined {
+function findBot(userAgent: string): Brand | undefined {
   for (const product of userAgent.split(productEnds)) {
     const [name = '', version = ''] = product.split('/')
     if (productName.test(name) && botName.test(name)) return { name, version }
@@ -128,21 +119,17 @@ function findBot(userAgent: string): App | undefined {
   return undefined
 }
 
-function findApp(userAgent: string, { brands }: ClientHints): App {
+function findApp(userAgent: string, { brands }: ClientHints): Brand {
   const named = brands.find(({ name }) => !commonBrands.has(name))
   if (named !== undefined) return named
 
   const app = findNamedApp(userAgent)
-  // Chromium and Chrome have the same User-Agent; so has each browser in another one's window.
-  const isChrome = app.name === 'Chrome' || app.name === ''
-  return (isChrome ? leastCommon(brands) : undefined) ?? app
+  // Chromium, Chrome and a browser embedded in an app share one User-Agent: only brands differ.
+  if (app.name !== 'Chrome' && app.name !== '') return app
+  return brands.find(({ name }) => name !== 'Chromium') ?? brands[0] ?? app
 }
 
-function leastCommon(brands: readonly Brand[]): Brand | undefined {
-  return brands.find(({ name }) => name !== 'Chromium') ?? brands[0]
-}
-
-function findNamedApp(userAgent: string): App {
+function findNamedApp(userAgent: string): Brand {
   for (const [name, pattern] of apps) {
     const match = pattern.exec(userAgent)
     if (match !== null) return { name, version: match[1] ?? '' }
@@ -155,11 +142,11 @@ function findNamedApp(userAgent: string): App {
     return { name: 'Android WebView', version: /\bChrome\/([\d.]+)/.exec(userAgent)?.[1] ?? '' }
   }
 
-  // Only what is asked for is parsed: without `true` bowser would look for all that it knows.
+  // `true` makes bowser parse lazily: only the browser, not the system and the device too.
   const { name = '', version = '' } = getParser(userAgent, true).getBrowser()
-  // What bowser does not know it names after the text up to some slash, which starts so.
+  // An unknown browser gets the text before some slash as its name, which then begins so.
   if (name.startsWith('Mozilla')) return unknownApp
-  // An app that shows a page within itself has the engine of Safari, but not its name.
+  // An app's embedded web view has Safari's engine, but does not carry its name.
   if (name === 'Safari' && !userAgent.includes(' Safari/')) return unknownApp
   return { name, version }
 }

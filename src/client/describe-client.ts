@@ -2,47 +2,47 @@ import { browserOf } from './browser.ts'
 import { completeClient } from './description.ts'
 import type { ClientDescription, HeaderReader, KnownOfClient } from './description.ts'
 
-/** What kind of client a session has; exactly one of them. */
+/** The kind of client that a session has. */
 export type ClientKind = 'web' | 'desktop' | 'other'
 
-/** What callbacks among the options get of a request: Koa's context has all of it. */
+/** The part of a request that option callbacks see. Koa's context has all of it. */
 export interface RequestContext {
-  /** The path of the URL, without its query. */
+  /** The URL's path, without the query. */
   readonly path: string
   /** The HTTP method in capitals, such as `GET`. */
   readonly method: string
-  /** The parsed query of the URL: an array where a name is there more than once. */
+  /** The URL's parsed query: an array for a name that occurs more than once. */
   readonly query: Readonly<Record<string, string | string[] | undefined>>
-  /** Reads a header by its name in any case; `''` when it is missing. */
+  /** Returns a header, named in any case, or `''` when it is missing. */
   get(header: string): string
 }
 
-/** What one application is. */
+/** One application, as the option `applications` declares it. */
 export interface Application {
-  /** What lists of sessions call it. */
+  /** The name in lists of sessions. */
   readonly name: string
-  /** What kind of client it is. */
+  /** The kind of client that it is. */
   readonly client: ClientKind
   /**
-   * Whether it is one of the app's own.
+   * Whether the application is one of your own.
    *
    * @default false
    */
   readonly official?: boolean
 }
 
-/** Where an address is; what is not known may be left out. */
+/** Where an IP address is located. Leave out what is not known. */
 export interface ClientLocation {
-  /** Such as `CH`. */
+  /** The country, such as `CH`. */
   readonly country?: string | undefined
   /** A part of the country, such as `Zürich`. */
   readonly region?: string | undefined
 }
 
-/** What `describeClient` answers: what it knows, or nothing. */
+/** What the option `describeClient` returns: the properties that it knows, or nothing. */
 export type ClientAddition = KnownOfClient | null | undefined | void
 
-/** What the app says of clients. */
+/** What the app's options say about clients. */
 export interface ClientSources {
   readonly settings: {
     readonly applications: ReadonlyMap<string, Required<Application>>
@@ -58,24 +58,21 @@ export interface ClientSources {
         ) => ClientAddition | Promise<ClientAddition>)
       | undefined
   }
-  /** Warns the process, once a topic. */
+  /** Emits a process warning, once for each topic. */
   readonly warnOnce: (topic: string, message: string) => void
 }
 
-/** What a client is described by. */
+/** The request by which a client is described. */
 export interface ClientRequest {
   readonly header: HeaderReader
-  /** The client's IP address; `''` when not known. */
+  /** The client's IP address, or `''` when it is unknown. */
   readonly ip: string
   readonly ctx: RequestContext
 }
 
 /**
- * Finds out who a request's client is: what its headers tell, where its address is, and what the
- * app adds. Never rejects: what a callback of the app throws is warned of once and adds nothing.
- *
- * @param sources What the app says of clients.
- * @param request The request.
+ * Describes a request's client by its headers, its location and the app's additions. Never rejects:
+ * a callback that throws adds nothing and causes one warning.
  */
 export async function describeClient(
   sources: ClientSources,
@@ -92,13 +89,7 @@ export async function describeClient(
   return { ...client, appName: application.name, isOfficialApp: application.official }
 }
 
-/**
- * Adds where a client is.
- *
- * @param sources What the app says of clients.
- * @param ip Its address; `''` when not known.
- * @param client What is known of it.
- */
+/** Adds the location of an IP address, which is `''` when unknown, to a client's description. */
 export async function locateClient(
   sources: ClientSources,
   ip: string,
@@ -112,7 +103,7 @@ export async function locateClient(
   })
 }
 
-/** Adds what a callback of the app knows. */
+/** Adds what an app's callback returns to a description. */
 async function known(
   { warnOnce }: ClientSources,
   name: 'locate' | 'describeClient',
@@ -122,7 +113,7 @@ async function known(
   try {
     return completeClient((await callback()) ?? undefined, base)
   } catch {
-    warnOnce(name, `the option "${name}" has thrown: what it could tell of a client is missing`)
+    warnOnce(name, `the option "${name}" threw: its information about a client is missing`)
     return base
   }
 }

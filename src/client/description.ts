@@ -1,29 +1,29 @@
 const maxBytes = 64
-// Enough for any name with room for what is taken out of it, and little for a megabyte of text.
+// Enough for any name along with the characters that are removed, and cheap for a megabyte of text.
 const maxLength = 1000
 
 const breaks = /[\t\n\v\f\r]/g
-// Control and format characters (the bidi controls, zero-width characters and the byte order mark
-// are among the latter), lone surrogates, and the separators of lines and paragraphs.
+// Control characters, format characters (such as bidi controls, zero-width characters and the byte
+// order mark), lone surrogates, and line and paragraph separators.
 const unseen = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
 const blanks = /\s+/g
 
-/** Reads a request's header by its lower-case name. Answers `''` when it is missing. */
+/** Returns a request's header by its lower-case name, or `''` when it is missing. */
 export type HeaderReader = (name: string) => string
 
 /**
- * Who the client of a session is. What is not known is `''`, so every text may be shown as it is.
- * All of it is what the client says of itself: good enough to tell one's devices apart, never a
- * ground for a right.
+ * Describes a session's client. An unknown text is `''`, so every text can be shown as it is. The
+ * client itself makes these claims: good enough to tell a user's devices apart, never a basis for
+ * access.
  */
 export interface ClientDescription {
-  /** The application's id, by which `applications` knows it. Known of remote clients only. */
+  /** The application's id in the option `applications`. Remote clients only. */
   readonly applicationId: string
   /** Name of the application or browser, such as `Firefox`. */
   readonly appName: string
   /** Version of the application or browser, such as `131` or `17.5`. */
   readonly appVersion: string
-  /** Whether `applications` calls the application official. */
+  /** Whether the option `applications` declares the application official. */
   readonly isOfficialApp: boolean
   /** Model of the device, such as `Pixel 8` or `iPhone`. Desktop computers have none. */
   readonly deviceModel: string
@@ -31,24 +31,24 @@ export interface ClientDescription {
   readonly platform: string
   /** Version of the operating system, such as `11` or `17.5`. */
   readonly systemVersion: string
-  /** The machine's name. Known of remote clients only. */
+  /** The machine's name. Remote clients only. */
   readonly machineName: string
-  /** Name of the operating system's user. Known of remote clients only. */
+  /** Name of the operating system's user. Remote clients only. */
   readonly systemUserName: string
-  /** The installation's own id, by which one device is known over time. Remote clients only. */
+  /** The installation's own id, which identifies one device over time. Remote clients only. */
   readonly persistentID: string
-  /** Where the client's address is: a country, in the form in which `locate` names it. */
+  /** The country of the client's IP address, in the form in which `locate` returns it. */
   readonly country: string
-  /** Where the client's address is: a part of the country, as `locate` names it. */
+  /** The part of that country, as `locate` returns it. */
   readonly region: string
 }
 
-/** Some of a description. */
+/** Any properties of a client's description. */
 export type KnownOfClient = {
   readonly [Name in keyof ClientDescription]?: ClientDescription[Name] | undefined
 }
 
-/** A client of which nothing is known. */
+/** The description of a client about which nothing is known. Frozen. */
 export const unknownClient: ClientDescription = Object.freeze({
   applicationId: '',
   appName: '',
@@ -64,7 +64,7 @@ export const unknownClient: ClientDescription = Object.freeze({
   region: '',
 })
 
-/** The texts of a description, by name. */
+/** The names of a description's texts. */
 export const clientTexts: readonly Exclude<keyof ClientDescription, 'isOfficialApp'>[] = [
   'applicationId',
   'appName',
@@ -80,13 +80,9 @@ export const clientTexts: readonly Exclude<keyof ClientDescription, 'isOfficialA
 ]
 
 /**
- * What may be stored of text that a client sent: without the characters that would hide or reorder
- * it where it is shown, in one line, with single blanks, none at either end, and at most 64 bytes
- * of UTF-8.
- *
- * That is room for any name, and keeps what a client says of itself from filling the store.
- *
- * @param text Anything. Only the first 1,000 characters are looked at.
+ * Cleans text from a client for the store: removes characters that would hide or reorder the text
+ * where it is shown, joins its lines, trims and collapses blanks, and cuts it to 64 bytes of UTF-8.
+ * That fits any name, and keeps a client from filling the store. Reads the first 1,000 characters.
  */
 export function cleanText(text: string): string {
   const seen = text.slice(0, maxLength).replace(breaks, ' ').replace(unseen, '')
@@ -105,15 +101,10 @@ function cut(text: string): string {
 }
 
 /**
- * Completes a description by another one. Only the names of a `ClientDescription` are taken, values
- * of a wrong type are ignored, and texts are cleaned: what is given may come from a remote client
- * or from a callback of the app.
- *
- * @param given What is said of the client. `''` counts as said; a name that is missing does not. Of
- *   what a remote client sent, the caller picks the names that the client may say: it cannot call
- *   itself official.
- * @param base What is known without it.
- * @returns A new description.
+ * Returns a new description: the base with the given properties, of which `''` counts too. Takes
+ * only the names of a `ClientDescription`, ignores values of a wrong type and cleans texts, since
+ * they may come from a remote client or an app's callback. For a remote client, the caller selects
+ * the properties that it may claim: it must not declare itself official.
  */
 export function completeClient(
   given: KnownOfClient | null | undefined,

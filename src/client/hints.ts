@@ -2,17 +2,17 @@ import type { HeaderReader } from './description.ts'
 
 const maxLength = 256
 
-// RFC 8941 section 3.3.3: in quotes, with a backslash before a quote or a backslash. The two
-// alternatives have no character in common, so nothing is tried twice.
+// RFC 8941 section 3.3.3: quoted, with a backslash before a quote or a backslash. The alternatives
+// share no character, so the pattern never backtracks.
 const quotedText = /^"((?:[^"\\]|\\["\\])*)"/
 const brandMembers = /"((?:[^"\\]|\\["\\])*)"[ \t]*;[ \t]*v="([^"\\]*)"/g
 const escapes = /\\(["\\])/g
 
-// A brand that means nothing, such as `Not(A:Brand` or ` Not;A"Brand`, keeps servers from counting
-// on the form of the list: Client Hints specification, section "GREASE-like brands".
+// A meaningless brand, such as `Not(A:Brand` or ` Not;A"Brand`, keeps servers from relying on the
+// form of the list: Client Hints specification, section "GREASE-like brands".
 const meaninglessBrand = /not[^a-z]*a[^a-z]*brand/i
 
-/** The Client Hints headers that are read. */
+/** The Client Hints headers that {@link readClientHints} reads. */
 export const hintHeaders: readonly string[] = [
   'sec-ch-ua-full-version-list',
   'sec-ch-ua',
@@ -21,13 +21,13 @@ export const hintHeaders: readonly string[] = [
   'sec-ch-ua-model',
 ]
 
-/** A name and a version by which a browser calls itself, such as `Opera` and `115.0.5322.77`. */
+/** The name and version of a browser or program, such as `Opera` and `115.0.5322.77`. */
 export interface Brand {
   readonly name: string
   readonly version: string
 }
 
-/** What the Client Hints headers of a request say; `''` or empty where they do not. */
+/** The Client Hints of a request: `''` or empty where a header is missing. */
 export interface ClientHints {
   readonly brands: readonly Brand[]
   /** Such as `Windows`, `macOS` or `Android`. */
@@ -38,11 +38,9 @@ export interface ClientHints {
 }
 
 /**
- * Reads the Client Hints headers, as far as they are well-formed. Browsers send the versions in
- * full, the model and the platform's version only where a response has asked for them by
+ * Reads the well-formed Client Hints among the first 256 characters of each header. Browsers send
+ * full versions, the model and the platform's version only after a response asked for them by
  * `Accept-CH`.
- *
- * @param header Reads the request's headers, of each of which the first 256 characters count.
  */
 export function readClientHints(header: HeaderReader): ClientHints {
   const full = brandsOf(header('sec-ch-ua-full-version-list'))

@@ -3,13 +3,13 @@ import { getParser } from 'bowser'
 import type { ClientDescription } from './description.ts'
 import type { ClientHints } from './hints.ts'
 
-/** The device and operating system of a client. */
+/** A client's device and operating system. */
 export type SystemDescription = Pick<
   ClientDescription,
   'deviceModel' | 'platform' | 'systemVersion'
 >
 
-/** By the names that bowser and Client Hints have. A map, because clients name what they like. */
+// Keyed by the names in bowser and in Client Hints. A map, since a client may send any name.
 const platformNames: ReadonlyMap<string, string> = new Map([
   ['Windows', 'Windows'],
   ['macOS', 'macOS'],
@@ -27,7 +27,7 @@ const platformNames: ReadonlyMap<string, string> = new Map([
   ['BlackBerry', 'BlackBerry'],
 ])
 
-// Consoles carry the name of the system that they are made of, or one that bowser does not know.
+// Consoles name the system that theirs is built on, or one that bowser does not know.
 const consoles: readonly (readonly [platform: string, pattern: RegExp])[] = [
   ['Xbox', /\b(Xbox (?:One|Series [SX]))\b/],
   ['Xbox', /\b(Xbox)[;)]/],
@@ -39,28 +39,25 @@ const otherPlatforms: readonly (readonly [platform: string, pattern: RegExp])[] 
   ['KaiOS', /\bKAIOS\/([\d.]+)/],
   ['FreeBSD', /\bFreeBSD\b()/],
   ['OpenBSD', /\bOpenBSD\b()/],
-  // Apps say so, browsers have another form.
+  // The form that apps use; browsers have another one.
   ['iOS', /\biOS ([\d.]+)/],
 ]
 
 const appleDevice = /\((iPhone|iPad|iPod)\b/
-// The first form is a browser's, the second an app's.
+// The first form comes from browsers, the second from apps.
 const appleSystem = /\bOS (\d+(?:_\d+)*) like Mac OS X|\biOS (\d+(?:\.\d+)*)/
 const iosBrowser = /\b(?:FxiOS|CriOS|EdgiOS|OPiOS)\//
 const firstIpados = 13
 const firstFrozenSafari = 26
 
-// What follows the version of Android in the list of the system's properties, and is no model.
+// Properties that may follow the Android version and are not a model.
 const noModel = /^(?:K|U|wv|Mobile|Tablet|TV|rv:.*|Opera Mini\/.*|[a-z]{2}(?:[-_][a-z]{2})?)$/i
 const modelEnd = / Build\b.*$/
 const makerStart = /^(?:SAMSUNG|HUAWEI) /
 
 /**
- * Finds the device and the operating system. A console's own name goes before all else, then what
- * Client Hints say, then the User-Agent.
- *
- * @param userAgent Of limited length.
- * @param hints Of the same request.
+ * Finds a client's device and operating system. A console's name takes precedence, then Client
+ * Hints, then the User-Agent, whose length the caller must limit.
  */
 export function readSystem(userAgent: string, hints: ClientHints): SystemDescription {
   for (const [platform, pattern] of consoles) {
@@ -72,7 +69,7 @@ export function readSystem(userAgent: string, hints: ClientHints): SystemDescrip
   const said = readUserAgent(userAgent)
   const platform = platformNames.get(hints.platform)
   if (platform === undefined) return said
-  // The User-Agent of another platform tells nothing of this one.
+  // A User-Agent that names another platform says nothing about this one.
   const same = platform === said.platform ? said : { deviceModel: '', systemVersion: '' }
   return {
     deviceModel: hints.model === '' ? same.deviceModel : hints.model,
@@ -82,7 +79,7 @@ export function readSystem(userAgent: string, hints: ClientHints): SystemDescrip
 }
 
 // https://learn.microsoft.com/microsoft-edge/web-platform/how-to-detect-win11: 13 and up is
-// Windows 11, 1 to 10 is Windows 10, and of 0 the minor number tells the older ones.
+// Windows 11, 1 to 10 is Windows 10, and with 0 the minor number selects an older Windows.
 function versionOf(platform: string, version: string): string {
   if (platform !== 'Windows') return version
   const [major = 0, minor = 0] = version.split('.').map(Number)
@@ -99,8 +96,8 @@ function readUserAgent(userAgent: string): SystemDescription {
     if (match === null) continue
     return { deviceModel: '', platform, systemVersion: match[1] ?? '' }
   }
-  // Browsers for iOS that ask for the desktop site, as all do on an iPad, say where they are by
-  // their own names only; the version that they add is not the system's.
+  // An iOS browser that asks for the desktop site, as all do on an iPad, shows the platform by its
+  // own name only. The version that it adds is not the system's.
   if (userAgent.includes('Macintosh') && iosBrowser.test(userAgent)) {
     return { deviceModel: 'iPad', platform: 'iPadOS', systemVersion: '' }
   }
@@ -108,12 +105,12 @@ function readUserAgent(userAgent: string): SystemDescription {
   const { name = '', version = '', versionName = '' } = systemOf(userAgent)
   const platform = platformNames.get(name) ?? ''
   if (platform === 'Windows') {
-    // Windows 11 says `NT 10.0` too, so that this is either.
+    // Windows 10 and 11 both report `NT 10.0`.
     return { deviceModel: '', platform, systemVersion: version === 'NT 10.0' ? '' : versionName }
   }
   if (platform === 'macOS') {
-    // All later versions say `10.15.7` too, or `10.15` in Firefox. No model either: it may be an
-    // iPad, which says that it is a Macintosh.
+    // All later versions report `10.15.7` too, or `10.15` in Firefox. The model stays unknown,
+    // since an iPad also claims to be a Macintosh.
     const isFrozen = version === '10.15.7' || version === '10.15'
     return { deviceModel: '', platform, systemVersion: isFrozen ? '' : version }
   }
@@ -130,9 +127,9 @@ function readAppleDevice(userAgent: string, deviceModel: string): SystemDescript
   const [, ofBrowser, ofApp = ''] = appleSystem.exec(userAgent) ?? []
   const systemVersion = ofBrowser ?? ofApp
   const major = Number.parseInt(systemVersion, 10)
-  // The iPad's system has a name of its own since version 13.
+  // The iPad's system has been called iPadOS since version 13.
   const platform = deviceModel === 'iPad' && !(major < firstIpados) ? 'iPadOS' : 'iOS'
-  // Safari has the system's version. Since 26 the system says 18 all the same.
+  // Safari carries the system's version; the system itself still reports 18 since version 26.
   const safari = Number.parseInt(/ Version\/(\d+)/.exec(userAgent)?.[1] ?? '', 10)
   const isFrozen = safari >= firstFrozenSafari && major < firstFrozenSafari
   return { deviceModel, platform, systemVersion: isFrozen ? '' : systemVersion }
@@ -143,7 +140,7 @@ function readAndroid(userAgent: string, systemVersion: string): SystemDescriptio
   const properties = (/\(([^)]*)/.exec(userAgent)?.[1] ?? '').split(';').map((text) => text.trim())
   const at = properties.findIndex((text) => text.startsWith('Android'))
   const next = at < 0 ? [] : properties.slice(at + 1)
-  // Chrome and its kin say `Android 10; K` for every device.
+  // Browsers based on Chromium report `Android 10; K` for every device.
   if (next[0] === 'K') return { deviceModel: '', platform, systemVersion: '' }
   const model = next.map((text) => text.replace(modelEnd, '')).find((text) => !noModel.test(text))
   return { deviceModel: model?.replace(makerStart, '') ?? '', platform, systemVersion }

@@ -1,23 +1,21 @@
 import { SessionHeadersSentError } from '../errors/errors.ts'
 
-/** How a session's cookie reaches its client. */
+/** Carries a session's cookie to its client. */
 export interface Carrier {
-  /** False once the response headers are sent. */
+  /** Whether a cookie can still be set: false once the response headers are sent. */
   readonly canSet: boolean
   /**
-   * Gives the client a cookie, in place of any that it was to get with this response.
-   *
-   * @param value The cookie's value.
-   * @param lifetimeMs From now to the session's absolute end; `Infinity` for none.
+   * Sets the cookie, in place of one set earlier on this response. `lifetimeMs` lasts until the
+   * session's absolute end, or is `Infinity`.
    */
   set(value: string, lifetimeMs: number): void
-  /** Takes the cookie away. */
+  /** Removes the cookie. */
   clear(): void
-  /** Takes away the cookies of another package alone, which the two others do along with theirs. */
+  /** Removes only the cookies of another package, which `set` and `clear` also remove. */
   clearLegacy(): void
 }
 
-/** Of a client that takes no cookie: one with a bearer token, or one whose response is not ours. */
+/** The carrier for a client with a bearer token, or for a response that this package does not send. */
 export const noCarrier: Carrier = {
   canSet: false,
   set() {

@@ -6,45 +6,45 @@ import { checkBoolean, checkNames, checkObject, checkOneOf } from '../errors/opt
 /** The session cookie. Always `HttpOnly`. */
 export interface CookieOptions {
   /**
-   * The name, without prefix: over HTTPS the cookie is `__Host-` and this name, or `__Secure-` and
-   * this name with a `domain` or another `path`. A token of RFC 9110, at most 64 characters.
+   * The name without prefix, an RFC 9110 token of 1 to 64 characters. Over HTTPS the cookie gets
+   * the prefix `__Host-`, or `__Secure-` with a `domain` or another `path`.
    *
    * @default 'session'
    */
   readonly name?: string | undefined
   /**
-   * Whether other sites' requests carry the cookie: `lax` on top-level navigation, `strict` never,
-   * `none` always, which needs `secure: true`.
+   * Whether requests from other sites carry the cookie: `lax` for top-level navigation only,
+   * `strict` never, `none` always, which requires `secure: true`.
    *
    * @default 'lax'
    */
   readonly sameSite?: 'lax' | 'strict' | 'none' | undefined
   /**
-   * Whether the cookie is `Secure`. `auto` follows the request, as `ctx.secure` says; `true` and
-   * `false` force one. Behind a proxy that ends TLS set `app.proxy = true`, or `true` here.
+   * Whether the cookie is `Secure`: `auto` follows `ctx.secure`. Behind a proxy that terminates
+   * TLS, set `app.proxy = true`, or `true` here.
    *
    * @default 'auto'
    */
   readonly secure?: 'auto' | boolean | undefined
-  /** The domain whose subdomains get the cookie too. By default only the very host gets it. */
+  /** The domain whose subdomains also get the cookie. By default only the exact host gets it. */
   readonly domain?: string | undefined
   /**
-   * The path that the cookie is sent to. Starts with `/`.
+   * The path under which browsers send the cookie. Starts with `/`.
    *
    * @default '/'
    */
   readonly path?: string | undefined
   /**
-   * Whether each top-level site has a cookie of its own (CHIPS); needs `secure: true`.
+   * Whether each top-level site gets its own cookie (CHIPS). Requires `secure: true`.
    *
    * @default false
    */
   readonly partitioned?: boolean | undefined
-  /** What browsers that know the attribute keep longest when they run out of room. */
+  /** How long browsers that know `Priority` keep the cookie when they run out of room. */
   readonly priority?: 'low' | 'medium' | 'high' | undefined
   /**
-   * Whether the cookie outlives the browser, up to the session's absolute end and 400 days. The
-   * server decides when a session ends, whatever the cookie says.
+   * Whether the cookie outlives the browser, until the session's absolute end but at most 400 days.
+   * The server alone decides when a session ends.
    *
    * @default true
    */
@@ -55,12 +55,13 @@ export interface CookieOptions {
 export interface CookieSettings {
   readonly secure: 'auto' | boolean
   readonly persistent: boolean
-  /** The name over HTTPS, prefix included. */
+  /** The name over HTTPS, with its prefix. */
   readonly secureName: string
   /** The name over HTTP. */
   readonly plainName: string
-  /** What finds its values over HTTPS and over HTTP, in group 1. Global. */
+  /** Finds the cookie's values over HTTPS, in group 1. Global. */
   readonly secureValues: RegExp
+  /** The same over HTTP. */
   readonly plainValues: RegExp
   readonly attributes: Omit<
     SetCookie,
@@ -82,8 +83,7 @@ const cookieOptionNames = [
 /**
  * Checks cookie options.
  *
- * @param options What the app gave.
- * @throws {SessionOptionError} When one is wrong, or two contradict each other.
+ * @throws {SessionOptionError} When an option is wrong, or two contradict each other.
  */
 export function resolveCookie(options: CookieOptions = {}): CookieSettings {
   checkObject('cookie', options)
@@ -95,14 +95,14 @@ export function resolveCookie(options: CookieOptions = {}): CookieSettings {
     throw new SessionOptionError('"cookie.name" option must be a token of 1 to 64 characters')
   }
   if (/^__(host|secure|http|host-http)-/i.test(name)) {
-    throw new SessionOptionError('"cookie.name" option must come without prefix: it gets its own')
+    throw new SessionOptionError('"cookie.name" option must not have a prefix: it is added')
   }
   checkOneOf('cookie.sameSite', sameSite, ['lax', 'strict', 'none'])
   checkOneOf('cookie.secure', secure, ['auto', true, false])
   checkBoolean('cookie.partitioned', partitioned)
   checkBoolean('cookie.persistent', persistent)
   if (priority !== undefined) checkOneOf('cookie.priority', priority, ['low', 'medium', 'high'])
-  // Browsers drop both over HTTP, so that "auto" would work on one side only.
+  // Browsers drop both kinds of cookie over HTTP, so "auto" would work over HTTPS only.
   if (sameSite === 'none' && secure !== true) {
     throw new SessionOptionError('"cookie.sameSite" option "none" needs "cookie.secure": true')
   }
@@ -133,16 +133,16 @@ export function resolveCookie(options: CookieOptions = {}): CookieSettings {
   }
 }
 
-// RFC 6265 section 4.1.1, as `stringifySetCookie` takes them: what it refuses must not wait for the
-// first cookie.
+// The forms of RFC 6265 section 4.1.1 that `stringifySetCookie` accepts: an app must not learn of a
+// wrong one at its first cookie.
 
-/** A path of a cookie. */
+/** Checks the path of a cookie. */
 export function checkPath(label: string, path: unknown): void {
   const problem = 'must start with "/" and be ASCII without ";" and "<"'
   checkText(label, path, /^\/[ -:=-~]*$/, problem)
 }
 
-/** A domain of a cookie. */
+/** Checks the domain of a cookie. */
 export function checkDomain(label: string, domain: unknown): void {
   const part = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
   const form = new RegExp(`^\\.?${part}(?:\\.${part})*$`, 'i')
@@ -154,7 +154,7 @@ function checkText(label: string, value: unknown, form: RegExp, problem: string)
   throw new SessionOptionError(`"${label}" option ${problem}`)
 }
 
-/** What finds our values in a `Cookie` header. They are never quoted or encoded. */
+// Our values are never quoted or encoded.
 function valuePattern(name: string): RegExp {
   const escaped = name.replace(/\W/g, String.raw`\$&`)
   return new RegExp(String.raw`(?:^|;)[ \t]*${escaped}=[ \t]*([\w-]{64})[ \t]*(?=;|$)`, 'g')

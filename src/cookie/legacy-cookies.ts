@@ -5,17 +5,14 @@ import { SessionOptionError } from '../errors/errors.ts'
 import { checkDomain, checkPath } from './cookie-options.ts'
 import type { CookieSettings } from './cookie-options.ts'
 
-/** The cookies of another package that an app had before. */
+/** The cookies of the session package that the app used before. */
 export interface LegacyCookieOptions {
-  /**
-   * Names of its cookies, all of them, such as `koa.sess` and `koa.sess.sig`. A request with one of
-   * them is asked about.
-   */
+  /** All names of its cookies, such as `koa.sess` and `koa.sess.sig`. One makes a request legacy. */
   readonly cookieNames: readonly string[]
-  /** The `Domain` that they were set with: without it browsers would keep them. */
+  /** The `Domain` that the cookies were set with: without it browsers would keep them. */
   readonly cookieDomain?: string
   /**
-   * The `Path` that they were set with.
+   * The `Path` that the cookies were set with.
    *
    * @default '/'
    */
@@ -24,17 +21,16 @@ export interface LegacyCookieOptions {
 
 /** Checked {@link LegacyCookieOptions}. */
 export interface LegacyCookies {
-  /** What finds their names in a `Cookie` header, in group 1. Global. */
+  /** Finds their names in a `Cookie` header, in group 1. Global. */
   readonly pattern: RegExp
+  /** The attributes by which browsers find the cookies to remove. */
   readonly attributes: Pick<SetCookie, 'path' | 'domain'>
 }
 
 /**
- * Checks which cookies another package has.
+ * Checks the cookies of another package against our own cookie.
  *
- * @param options What the app gave.
- * @param cookie Our own cookie.
- * @throws {SessionOptionError} When one is wrong, or is our own.
+ * @throws {SessionOptionError} When an option is wrong, or names our own cookie.
  */
 export function resolveLegacyCookies(
   { cookieNames, cookieDomain, cookiePath = '/' }: LegacyCookieOptions,
@@ -42,12 +38,12 @@ export function resolveLegacyCookies(
 ): LegacyCookies {
   if (!Array.isArray(cookieNames) || cookieNames.length === 0 || !cookieNames.every(isToken)) {
     throw new SessionOptionError(
-      '"legacy.cookieNames" option must be an array of cookie names, not empty',
+      '"legacy.cookieNames" option must be a non-empty array of cookie names',
     )
   }
   if (cookieNames.includes(plainName) || cookieNames.includes(secureName)) {
     throw new SessionOptionError(
-      '"legacy.cookieNames" option must not have the session cookie\'s own name: set "cookie.name"',
+      '"legacy.cookieNames" option must not hold the session cookie\'s own name: set "cookie.name"',
     )
   }
   checkPath('legacy.cookiePath', cookiePath)
@@ -64,13 +60,7 @@ function isToken(name: unknown): boolean {
   return typeof name === 'string' && /^[!#$%&'*+.^_`|~\w-]{1,256}$/.test(name)
 }
 
-/**
- * Which of them a request has.
- *
- * @param header The `Cookie` header.
- * @param cookies Of the deployment.
- * @returns Their names, each once.
- */
+/** Returns the names of the legacy cookies in a `Cookie` header, each once. */
 export function legacyCookiesIn(
   header: string | undefined,
   cookies: LegacyCookies,
@@ -80,11 +70,8 @@ export function legacyCookiesIn(
 }
 
 /**
- * The `Set-Cookie` header that takes one of them away.
- *
- * @param name Of the cookie.
- * @param cookies Of the deployment.
- * @param attributes That browsers want where they take our own.
+ * Returns the `Set-Cookie` header that removes a legacy cookie. The attributes are those of our own
+ * cookie, so that browsers accept both headers alike.
  */
 export function expiryOf(
   name: string,

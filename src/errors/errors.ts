@@ -1,14 +1,14 @@
 /**
- * Every error that this package throws, one class a reason.
+ * The errors that this package throws: one class for each reason.
  *
- * Compare `code`, never the message. Errors that Koa may answer carry `status`, `expose` and, where
- * HTTP asks for one, `headers`: Koa's `ctx.onerror` reads exactly these three. No message and no
- * property holds a secret, a token or stored data.
+ * Compare `code`, never the message. Errors that Koa may render have `status`, `expose` and, where
+ * HTTP requires any, `headers`: the properties that Koa's `ctx.onerror` reads. No message and no
+ * property contains a secret, a token or stored data.
  *
  * @module
  */
 
-/** The codes of all errors of this package. */
+/** The codes of this package's errors. */
 export type SessionErrorCode =
   | 'ERR_SESSION_OPTION'
   | 'ERR_SESSION_ROLES'
@@ -27,22 +27,24 @@ export type SessionErrorCode =
   | 'ERR_SESSION_LIMIT'
   | 'ERR_SESSION_TOKEN'
 
-/** Response headers by name, as Koa's error handler takes them from an error. */
+/** Response headers by name, which Koa's error handler takes from an error. */
 export type ErrorHeaders = Record<string, string | string[]>
 
-// RFC 9110 section 15.5.2: a 401 names at least one challenge. `Cookie` is no registered scheme and
-// is never `Basic`, so that no browser opens a password box for it.
+/**
+ * The challenge for a caller without a good cookie: RFC 9110 section 15.5.2 requires one with a 401.
+ * `Cookie` is not a registered scheme, and unlike `Basic` opens no password box in browsers.
+ */
 export const cookieChallenge = 'Cookie realm="session"'
 
-/** What all errors of this package share, but for the `TypeError`s of misuse. */
+/** The base class of this package's errors, except the `TypeError`s for misuse. */
 export abstract class SessionError extends Error {
-  /** A stable name of the reason, `ERR_SESSION_…`. */
+  /** A stable name for the reason, `ERR_SESSION_…`. */
   abstract readonly code: SessionErrorCode
-  /** The HTTP status that Koa answers with. */
+  /** The HTTP status of Koa's response. */
   abstract readonly status: number
   /** Whether Koa shows the message to the client. */
   readonly expose: boolean = false
-  /** Headers for Koa's answer; Koa drops all others when it answers an error. */
+  /** Headers for Koa's response, which drops all others for an error. */
   headers?: ErrorHeaders
 
   constructor(message: string, options?: ErrorOptions) {
@@ -53,21 +55,21 @@ export abstract class SessionError extends Error {
 
 /** An option is unknown, of the wrong type, out of range or contradicts another. Thrown at start-up. */
 export class SessionOptionError extends TypeError {
-  /** A stable name of the reason. */
+  /** A stable name for the reason. */
   readonly code = 'ERR_SESSION_OPTION'
   /** The name of the class. */
   override readonly name = 'SessionOptionError'
 }
 
-/** One thing that is wrong in a roles file. */
+/** One problem in a roles file. */
 export interface RolesProblem {
-  /** Where, as a JSON path such as `$.privileges[2].includes[0]`. */
+  /** The place of the problem: a JSON path such as `$.privileges[2].includes[0]`. */
   readonly path: string
-  /** What is wrong there, one clause. */
+  /** The problem in one clause. */
   readonly problem: string
 }
 
-/** The roles file cannot be used. Lists everything that is wrong with it. Thrown at start-up. */
+/** The roles file cannot be used. Lists all its problems. Thrown at start-up. */
 export class SessionRolesError extends SessionError {
   readonly code = 'ERR_SESSION_ROLES'
   readonly status = 500
@@ -81,7 +83,7 @@ export class SessionRolesError extends SessionError {
   }
 }
 
-/** A guard refused a request because nobody is signed in. */
+/** A guard refused a request without a signed-in user. */
 export class SessionGuestError extends SessionError {
   readonly code = 'ERR_SESSION_GUEST'
   readonly status = 401
@@ -93,12 +95,12 @@ export class SessionGuestError extends SessionError {
   }
 }
 
-/** A guard refused a request of somebody who is signed in but lacks the privilege. */
+/** A guard refused a request because the signed-in user lacks the privilege. */
 export class SessionPrivilegeError extends SessionError {
   readonly code = 'ERR_SESSION_PRIVILEGE'
   readonly status = 403
   override readonly expose = true
-  /** The privileges of which any one would have done. */
+  /** The privileges of which the guard requires one. */
   readonly privileges: readonly string[]
 
   constructor(privileges: readonly string[]) {
@@ -107,13 +109,13 @@ export class SessionPrivilegeError extends SessionError {
   }
 }
 
-/** A guard, or a test, asks for a privilege that the roles file does not declare. */
+/** A guard or a test names a privilege that the roles file does not declare. */
 export class SessionPrivilegeUnknownError extends SessionError {
   readonly code = 'ERR_SESSION_PRIVILEGE_UNKNOWN'
   readonly status = 500
 }
 
-/** A guard ran, or a session was asked for, where `session()` is not mounted. */
+/** A guard ran, or code asked for a session, where `session()` is not mounted. */
 export class SessionNotMountedError extends SessionError {
   readonly code = 'ERR_SESSION_NOT_MOUNTED'
   readonly status = 500
@@ -125,7 +127,7 @@ export class SessionNotMountedError extends SessionError {
   }
 }
 
-/** A guard refused a request that a page of another site made. */
+/** A guard refused a request from a page of another site. */
 export class SessionCrossSiteError extends SessionError {
   readonly code = 'ERR_SESSION_CROSS_SITE'
   readonly status = 403
@@ -148,7 +150,7 @@ export class SessionEndedError extends SessionError {
   }
 }
 
-/** The store did not answer in time, or refused. What was asked of it may not have happened. */
+/** The store failed or did not answer in time. The operation may or may not have happened. */
 export class SessionStoreError extends SessionError {
   readonly code = 'ERR_SESSION_STORE'
   readonly status = 503
@@ -156,18 +158,18 @@ export class SessionStoreError extends SessionError {
   override headers: ErrorHeaders = { 'Retry-After': '1' }
 }
 
-/** The exclusive block of `use()` could not run, or outlived its lock: its changes were not applied. */
+/** The block of `use()` got no lock in time or outlived its lock. Its changes were not stored. */
 export class SessionLockTimeoutError extends SessionError {
   readonly code = 'ERR_SESSION_LOCK_TIMEOUT'
   readonly status = 503
   override headers: ErrorHeaders = { 'Retry-After': '1' }
 }
 
-/** A value is not JSON, or is nested too deep. The message names its path, never the value. */
+/** JSON cannot hold a value, or it is nested too deeply. The message has its path, not the value. */
 export class StorageValueError extends SessionError {
   readonly code = 'ERR_SESSION_STORAGE_VALUE'
   readonly status = 500
-  /** Where, such as `storage.cart[0].price`. */
+  /** The value's path, such as `storage.cart[0].price`. */
   readonly path: string
 
   constructor(path: string, problem: string) {
@@ -176,11 +178,11 @@ export class StorageValueError extends SessionError {
   }
 }
 
-/** A name that storage does not take: `__proto__`, `constructor`, `prototype` or malformed text. */
+/** Storage does not take a name: `__proto__`, `constructor`, `prototype` or malformed text. */
 export class StorageKeyError extends SessionError {
   readonly code = 'ERR_SESSION_STORAGE_KEY'
   readonly status = 500
-  /** The object that should have got the name, such as `storage.cart`. */
+  /** The path of the object that would get the name, such as `storage.cart`. */
   readonly path: string
 
   constructor(path: string, problem: string) {
@@ -189,21 +191,19 @@ export class StorageKeyError extends SessionError {
   }
 }
 
-/** The storage of a session would become larger than the limits allow. Nothing was stored. */
+/** A session's storage would exceed its limits. Nothing was stored. */
 export class StorageSizeError extends SessionError {
   readonly code = 'ERR_SESSION_STORAGE_SIZE'
   readonly status = 500
 }
 
-/** Something needs a cookie that the client cannot be given. The store was not touched. */
+/** A change requires a cookie that the client cannot get. The store was not changed. */
 export class SessionHeadersSentError extends SessionError {
   readonly code = 'ERR_SESSION_HEADERS_SENT'
   readonly status = 500
 
   constructor() {
-    super(
-      'the session cookie cannot be set: the response headers are gone, or the client takes none',
-    )
+    super('the session cookie cannot be set: the headers are sent, or the client takes no cookies')
   }
 }
 
@@ -218,10 +218,7 @@ export class SessionLimitError extends SessionError {
   }
 }
 
-/**
- * A bearer token was refused: bad (401 `invalid_token`), or not of the form (400
- * `invalid_request`).
- */
+/** A bearer token was refused: invalid (401 `invalid_token`) or malformed (400 `invalid_request`). */
 export class SessionTokenError extends SessionError {
   readonly code = 'ERR_SESSION_TOKEN'
   readonly status: 400 | 401
@@ -230,17 +227,13 @@ export class SessionTokenError extends SessionError {
 
   constructor(problem: 'invalid_token' | 'invalid_request') {
     const isMalformed = problem === 'invalid_request'
-    super(isMalformed ? 'the bearer token is malformed' : 'the bearer token is not good')
+    super(isMalformed ? 'the bearer token is malformed' : 'the bearer token is invalid')
     this.status = isMalformed ? 400 : 401
     this.headers = { 'WWW-Authenticate': bearerChallenge(problem) }
   }
 }
 
-/**
- * The challenge of a bearer caller. RFC 6750 section 3: without an error where no token was sent.
- *
- * @param problem What is wrong with the request.
- */
+/** Returns the challenge for bearer tokens. RFC 6750 section 3: no error when no token was sent. */
 export function bearerChallenge(
   problem?: 'invalid_token' | 'invalid_request' | 'insufficient_scope',
 ): string {

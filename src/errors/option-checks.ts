@@ -1,8 +1,8 @@
 import { SessionOptionError } from './errors.ts'
 
-/** Checks of single options; each throws {@link SessionOptionError} and says what is allowed. */
+// Each check throws a SessionOptionError that says what is allowed.
 
-/** The object holds no other names than these. */
+/** Checks that an object has no other names than these. */
 export function checkNames(label: string, value: object, names: readonly string[]): void {
   for (const name of Object.keys(value)) {
     if (names.includes(name)) continue
@@ -12,12 +12,13 @@ export function checkNames(label: string, value: object, names: readonly string[
   }
 }
 
+/** Checks that an option is an object, and not an array. */
 export function checkObject(label: string, value: unknown): asserts value is object {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return
   throw new SessionOptionError(`"${label}" option must be an object`)
 }
 
-/** A number in a range, both ends included. */
+/** Checks that an option is a number in a range, both ends included. */
 export function checkNumber(
   label: string,
   value: unknown,
@@ -28,6 +29,7 @@ export function checkNumber(
   throw new SessionOptionError(`"${label}" option must be ${unit} from ${min} to ${max}`)
 }
 
+/** Checks that an option is a whole number in a range, both ends included. */
 export function checkInteger(
   label: string,
   value: unknown,
@@ -38,6 +40,7 @@ export function checkInteger(
   throw new SessionOptionError(`"${label}" option must be a whole number of ${allowed.unit}`)
 }
 
+/** Checks that an option is one of these values. */
 export function checkOneOf<const T>(
   label: string,
   value: unknown,
@@ -48,16 +51,18 @@ export function checkOneOf<const T>(
   throw new SessionOptionError(`"${label}" option must be one of ${list}`)
 }
 
+/** Checks that an option is true or false. */
 export function checkBoolean(label: string, value: unknown): asserts value is boolean {
   checkOneOf(label, value, [true, false])
 }
 
+/** Checks that an option is a function. */
 export function checkFunction(label: string, value: unknown): void {
   if (typeof value === 'function') return
   throw new SessionOptionError(`"${label}" option must be a function`)
 }
 
-/** An object with these methods. */
+/** Checks that an option is an object with these methods. */
 export function checkMethods(label: string, value: unknown, methods: readonly string[]): void {
   const has = (name: string): boolean =>
     typeof value === 'object' && value !== null && typeof Reflect.get(value, name) === 'function'

@@ -1,13 +1,7 @@
-// Control and format characters, among them those that turn the direction of text, and what ends a
-// line.
+// Control and format characters, such as those that reverse text, and line separators.
 const hidden = /[\p{C}\p{Zl}\p{Zp}]/gu
 
-/**
- * Text for a log or a terminal: nothing in it can move the cursor, hide or reorder anything.
- *
- * @param text Any.
- * @param escape What to write for a character of that kind.
- */
+/** Escapes the characters by which text could move a cursor, hide or reorder anything on a screen. */
 export function printable(text: string, escape: (character: string) => string = escaped): string {
   return text.replace(hidden, escape)
 }

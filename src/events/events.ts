@@ -8,52 +8,52 @@ import type { StoreOperation } from '../store/session-store.ts'
 export type SessionEndReason =
   /** The app ended it: `ctx.session = null` or `destroy()`. */
   | 'destroyed'
-  /** Another user signed in with it. */
+  /** Another user signed in on it. */
   | 'replaced'
-  /** The app ended it from outside: `terminate()`, `terminateOthers()` or `terminateAll()`. */
+  /** The app ended it by `terminate()`, `terminateOthers()` or `terminateAll()`. */
   | 'terminated'
-  /** Its user has signed in more often than `maxSessions` allows, and this was the oldest. */
+  /** It was the user's oldest session when a new one exceeded `maxSessions`. */
   | 'exceeded'
   /** A request found it gone: expired, or ended by another request. */
   | 'gone'
 
-/** Why a request was refused: the code of the error that says so. */
+/** Why a request was refused: the error's code. */
 export type SessionRefusalCode =
-  /** A guard: nobody is signed in. */
+  /** A guard found no signed-in user. */
   | 'ERR_SESSION_GUEST'
-  /** A guard: the privilege is missing. */
+  /** A guard found no such privilege. */
   | 'ERR_SESSION_PRIVILEGE'
-  /** A guard: the bearer token is not good, or malformed. */
+  /** A guard found the bearer token invalid or malformed. */
   | 'ERR_SESSION_TOKEN'
-  /** `requireSameOrigin()`: a page of another site made the request. */
+  /** `requireSameOrigin()` found that a page of another site made the request. */
   | 'ERR_SESSION_CROSS_SITE'
-  /** A sign-in for which `maxSessions` has no room. */
+  /** A sign-in would exceed `maxSessions`. */
   | 'ERR_SESSION_LIMIT'
 
-/** The events of a `Sessions` by name, with what listeners get. Ids are public; nothing is secret. */
+/** The events of a `Sessions` by name, with what listeners receive. No event contains a secret. */
 export interface SessionEvents {
   /** A session was stored for the first time. */
   'session:created': { readonly id: string; readonly userName: string }
-  /** Somebody signed in. */
+  /** A user signed in. */
   'session:signedIn': { readonly id: string; readonly userName: string }
   /** The cookie got a new secret. */
   'session:rotated': { readonly id: string }
-  /** A session ended; told by the process that ended it or found it gone. */
+  /** A session ended. Emitted in the process that ended it or found it gone. */
   'session:ended': { readonly id: string; readonly reason: SessionEndReason }
   /**
-   * A guard refused a request, or `maxSessions` a sign-in. The id is there only if the session is
-   * stored; the user is who is signed in, or wants to be, `''` for nobody.
+   * A guard refused a request, or `maxSessions` a sign-in. The id is present only for a stored
+   * session. The name is that of the user who is signed in or tries to be, `''` for a guest.
    */
   'session:refused': {
     readonly id?: string
     readonly userName: string
     readonly code: SessionRefusalCode
   }
-  /** A request came with cookies of more than one live session; all were ignored. */
+  /** A request carried the cookies of several live sessions; all were ignored. */
   'session:ambiguous': { readonly ids: readonly string[] }
   /**
-   * The store failed, or what it has under an id is no session that this version can read; or
-   * `legacy.read` failed, the operation `legacy`.
+   * The store failed, or `legacy.read` did (operation `legacy`). Without an error: this version
+   * cannot read what the store has under an id.
    */
   'session:storeError': {
     readonly operation: StoreOperation | 'legacy'
@@ -65,10 +65,7 @@ export interface SessionEvents {
 /** The name of an event. */
 export type SessionEventName = keyof SessionEvents
 
-/**
- * Tells listeners, and the same to `diagnostics_channel` under `koa-user-sessions:` and the event's
- * name.
- */
+/** Emits events to listeners, and to the diagnostics channels `koa-user-sessions:<event>`. */
 export class Events {
   readonly #emitter = new EventEmitter()
 
@@ -91,7 +88,7 @@ export class Events {
     try {
       this.#emitter.emit(name, event)
     } catch (error) {
-      // As diagnostics_channel does: a listener's fault is the process' affair, not the request's.
+      // As in diagnostics_channel: a listener's error must not fail the request.
       process.nextTick(() => {
         throw error
       })

@@ -1,6 +1,6 @@
 import { locateClient } from '../client/describe-client.ts'
 import { cleanText, completeClient } from '../client/description.ts'
-import { newSessionId, trustedCredential } from '../cookie/credential.ts'
+import { newSessionId, trustedCredential } from '../cookie/cookie.ts'
 import { SessionLimitError, SessionStoreError } from '../errors/errors.ts'
 import { Grants, nothingGranted } from '../privileges/grants.ts'
 import { parseGrant } from '../privileges/privileges.ts'

@@ -2,7 +2,7 @@ import { hostname, platform } from 'node:os'
 
 import { completeClient, unknownClient } from '../client/description.ts'
 import { noCarrier } from '../cookie/carrier.ts'
-import { trustedCredential } from '../cookie/credential.ts'
+import { trustedCredential } from '../cookie/cookie.ts'
 import { SessionStoreError } from '../errors/errors.ts'
 import type { Deployment } from '../session/deployment.ts'
 import { LiveSession } from '../session/live-session.ts'

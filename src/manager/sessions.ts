@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 
 import { readCredentials } from '../cookie/cookie.ts'
-import { isSessionId, trustedCredential } from '../cookie/credential.ts'
+import { isSessionId, trustedCredential } from '../cookie/cookie.ts'
 import { SessionStoreError } from '../errors/errors.ts'
 import type { SessionEventName, SessionEvents } from '../events/events.ts'
 import { resolveOptions } from '../options/option-table.ts'
@@ -390,8 +390,8 @@ export class Sessions<S = SessionStorage> {
   }
 
   #terminated(ids: readonly string[]): void {
-    for (const id of ids)
-      this.#deployment.events.emit('session:ended', { id, reason: 'terminated' })
+    const { events } = this.#deployment
+    for (const id of ids) events.emit('session:ended', { id, reason: 'terminated' })
   }
 }
 

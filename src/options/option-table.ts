@@ -123,7 +123,7 @@ export function resolveOptions(given: SessionsOptions = {}): SessionsSettings {
       name,
       Reflect.apply(read, undefined, [Reflect.get(options, name), options]),
     ]),
-  ) as unknown as CheckedOptions
+  ) as CheckedOptions
   checkTogether(checked)
   const { absoluteTimeout, refreshSeconds, limits, maxSessions, storeTimeoutMs } = checked
   const expiry = {

@@ -2,7 +2,7 @@ import type { RolesFile } from './roles.ts'
 
 /**
  * The privileges of a roles file, in the form of `Privileges`: one property for each name. A file
- * whose names the compiler does not know, such as an imported `roles.json`, allows any text.
+ * with names that the compiler does not know, such as an imported `roles.json`, allows any text.
  *
  * @example
  *   declare module 'koa-user-sessions' {
@@ -14,10 +14,9 @@ export type PrivilegesOf<File extends RolesFile> = {
 }
 
 /**
- * Tells the compiler the privilege names of a roles file, which need not be repeated for it then.
- *
- * A name in `includes`, or in a role's `privileges`, that the file does not declare in this
- * spelling does not compile. Everything else is checked when `session()` or `Sessions` reads the
+ * Returns a roles file unchanged, and makes its privilege names known to the compiler, so that you
+ * need not repeat them there. A name in `includes`, or in a role's `privileges`, must be declared
+ * in the same spelling to compile. `session()` or `Sessions` checks the rest when it reads the
  * file.
  *
  * @example
@@ -29,7 +28,6 @@ export type PrivilegesOf<File extends RolesFile> = {
  *   app.use(session({ roles }))
  *
  * @param roles A roles file as an object literal.
- * @returns The same object.
  */
 export function defineRoles<Name extends string>(roles: RolesFile<Name>): RolesFile<Name> {
   return roles

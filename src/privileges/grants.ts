@@ -2,36 +2,37 @@ import type { Grant } from './privileges.ts'
 import { foldName } from './roles.ts'
 import type { Roles } from './roles.ts'
 
-/** What a session was granted, as the store keeps it. */
+/** What a session has been granted, as the store keeps it. */
 export interface Granted {
-  /** `''` when nobody is signed in. */
+  /** The user's name, `''` for a guest. */
   readonly userName: string
-  /** Declared spellings, not expanded. */
+  /** Granted privileges in declared spelling, without what they include. */
   readonly privileges: readonly string[]
+  /** Granted roles in declared spelling. */
   readonly roles: readonly string[]
 }
 
-/** What a request changes in a session's grants. */
+/** A request's changes to a session's grants. */
 export interface GrantChanges {
-  /** Whether everything granted before goes first. */
+  /** Whether the store removes all earlier grants first. */
   readonly clears: boolean
-  /** The new name, `''` for nobody; `undefined` when it stays. */
+  /** The new user name, `''` for a guest, or `undefined` when the name stays. */
   readonly userName: string | undefined
   /**
-   * Privileges added: all that a call has named, also those that the session has already, so that
-   * none is missing where the changes go into another session.
+   * The added privileges, including those that the session already has: the changes may go into
+   * another session.
    */
   readonly privileges: readonly string[]
-  /** Roles added, in the same way. */
+  /** The added roles, likewise. */
   readonly roles: readonly string[]
-  /** Whether this is a sign-in, from which the absolute timeout counts anew. */
+  /** Whether this is a sign-in, which restarts the absolute timeout. */
   readonly signsIn: boolean
 }
 
-/** Told of a name that was to be granted but is not declared. */
+/** Receives each name that a grant contains but the roles file does not declare. */
 export type OnUndeclared = (kind: 'privilege' | 'role', name: string) => void
 
-/** What a guest was granted. */
+/** The grants of a guest. */
 export const nothingGranted: Granted = { userName: '', privileges: [], roles: [] }
 
 const noChanges: GrantChanges = {
@@ -42,16 +43,16 @@ const noChanges: GrantChanges = {
   signsIn: false,
 }
 
-/** Whose a session is and what it may do, and what one request has changed of that. */
+/** A session's user, privileges and roles as one request sees them, with that request's changes. */
 export class Grants {
   readonly #roles: Roles
   readonly #onUndeclared: OnUndeclared
-  /** Whom the session belongs to in the store, whatever this request has cleared since. */
+  /** The session's last user, even if this request has cleared the name since. */
   #owner: string
   #granted: Granted
-  /** As the store has it. */
+  /** The grants in the store. */
   #stored: Granted
-  /** As it was when a commit took the changes. */
+  /** The grants at the time when a commit took the changes. */
   #taken: Granted
   #changes = noChanges
   #held: ReadonlyMap<string, string> | undefined
@@ -65,17 +66,17 @@ export class Grants {
     this.#onUndeclared = onUndeclared
   }
 
-  /** As it is now, changes included. */
+  /** The current grants, changes included. */
   get granted(): Granted {
     return this.#granted
   }
 
-  /** What the store does not know yet; `undefined` when there is nothing. */
+  /** The changes that the store does not have yet, or `undefined`. */
   get changes(): GrantChanges | undefined {
     return this.#changes === noChanges ? undefined : this.#changes
   }
 
-  /** Declared spellings by folded name, roles and includes expanded. */
+  /** All privileges, roles and includes expanded: declared spellings by folded name. */
   get held(): ReadonlyMap<string, string> {
     this.#held ??= this.#roles.expand(this.#granted.privileges, this.#granted.roles)
     return this.#held
@@ -85,12 +86,12 @@ export class Grants {
     return this.held.has(foldName(name))
   }
 
-  /** Whether a grant names another user than the one whom the session belongs to. */
+  /** Returns whether a grant names a user other than the session's. */
   isForAnotherUser({ userName = '' }: Grant): boolean {
     return userName !== '' && this.#owner !== '' && userName !== this.#owner
   }
 
-  /** Adds to what is granted. Names that are not declared are left out. */
+  /** Adds a grant, without its undeclared names. */
   add(grant: Grant): void {
     const before = this.#granted
     const wasGuest = before.userName === '' && this.held.size === 0
@@ -110,7 +111,7 @@ export class Grants {
     this.#owner = this.#granted.userName || this.#owner
     this.#held = undefined
     const signsIn = grant.userName === undefined ? gains && wasGuest : grant.userName !== ''
-    // Giving up the name alone gains nothing.
+    // A grant that only clears the user name adds nothing.
     const gives = gains || userName !== ''
     this.#changes = followedBy(this.#changes, {
       clears: false,
@@ -121,15 +122,11 @@ export class Grants {
     })
   }
 
-  /**
-   * Takes everything back.
-   *
-   * @param keepsUser Leaves the user name.
-   */
+  /** Removes all grants, and the user name unless `keepsUser` is true. */
   clear(keepsUser = false): void {
     const { userName, privileges, roles } = this.#granted
-    const isNobodys = userName === '' || keepsUser
-    if (isNobodys && privileges.length === 0 && roles.length === 0) return
+    const nameStays = userName === '' || keepsUser
+    if (nameStays && privileges.length === 0 && roles.length === 0) return
     this.#held = undefined
     if (keepsUser) {
       this.#granted = { ...nothingGranted, userName }
@@ -141,7 +138,7 @@ export class Grants {
     this.#changes = { ...noChanges, clears: true, userName: renames ? '' : undefined }
   }
 
-  /** Hands the changes to a commit; what changes from now on is for the next one. */
+  /** Hands the changes to a commit. Later changes are for the next commit. */
   takeChanges(): GrantChanges | undefined {
     const { changes } = this
     this.#changes = noChanges
@@ -149,12 +146,12 @@ export class Grants {
     return changes
   }
 
-  /** The store has what was taken. */
+  /** Records that the store has the changes that the last commit took. */
   committed(): void {
     this.#stored = this.#taken
   }
 
-  /** Forgets what the store does not have. */
+  /** Discards all changes that the store does not have. */
   discard(): void {
     this.#granted = this.#stored
     this.#owner = this.#stored.userName
@@ -162,12 +159,12 @@ export class Grants {
     this.#held = undefined
   }
 
-  /** Takes back what a commit could not store, under what has changed since. */
+  /** Restores the changes of a failed commit, before all later changes. */
   restoreChanges(changes: GrantChanges | undefined): void {
     if (changes !== undefined) this.#changes = followedBy(changes, this.#changes)
   }
 
-  /** The declared ones of some names, in the declared spelling, none twice. */
+  /** Returns the declared names once each, in declared spelling, and reports the others. */
   #declared(kind: 'privilege' | 'role', names: readonly string[]): readonly string[] {
     const declared = new Map<string, string>()
     for (const name of names) {
@@ -180,7 +177,7 @@ export class Grants {
   }
 }
 
-/** Those names that are not among others. */
+/** Returns the names that are not among the others, in any case. */
 function without(names: readonly string[], others: readonly string[]): readonly string[] {
   const known = new Set(others.map(foldName))
   return names.filter((name) => !known.has(foldName(name)))

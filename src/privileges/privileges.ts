@@ -1,8 +1,7 @@
 /**
- * The privileges that an app knows, for the compiler: one property for each, of any type.
- *
- * Empty unless the app augments it, and then every text is taken for a privilege name. A roles file
- * given to `defineRoles()` need not be repeated: see `PrivilegesOf`.
+ * Declares your app's privileges to the compiler: augment it with one property of any type for each
+ * privilege. While it is empty, any text is a privilege name. A roles file given to `defineRoles()`
+ * need not be repeated: see `PrivilegesOf`.
  *
  * @example
  *   declare module 'koa-user-sessions' {
@@ -17,46 +16,45 @@
  */
 export interface Privileges {}
 
-/** A privilege name. Free text, or one of the names in {@link Privileges} once there are any. */
+/** A privilege name: any text, or once {@link Privileges} declares names, one of them. */
 export type PrivilegeName = keyof Privileges extends never
   ? string
   : Extract<keyof Privileges, string>
 
-/** What to grant, item by item. Unknown properties are refused. */
+/** What to grant, by kind. Unknown properties are refused. */
 export interface PrivilegeSettings<Name extends string = PrivilegeName> {
   /** Privilege names: text such as `browse, audit`, or an array. */
   readonly privileges?: Name | readonly Name[]
   /** Role names: text such as `Clerk, Manager`, or an array. */
   readonly roles?: string | readonly string[]
-  /** Who is signed in, taken as it is. */
+  /** The name of the user who is signed in, used as given. */
   readonly userName?: string
 }
 
 /**
- * What to grant: privilege names as text, separated by commas, or as an array, or settings. With
- * {@link Privileges} augmented, text is one name.
+ * What to grant: privilege names as comma-separated text or an array, or settings. Once
+ * {@link Privileges} declares names, text is one name.
  */
 export type GrantInput<Name extends string = PrivilegeName> =
   | Name
   | readonly Name[]
   | PrivilegeSettings<Name>
 
-/** What is to be granted. Names are trimmed and not empty; nothing says that they are declared. */
+/** A parsed grant. Its names are trimmed and not empty, but may be undeclared. */
 export interface Grant {
   /** Privilege names in the given order. */
   privileges: string[]
   /** Role names in the given order. */
   roles: string[]
-  /** Who is signed in; `undefined` when nothing is said about it. */
+  /** The user's name, or `undefined` when the grant does not set it. */
   userName: string | undefined
 }
 
 /**
- * Reads a {@link GrantInput}, of which nothing is taken for granted.
+ * Parses an unchecked {@link GrantInput}.
  *
- * @param input Text, an array of names, or settings.
- * @throws {TypeError} When it is anything else. The message says what is allowed, and not what was
- *   given, which may have come from a client.
+ * @throws {TypeError} When the input has another form. The message says what is allowed, but never
+ *   quotes the input, which may come from a client.
  */
 export function parseGrant(input: unknown): Grant {
   if (typeof input === 'string' || Array.isArray(input)) {
@@ -83,7 +81,7 @@ export function parseGrant(input: unknown): Grant {
 
 const settingNames: ReadonlySet<string | symbol> = new Set(['privileges', 'roles', 'userName'])
 
-/** An inherited value must grant nothing. */
+// An inherited property must not grant anything.
 function ownValue(input: object, name: string): unknown {
   return Object.hasOwn(input, name) ? Reflect.get(input, name) : undefined
 }
@@ -110,6 +108,6 @@ function trimNames(names: readonly string[]): string[] {
 function isPlainObject(value: unknown): value is object {
   if (typeof value !== 'object' || value === null) return false
   const prototype: unknown = Object.getPrototypeOf(value)
-  // One step from the end, as every object literal is, also that of another realm.
+  // One step from the end of the chain, as in every object literal, also of another realm.
   return prototype === null || Object.getPrototypeOf(prototype) === null
 }

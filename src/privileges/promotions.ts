@@ -1,10 +1,10 @@
 import { foldName } from './roles.ts'
 import type { Roles } from './roles.ts'
 
-/** Privileges lent to one request: never stored, unseen by others, gone with the request. */
+/** Privileges lent to one request: never stored, and invisible to other requests. */
 export class Promotions {
   readonly #roles: Roles
-  /** By loan: what it brings, as declared spellings by folded name, the lent privilege first. */
+  /** The privileges of each loan: declared spellings by folded name, the lent privilege first. */
   readonly #loans = new Map<number, ReadonlyMap<string, string>>()
   #lastId = 0
 
@@ -13,11 +13,8 @@ export class Promotions {
   }
 
   /**
-   * Lends a privilege and what it includes.
-   *
-   * @param name Privilege name in any case.
-   * @returns The loan's id, larger than every earlier one; 0 when the name is not declared or lent
-   *   already.
+   * Lends a privilege, named in any case, and what it includes. Returns the loan's id, larger than
+   * all earlier ones, or 0 when the name is undeclared or already lent.
    */
   promote(name: string): number {
     const declared = this.#roles.privilegeNamed(name)
@@ -30,7 +27,7 @@ export class Promotions {
     return this.#lastId
   }
 
-  /** Takes a loan back; an unknown id does nothing. */
+  /** Ends a loan. Ignores an unknown id. */
   demote(id: number): void {
     this.#loans.delete(id)
   }

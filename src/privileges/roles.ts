@@ -8,19 +8,19 @@ const privilegeKeys = { list: 'privileges', name: 'privilege', gives: 'includes'
 const roleKeys = { list: 'roles', name: 'role', gives: 'privileges' } as const
 
 /**
- * The content of 4D's `roles.json`: the privileges and roles that an app knows. `Name` is what the
- * compiler knows of the privilege names; see `defineRoles()`.
+ * The content of 4D's `roles.json`: the app's privileges and roles. `Name` is the union of the
+ * privilege names, if the compiler knows them: see `defineRoles()`.
  */
 export interface RolesFile<Name extends string = string> {
-  /** All privileges: what is not among them cannot be granted. */
+  /** All privileges. Others cannot be granted. */
   readonly privileges: readonly RolesFilePrivilege<Name>[]
   /** All roles. */
   readonly roles?: readonly RolesFileRole<Name>[]
-  /** Permissions on data. Not enforced by this package: refused unless `allowed` is empty. */
+  /** Permissions on data. This package does not enforce them: refused unless `allowed` is empty. */
   readonly permissions?: { readonly allowed: readonly object[]; readonly [extra: string]: unknown }
-  /** Whether 4D closes resources without a permission. Not enforced: `true` is refused. */
+  /** Whether 4D denies access to resources without a permission. Not enforced: `true` is refused. */
   readonly restrictedByDefault?: boolean
-  /** Whether 4D serves guests nothing but the login. Not enforced: `true` is refused. */
+  /** Whether 4D serves guests only the login. Not enforced: `true` is refused. */
   readonly forceLogin?: boolean
   /** Unknown properties are tolerated. */
   readonly [extra: string]: unknown
@@ -30,7 +30,7 @@ export interface RolesFile<Name extends string = string> {
 export interface RolesFilePrivilege<Name extends string = string> {
   /** Name such as `WebAdmin`: no comma, no blank at either end, unique in any case. */
   readonly privilege: Name
-  /** Privileges that whoever holds this one holds too: names of this file, without a cycle. */
+  /** Privileges that this one also gives: names from this file, without a cycle. */
   readonly includes?: readonly NoInfer<Name>[]
   /** Unknown properties, such as the `id` that Qodly Studio writes, are tolerated. */
   readonly [extra: string]: unknown
@@ -40,30 +40,31 @@ export interface RolesFilePrivilege<Name extends string = string> {
 export interface RolesFileRole<Name extends string = string> {
   /** Name such as `Manager`: no comma, no blank at either end, unique in any case. */
   readonly role: string
-  /** Privileges that the role gives: names of this file. */
+  /** Privileges that the role gives: names from this file. */
   readonly privileges: readonly NoInfer<Name>[]
   /** Unknown properties are tolerated. */
   readonly [extra: string]: unknown
 }
 
-/** How a roles file is read. */
+/** Options for parsing a roles file. */
 export interface ParseRolesOptions {
-  /** What messages call the file: its path, or `the roles object`. */
+  /** The file's name in messages: its path, or `the roles object`. */
   readonly name: string
-  /** Accepts `permissions`, `restrictedByDefault` and `forceLogin` although nothing enforces them. */
+  /** Accepts `permissions`, `restrictedByDefault` and `forceLogin` although they are not enforced. */
   readonly ignorePermissions: boolean
 }
 
-/** A privilege with what it includes, or a role with what it gives; repetitions leave gaps. */
+/** A declared privilege or role. */
 interface Declared {
   readonly key: string
   readonly name: string
   /** Where the file declares it, such as `$.privileges[2]`. */
   readonly path: string
+  /** The included privileges, or those that a role gives; `undefined` for a repeated or unknown one. */
   readonly gives: (Declared | undefined)[]
 }
 
-/** Privileges or roles by folded name. */
+/** Declared privileges or roles by folded name. */
 type Declarations = ReadonlyMap<string, Declared>
 
 type Properties = Readonly<Record<string, unknown>>
@@ -71,47 +72,47 @@ type Properties = Readonly<Record<string, unknown>>
 const maxExpanded = 100
 const nothingHeld: ReadonlyMap<string, string> = new Map()
 
-/** What a roles file says: which names exist, and what they give. Immutable. */
+/** The names that a roles file declares, and what they give. Immutable. */
 export class Roles {
-  /** "No roles file": every non-empty privilege name counts as declared, and no role does. */
+  /** Stands for no roles file: every non-empty privilege name counts as declared, and no role. */
   static readonly open: Roles = new Roles()
 
-  /** Whether this is "no roles file". */
+  /** Whether this stands for no roles file. */
   readonly isOpen: boolean
   readonly #privileges: Declarations
   readonly #roles: Declarations
-  /** What was expanded before, by what was granted. */
+  /** A cache of expanded privileges, by what was granted. */
   readonly #expanded = new Map<string, ReadonlyMap<string, string>>()
 
-  /** For the parse functions only; everybody else has `Roles.open`. */
+  /** For the parse functions only; other callers use `Roles.open`. */
   constructor(privileges?: Declarations, roles: Declarations = new Map()) {
     this.isOpen = privileges === undefined
     this.#privileges = privileges ?? new Map()
     this.#roles = roles
   }
 
-  /** How many it declares. */
+  /** The number of declared privileges and roles. */
   get counts(): { readonly privileges: number; readonly roles: number } {
     return { privileges: this.#privileges.size, roles: this.#roles.size }
   }
 
   /**
-   * The declared spelling of a privilege that is named in any case, with or without blanks at its
-   * ends. When open, that is the trimmed name. `undefined` when undeclared or empty.
+   * Returns the declared spelling of a privilege, named in any case and with any blanks around it,
+   * or the trimmed name when open. Returns `undefined` when the name is undeclared or empty.
    */
   privilegeNamed(name: string): string | undefined {
     return this.#privilege(name)?.name
   }
 
-  /** The same for a role. When open, no role is declared. */
+  /** Returns the declared spelling of a role, likewise, or `undefined` when undeclared or open. */
   roleNamed(name: string): string | undefined {
     return this.#roles.get(foldName(name.trim()))?.name
   }
 
   /**
-   * All privileges that the granted names give: declared spellings by folded name. Each granted
-   * privilege is followed by what it includes, depth first; then come, likewise, the privileges of
-   * each role. Names that are not declared (any longer) are skipped.
+   * Returns all privileges that the granted names give: declared spellings by folded name. Each
+   * granted privilege precedes what it includes, depth first; the privileges of each role follow
+   * likewise. Skips names that are not, or no longer, declared.
    */
   expand(privileges: readonly string[], roles: readonly string[]): ReadonlyMap<string, string> {
     if (privileges.length === 0 && roles.length === 0) return nothingHeld
@@ -119,7 +120,7 @@ export class Roles {
     let held = this.#expanded.get(granted)
     if (!held) {
       held = this.#expand(privileges, roles)
-      // Most sessions are granted one of a few sets of names.
+      // Most sessions share a few sets of names.
       if (this.#expanded.size >= maxExpanded) this.#expanded.clear()
       this.#expanded.set(granted, held)
     }
@@ -141,8 +142,8 @@ export class Roles {
   }
 }
 
-// Whoever is held has brought all includes along, so each privilege is visited once: linear in the
-// result, where merging one closure per granted name is quadratic for a long chain.
+// A held privilege has already brought all its includes, so each privilege is visited once. That is
+// linear in the result; merging one closure per granted name is quadratic for a long chain.
 function hold(held: Map<string, string>, privileges: Declared['gives']): void {
   const stack = privileges.toReversed()
   while (stack.length > 0) {
@@ -153,36 +154,34 @@ function hold(held: Map<string, string>, privileges: Declared['gives']): void {
   }
 }
 
-/** The form in which names are compared: those whose folded forms are equal are the same. */
+/** Returns the form in which names are compared: equal folded forms mean the same name. */
 export function foldName(name: string): string {
   return name.toLowerCase()
 }
 
 /**
- * Reads a roles file.
+ * Parses the text of a roles file: JSON, with or without a byte order mark.
  *
- * @param text JSON, with or without a byte order mark.
- * @throws {SessionRolesError} When anything is wrong with the file; see `parseRoles()`.
+ * @throws {SessionRolesError} When anything is wrong with the file: see `parseRoles()`.
  */
 export function parseRolesText(text: string, options: ParseRolesOptions): Roles {
   let source: unknown
   try {
     source = JSON.parse(text.replace(/^\uFEFF/, ''))
   } catch (error) {
-    // V8's messages may quote the file: only a position at their very end is passed on.
+    // V8's message may quote the file, so only a position at its very end is passed on.
     const position = / at position \d+(?: \(line \d+ column \d+\))?$/.exec(String(error))
-    const problem = `is not JSON: malformed${position?.[0] ?? ''}`
+    const problem = `is malformed JSON${position?.[0] ?? ''}`
     throw new SessionRolesError(options.name, [{ path: '$', problem }])
   }
   return parseRoles(source, options)
 }
 
 /**
- * Reads the content of a roles file. The object itself is not kept.
+ * Parses the content of a roles file, without keeping the object.
  *
- * @param source A `RolesFile`, if all is well.
- * @throws {SessionRolesError} When anything is wrong with the file. Lists all problems by path, and
- *   from the 101st on only how many there are.
+ * @throws {SessionRolesError} When anything is wrong with the file. Lists the first 100 problems by
+ *   path, and the number of further ones.
  */
 export function parseRoles(source: unknown, options: ParseRolesOptions): Roles {
   const check = new Check()
@@ -197,12 +196,12 @@ export function parseRoles(source: unknown, options: ParseRolesOptions): Roles {
   return new Roles(privileges.named, roles.named)
 }
 
-/** One of the two lists of the file, right or wrong. */
+/** One of the file's two lists, valid or not. */
 interface Section {
   readonly keys: typeof privilegeKeys | typeof roleKeys
   readonly entries: readonly { readonly declared: Declared; readonly given: unknown }[]
-  /** The first of each folded name. */
-  readonly named: ReadonlyMap<string, Declared>
+  /** The first declaration of each name. */
+  readonly named: Declarations
 }
 
 function readSection(file: Properties, keys: Section['keys'], check: Check): Section {
@@ -241,7 +240,7 @@ function linkSection({ keys, entries }: Section, privileges: Declarations, check
   }
 }
 
-/** Walks depth first: an include of a privilege that is still on the trail closes a cycle. */
+// Walks depth first: an include that is still on the trail closes a cycle.
 function checkCycles(privileges: Iterable<Declared>, check: Check): void {
   const trail: { readonly from: Declared; next: number }[] = []
   const depths = new Map<Declared, number>()
@@ -277,7 +276,7 @@ function checkCycles(privileges: Iterable<Declared>, check: Check): void {
 function checkUnenforced(file: Properties, ignore: boolean, check: Check): void {
   const nothing = { allowed: [] }
   const { permissions = nothing, restrictedByDefault = false, forceLogin = false } = file
-  const refusal = 'is not enforced yet: `ignorePermissions: true` accepts that'
+  const refusal = 'is not enforced yet: accept that with "ignorePermissions": true'
   const path = '$.permissions.allowed'
   const { allowed } = check.object(permissions, '$.permissions') ?? nothing
   const entries = check.list(allowed, path, false)
@@ -289,7 +288,7 @@ function checkUnenforced(file: Properties, ignore: boolean, check: Check): void 
   }
 }
 
-/** Narrows values, and notes what is wrong with them. */
+/** Narrows values and collects their problems. */
 class Check {
   readonly #problems: RolesProblem[] = []
   #unlisted = 0
@@ -301,7 +300,7 @@ class Check {
 
   throwProblems(source: string): void {
     if (this.#problems.length === 0) return
-    // Made here: the first one that a process makes takes it ten milliseconds.
+    // Made only when needed: a process takes ten milliseconds to make its first one.
     const pathOrder = new Intl.Collator('en', { numeric: true })
     const problems = this.#problems.toSorted((a, b) => pathOrder.compare(a.path, b.path))
     if (this.#unlisted > 0) problems.push({ path: '$', problem: `${this.#unlisted} more problems` })
@@ -309,7 +308,7 @@ class Check {
   }
 
   object(value: unknown, path: string): Properties | undefined {
-    // The copy is what the compiler takes for a record; it costs nothing at start-up.
+    // The compiler accepts the copy as a record; its cost does not matter at start-up.
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value }
     this.add(path, 'must be an object')
     return undefined
@@ -321,13 +320,13 @@ class Check {
     return []
   }
 
-  /** Answers the trimmed name, `''` when it cannot be one. */
+  /** Returns the trimmed name, or `''` when it is invalid. */
   name(value: unknown, path: string): string {
     const name = typeof value === 'string' ? value.trim() : ''
-    if (name === '') this.add(path, 'must be a name: text that is not empty')
+    if (name === '') this.add(path, 'must be a name: non-empty text')
     else if (name !== value) this.add(path, `${quote(name)} has blanks around it`)
     if (!name.includes(',')) return name
-    this.add(path, `${quote(name)} has a comma in it`)
+    this.add(path, `${quote(name)} contains a comma`)
     return ''
   }
 }

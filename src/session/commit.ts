@@ -1,5 +1,5 @@
-import { newSecret } from '../cookie/credential.ts'
-import type { NewSecret } from '../cookie/credential.ts'
+import { newSecret } from '../cookie/cookie.ts'
+import type { NewSecret } from '../cookie/cookie.ts'
 import {
   SessionEndedError,
   SessionHeadersSentError,
@@ -97,7 +97,7 @@ async function store({ deployment, cookie }: LiveSession, state: SessionState): 
     if (state.isCarried && error instanceof SessionLimitError) cookie.clearLegacy()
     throw error
   }
-  cookie.set(secret.value, state.lifetimeMs)
+  cookie.set(secret.value, state.times.lifetimeMs)
   const { userName } = draft
   events.emit('session:created', { id, userName })
   if (signsIn) events.emit('session:signedIn', { id, userName })
@@ -156,7 +156,7 @@ async function update(
   }
   if (claim) lock?.claimed(claim)
   state.committed({ storage, idleTimeoutMs, seen: outcome.seen })
-  if (grants?.signsIn) state.limitedFrom(outcome.now)
+  if (grants?.signsIn) state.times.limitedFrom(outcome.now)
   if (outcome.status === 'committed') {
     if (secret) rotated(live, state, secret, grants)
     if (caller === 'block' && outcome.record) {
@@ -217,7 +217,7 @@ function rotated(
 ): void {
   const { id } = state
   state.rotated(secret.secretHash)
-  cookie.set(secret.value, state.lifetimeMs)
+  cookie.set(secret.value, state.times.lifetimeMs)
   events.emit('session:rotated', { id })
   if (grants?.signsIn) {
     events.emit('session:signedIn', { id, userName: state.grants.granted.userName })

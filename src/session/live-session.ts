@@ -125,7 +125,7 @@ export class LiveSession implements StorageOwner {
       const { tokens } = this.deployment
       if (!tokens) throw new TypeError('createNestedToken() needs the option "tokens"')
       const claims = nestedClaims(input, await this.#storedState())
-      const exp = tokens.expiry(this.#state.endsAt, input.lifetime)
+      const exp = tokens.expiry(this.#state.times.endsAt, input.lifetime)
       if (exp === Infinity) {
         throw new TypeError('"lifetime" is needed: this session never ends by itself')
       }
@@ -233,7 +233,7 @@ export class LiveSession implements StorageOwner {
       throw new SessionEndedError()
     }
     // A block is no activity.
-    this.#state = state.reloaded({ ...lock.session, now: state.activeAt })
+    this.#state = state.reloaded({ ...lock.session, now: state.times.activeAt })
     this.#lock = lock
     try {
       return await this.#run(block)

@@ -1,4 +1,4 @@
-import { newSecret, parseCookieValue, trustedCredential } from '../cookie/credential.ts'
+import { newSecret, parseCookieValue, trustedCredential } from '../cookie/cookie.ts'
 import { SessionEndedError, SessionHeadersSentError } from '../errors/errors.ts'
 import { endSession } from './commit.ts'
 import { debug } from './deployment.ts'
@@ -20,7 +20,7 @@ export function lifespanOf(seconds: number | undefined, state: SessionState): nu
   if (state.isNested || typeRules[state.type].user === 'server') {
     throw new TypeError("no browser can join this session: it is not a user's own")
   }
-  if (seconds === undefined) return Math.max(state.idleTimeoutMs, minSeconds * 1000)
+  if (seconds === undefined) return Math.max(state.times.idleTimeoutMs, minSeconds * 1000)
   if (typeof seconds !== 'number' || !(seconds <= maxSeconds)) {
     throw new TypeError(`the lifespan must be a number of seconds, at most ${maxSeconds}`)
   }
@@ -67,7 +67,7 @@ export async function joinByOTP(
   const { id } = record
   const credential = { id, secretHash: secret.secretHash }
   const joined = SessionState.loaded(deployment, state.origin, { record, seen, credential, now })
-  cookie.set(secret.value, joined.lifetimeMs)
+  cookie.set(secret.value, joined.times.lifetimeMs)
   events.emit('session:rotated', { id })
   // The browser has gone over, whatever becomes of what it has left.
   const left = state.left.replaces.filter((stored) => stored !== id)

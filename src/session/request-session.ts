@@ -3,8 +3,8 @@ import { isIP } from 'node:net'
 import type { ClientDescription } from '../client/description.ts'
 import { noCarrier } from '../cookie/carrier.ts'
 import type { Carrier } from '../cookie/carrier.ts'
-import { trustedCredential } from '../cookie/credential.ts'
-import type { SessionCredential } from '../cookie/credential.ts'
+import { trustedCredential } from '../cookie/cookie.ts'
+import type { SessionCredential } from '../cookie/cookie.ts'
 import {
   bearerChallenge,
   cookieChallenge,

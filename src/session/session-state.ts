@@ -1,18 +1,18 @@
 import type { ClientKind } from '../client/describe-client.ts'
 import { unknownClient } from '../client/description.ts'
 import type { ClientDescription, HeaderReader } from '../client/description.ts'
-import { newSessionId } from '../cookie/credential.ts'
-import type { SessionCredential } from '../cookie/credential.ts'
+import { newSessionId } from '../cookie/cookie.ts'
+import type { SessionCredential } from '../cookie/cookie.ts'
 import { SessionEndedError } from '../errors/errors.ts'
 import { Grants, nothingGranted } from '../privileges/grants.ts'
 import type { GrantChanges, Granted } from '../privileges/grants.ts'
 import { Promotions } from '../privileges/promotions.ts'
 import { Storage } from '../storage/storage.ts'
 import type { StorageChanges } from '../storage/storage.ts'
-import { expiresAt, maxIdleTimeout, minuteMs, minutesToMs } from '../store/expiry.ts'
 import type { RecordDraft, SessionRecord, SessionType } from '../store/record.ts'
 import type { TokenClaims } from '../tokens/claims.ts'
 import type { Deployment } from './deployment.ts'
+import { SessionTimes } from './session-times.ts'
 import { systemUser, typeRules } from './session-types.ts'
 
 /** Where a session comes from. */
@@ -85,11 +85,6 @@ export class SessionState {
   #credential: SessionCredential | undefined
   #seen: unknown
   #client: ClientDescription
-  #createdAt: number
-  #activeAt: number
-  #endsAt: number
-  #idleTimeoutMs: number
-  #storedIdleTimeoutMs: number
   #left: LeftSession
   #isPostponed = false
   #isCarried = false
@@ -97,6 +92,7 @@ export class SessionState {
   // Made when they are asked for: most requests need one of them at most.
   #storage: Storage | undefined
   #grants: Grants | undefined
+  #times: SessionTimes | undefined
   #promotions: Promotions | undefined
 
   /** Sessions are made by the functions below, which say what kind of state it is. */
@@ -106,7 +102,6 @@ export class SessionState {
     loaded: LoadedSession | undefined,
     { id, left = nothingLeft }: { readonly id?: string; readonly left?: LeftSession } = {},
   ) {
-    const { settings } = deployment
     const record = loaded?.record
     this.deployment = deployment
     this.origin = origin
@@ -116,11 +111,6 @@ export class SessionState {
     this.#credential = loaded?.credential
     this.#seen = loaded?.seen
     this.#client = record?.client ?? unknownClient
-    this.#createdAt = record?.createdAt ?? origin.now
-    this.#activeAt = origin.now
-    this.#endsAt = record?.endsAt ?? origin.now + settings.policy.expiry.absoluteTimeoutMs
-    this.#idleTimeoutMs = record?.idleTimeoutMs ?? settings.idleTimeoutMs
-    this.#storedIdleTimeoutMs = this.#idleTimeoutMs
     this.#left = left
   }
 
@@ -232,28 +222,10 @@ export class SessionState {
     return this.#promotions
   }
 
-  get createdAt(): number {
-    return this.#createdAt
-  }
-
-  /** The last activity. */
-  get activeAt(): number {
-    return this.#activeAt
-  }
-
-  /** The absolute end; `Infinity` for none. */
-  get endsAt(): number {
-    return this.#endsAt
-  }
-
-  /** From the last activity to the absolute end. Milliseconds; `Infinity` for ever. */
-  get lifetimeMs(): number {
-    return this.#endsAt - this.#activeAt
-  }
-
-  /** When it ends if nothing more is requested. */
-  get expiresAt(): number {
-    return expiresAt(this.#activeAt, this.#idleTimeoutMs, this.#endsAt)
+  /** When it was made and used, and when it ends. */
+  get times(): SessionTimes {
+    this.#times ??= new SessionTimes(this.deployment, this.origin.now, this.#record)
+    return this.#times
   }
 
   /** Who made it, as far as the store knows. */
@@ -303,26 +275,6 @@ export class SessionState {
     return isSystem ? systemUser : this.grants.granted.userName
   }
 
-  get idleTimeoutMs(): number {
-    return this.#idleTimeoutMs
-  }
-
-  /** In minutes, as the app knows it. */
-  get idleTimeout(): number {
-    return this.#idleTimeoutMs / minuteMs
-  }
-
-  /** A lower value than the floor becomes the floor. */
-  set idleTimeout(minutes: number) {
-    if (typeRules[this.type].user === 'server') {
-      throw new TypeError('the stored-procedure session has no idle timeout')
-    }
-    if (typeof minutes !== 'number' || !Number.isFinite(minutes) || minutes > maxIdleTimeout) {
-      throw new TypeError(`idleTimeout must be a number of minutes, at most ${maxIdleTimeout}`)
-    }
-    this.#idleTimeoutMs = Math.max(minutesToMs(minutes), this.deployment.settings.minIdleTimeoutMs)
-  }
-
   /** Whether sessions of this type can have privileges. */
   get isPrivileged(): boolean {
     return this.isNested || this.deployment.settings.privilegedTypes.has(this.type)
@@ -358,7 +310,7 @@ export class SessionState {
     return (
       (this.#storage?.mayDiffer ?? false) ||
       this.#grants?.changes !== undefined ||
-      this.#idleTimeoutMs !== this.#storedIdleTimeoutMs ||
+      this.#times?.changedIdleTimeoutMs !== undefined ||
       this.hasReplaced ||
       (this.isNew && (this.#isCarried || this.#isGranted))
     )
@@ -369,7 +321,7 @@ export class SessionState {
     return (
       this.#isCarried ||
       this.#isGranted ||
-      this.#idleTimeoutMs !== this.#storedIdleTimeoutMs ||
+      this.#times?.changedIdleTimeoutMs !== undefined ||
       this.#storage?.changes() !== undefined
     )
   }
@@ -389,8 +341,7 @@ export class SessionState {
   changes(): StateChanges | undefined {
     const storage = this.#storage?.changes()
     const grants = this.#grants?.changes
-    const idleTimeoutMs =
-      this.#idleTimeoutMs === this.#storedIdleTimeoutMs ? undefined : this.#idleTimeoutMs
+    const idleTimeoutMs = this.#times?.changedIdleTimeoutMs
     if (!storage && !grants && idleTimeoutMs === undefined) return undefined
     return { storage, grants, idleTimeoutMs }
   }
@@ -402,7 +353,8 @@ export class SessionState {
 
   /** Everything that the store needs to create the session. */
   draft(client: ClientDescription, storage: StorageChanges | undefined): RecordDraft {
-    const { type, ip, idleTimeoutMs } = this
+    const { type, ip } = this
+    const { idleTimeoutMs } = this.times
     const { userName, privileges, roles } = this.grants.granted
     const texts = storage?.set ?? new Map()
     return { type, ip, client, idleTimeoutMs, userName, privileges, roles, storage: texts }
@@ -417,9 +369,7 @@ export class SessionState {
     this.committed({ storage, idleTimeoutMs: draft.idleTimeoutMs, seen })
     this.#credential = credential
     this.#client = draft.client
-    this.#createdAt = now
-    this.#activeAt = now
-    this.limitedFrom(now)
+    this.times.created(now)
   }
 
   /** The store has what a commit took; more may have changed since. */
@@ -430,13 +380,8 @@ export class SessionState {
   }: Omit<StateChanges, 'grants'> & { readonly seen: unknown }): void {
     if (storage) this.storage.committed(storage)
     this.#grants?.committed()
-    if (idleTimeoutMs !== undefined) this.#storedIdleTimeoutMs = idleTimeoutMs
+    if (idleTimeoutMs !== undefined) this.times.committed(idleTimeoutMs)
     this.#seen = seen
-  }
-
-  /** The absolute limit counts from now on. */
-  limitedFrom(now: number): void {
-    this.#endsAt = now + this.deployment.settings.policy.expiry.absoluteTimeoutMs
   }
 
   /** The cookie has a new secret. */
@@ -446,7 +391,7 @@ export class SessionState {
 
   /** The session was used. */
   touched(now: number): void {
-    this.#activeAt = now
+    this.times.touched(now)
     this.#isPostponed = false
   }
 
@@ -481,7 +426,7 @@ export class SessionState {
   discard(): void {
     this.#storage?.discard()
     this.#grants?.discard()
-    this.#idleTimeoutMs = this.#storedIdleTimeoutMs
+    this.#times?.discard()
   }
 }
 

@@ -97,7 +97,7 @@ export class Session<S = SessionStorage> {
    * `refreshSeconds` longer. `''` for the stored-procedure session, which never ends.
    */
   get expirationDate(): string {
-    const { expiresAt } = this.#live.state
+    const { expiresAt } = this.#live.state.times
     return expiresAt === Infinity ? '' : new Date(expiresAt).toISOString()
   }
 
@@ -109,11 +109,15 @@ export class Session<S = SessionStorage> {
    * @throws {TypeError} When set to more, to NaN, infinity or anything but a number.
    */
   get idleTimeout(): number {
-    return this.#live.state.idleTimeout
+    return this.#live.state.times.idleTimeout
   }
 
   set idleTimeout(minutes: number) {
-    this.#live.openState.idleTimeout = minutes
+    const { type, times } = this.#live.openState
+    if (typeRules[type].user === 'server') {
+      throw new TypeError('the stored-procedure session has no idle timeout')
+    }
+    times.idleTimeout = minutes
   }
 
   /**
@@ -152,7 +156,8 @@ export class Session<S = SessionStorage> {
   /** What is known of the session: a new plain object at each read. */
   get info(): SessionInfo {
     const { state } = this.#live
-    const { id, type, ip, client, createdAt } = state
+    const { id, type, ip, client } = state
+    const { createdAt } = state.times
     return infoOf(
       { id, type, ip, client, createdAt, userName: this.userName },
       state.isPostponed ? 'postponed' : 'active',
@@ -449,7 +454,7 @@ export class Session<S = SessionStorage> {
   /** What may be shown of the session: no secret, no storage. */
   toJSON(): Record<string, unknown> {
     const { id, type, userName, expirationDate, idleTimeout } = this
-    const creationDateTime = new Date(this.#live.state.createdAt).toISOString()
+    const creationDateTime = new Date(this.#live.state.times.createdAt).toISOString()
     const privileges = this.getPrivileges()
     const actor = this.actor === null ? {} : { actor: this.actor }
     const dates = { creationDateTime, expirationDate, idleTimeout }

@@ -1,18 +1,10 @@
-/**
- * Whether an object is one that JSON gives back as it was.
- *
- * @param value Not an array.
- */
+/** Returns whether JSON preserves the kind of this object, which is not an array. */
 export function isPlainObject(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === null || isRoot(prototype)
 }
 
-/**
- * The same of an array.
- *
- * @param value The array.
- */
+/** Returns the same for an array. */
 export function isPlainArray(value: readonly unknown[]): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
   return (
@@ -23,7 +15,7 @@ export function isPlainArray(value: readonly unknown[]): boolean {
   )
 }
 
-/** Whether it is Object.prototype, also that of another realm, such as a test runner's. */
+/** Returns whether this is `Object.prototype`, also of another realm, such as a test runner's. */
 function isRoot(prototype: unknown): boolean {
   if (prototype === Object.prototype) return true
   return (

@@ -1,24 +1,20 @@
 import { isPlainArray, isPlainObject } from './plain.ts'
 
 /**
- * Whether a value is as its JSON text says, so that its text need not be written and checked anew
- * to know that it has not changed. `JSON.stringify` is quick, but leaves out what JSON cannot hold:
- * so the value must be plain too.
- *
- * @param value Any.
- * @param json What `encodeStorageValue` has made.
- * @returns False where that is not certain.
+ * Returns whether a value still equals its text from `encodeStorageValue`, or false when in doubt.
+ * Spares the caller from encoding the value again. `JSON.stringify` is quick but silently drops
+ * what JSON cannot hold, so the value must be plain too.
  */
 export function isSameText(value: unknown, json: string): boolean {
   try {
     return JSON.stringify(value) === json && isPlain(value)
   } catch {
-    // It refers back to itself, or a getter or a proxy throws.
+    // The value refers back to itself, or a getter or a proxy throws.
     return false
   }
 }
 
-/** Whether JSON leaves out nothing of a value, and puts nothing else in its place. */
+/** Returns whether JSON neither drops nor replaces any part of a value. */
 function isPlain(value: unknown): boolean {
   if (typeof value === 'string' || typeof value === 'boolean' || value === null) return true
   if (typeof value === 'number') return Number.isFinite(value)

@@ -1,6 +1,6 @@
 /**
- * The types of an app's storage: augment it once, and `ctx.session.storage` is typed everywhere.
- * While it has no members, storage takes any name and any value.
+ * Declares the types of your app's storage: augment it once, and `ctx.session.storage` is typed
+ * everywhere. While it has no members, storage takes any name and any value.
  *
  * @example
  *   declare module 'koa-user-sessions' {
@@ -11,5 +11,5 @@
  */
 export interface SessionStorage {}
 
-/** What `session.storage` is: every declared name may be absent. */
+/** The type of `session.storage`: every declared name may be absent. */
 export type StorageOf<S> = keyof S extends never ? Record<string, any> : Partial<S>

@@ -8,16 +8,16 @@ import {
 } from '../errors/errors.ts'
 import { isPlainArray, isPlainObject } from './plain.ts'
 
-/** How large the storage of one session may become. */
+/** The limits for the storage of one session. */
 export interface StorageLimits {
   /**
-   * Bytes of all names and values together, as JSON text in UTF-8. From 1 to 2^28.
+   * The most bytes for all names and values together, as JSON in UTF-8. From 1 to 2^28.
    *
    * @default 262_144
    */
   readonly storageBytes: number
   /**
-   * Number of top-level keys. From 1 to 65 536.
+   * The most top-level keys. From 1 to 65 536.
    *
    * @default 256
    */
@@ -27,15 +27,14 @@ export interface StorageLimits {
 const maxDepth = 32
 const maxShownName = 64
 
-// Reading one of these from a parsed value must never reach a prototype, at any depth: a careless
-// deep merge of `{ "constructor": { "prototype": … } }` would.
+// A careless deep merge of a value such as `{ "constructor": { "prototype": … } }` would change a
+// prototype, at any depth.
 const forbiddenNames = new Set(['__proto__', 'constructor', 'prototype'])
 
 /**
- * Refuses the names that storage does not take.
+ * Checks a top-level name of storage.
  *
- * @param name The top-level name.
- * @throws {StorageKeyError} When the name is `__proto__`, `constructor` or `prototype`, or holds a
+ * @throws {StorageKeyError} When the name is `__proto__`, `constructor` or `prototype`, or has a
  *   lone surrogate.
  */
 export function checkStorageName(name: string): void {
@@ -48,18 +47,17 @@ export function checkStorageName(name: string): void {
 }
 
 /**
- * The JSON text of a value, checked so that parsing it gives back everything that was in it.
+ * Returns a value's JSON text, and checks that parsing the text restores the whole value.
  *
- * @param name The top-level name that the value is stored under, for the path in errors.
- * @param value Any value but `undefined`.
- * @param maxBytes Size that the text must not pass, in bytes of UTF-8.
- * @returns JSON text.
+ * @param name The value's top-level name, for the path in errors.
+ * @param value Any value except `undefined`.
+ * @param maxBytes The most bytes of the text in UTF-8.
  * @throws {StorageValueError} When JSON cannot hold the value, or it is nested over 32 levels deep.
  * @throws {StorageKeyError} When a nested object has a forbidden name.
  * @throws {StorageSizeError} When the text is larger than `maxBytes`.
  */
 export function encodeStorageValue(name: string, value: unknown, maxBytes: number): string {
-  // Scalars are what most values are.
+  // Most values are scalars.
   if (typeof value === 'boolean' || value === null) return String(value)
   const json = new JsonText(name, maxBytes).of(value)
   if (Buffer.byteLength(json) > maxBytes) throw tooLarge(name, maxBytes)
@@ -67,15 +65,15 @@ export function encodeStorageValue(name: string, value: unknown, maxBytes: numbe
 }
 
 /**
- * Writes a value as JSON, reading every property once: what is checked is what gets written,
- * whatever getters or proxies the value has.
+ * Writes a value as JSON. Reads every property once, so that getters and proxies cannot show the
+ * checks another value than the one that is written.
  */
 class JsonText {
   readonly #name: string
   readonly #maxBytes: number
   readonly #trail: (string | number)[]
   readonly #ancestors: object[] = []
-  /** At least so many bytes does the text have. */
+  /** A lower bound of the text's bytes. */
   #bytes = 0
 
   constructor(name: string, maxBytes: number) {
@@ -89,7 +87,7 @@ class JsonText {
       return this.#of(value)
     } catch (error) {
       if (error instanceof SessionError) throw error
-      // What it threw may quote the value, so it is not passed on.
+      // The error may quote the value, so it is not passed on.
       throw this.#refused('cannot be read: a getter or a proxy throws')
     }
   }
@@ -128,7 +126,7 @@ class JsonText {
       texts.push(this.#of(value[index]))
       this.#trail.pop()
     }
-    // Such as the `index` and `groups` of a match: JSON would lose them silently.
+    // JSON would silently lose properties such as the `index` and `groups` of a match.
     if (Object.keys(value).length > length) {
       throw this.#refused('is an array with named properties, which JSON cannot hold')
     }
@@ -137,7 +135,7 @@ class JsonText {
   }
 
   #ofObject(value: object): string {
-    // By its own methods a Date could say anything.
+    // A Date's own methods could return anything.
     if (types.isDate(value)) {
       const time = Date.prototype.getTime.call(value)
       if (Number.isNaN(time)) throw this.#refused('is an invalid Date')
@@ -161,14 +159,14 @@ class JsonText {
     return `{${text}}`
   }
 
-  /** Goes into an object or array, which then is the last of the ancestors. */
+  /** Checks an object or array, and makes it the last of the ancestors. */
   #enter(value: object, isPlain: boolean): void {
     if (this.#ancestors.includes(value)) throw this.#refused('refers back to itself')
     if (this.#ancestors.length === maxDepth) {
       throw this.#refused(`is nested more than ${maxDepth} levels deep`)
     }
     if (!isPlain) {
-      throw this.#refused('is neither a plain object nor an array, which is all that JSON can hold')
+      throw this.#refused('is neither a plain object nor an array, so JSON cannot hold it')
     }
     if (Object.getOwnPropertySymbols(value).length > 0) {
       throw this.#refused('has a symbol as a name, which JSON cannot hold')
@@ -176,7 +174,7 @@ class JsonText {
     this.#ancestors.push(value)
   }
 
-  /** Ends the text of what shares its children, whose JSON would double at every level. */
+  // Stops early when objects share their children, whose JSON would double at every level.
   #count(bytes: number): void {
     this.#bytes += bytes
     if (this.#bytes > this.#maxBytes) throw tooLarge(this.#name, this.#maxBytes)
@@ -191,7 +189,7 @@ function tooLarge(name: string, maxBytes: number): StorageSizeError {
   return new StorageSizeError(`${pathOf([name])} is larger than ${maxBytes} bytes`)
 }
 
-/** Names come from the app's data, so they are shown escaped and cut. */
+// Names come from the app's data, so the path shows them escaped and cut.
 function pathOf(trail: readonly (string | number)[]): string {
   const steps = trail.map((step) => {
     if (typeof step === 'number') return `[${step}]`

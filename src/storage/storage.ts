@@ -3,47 +3,44 @@ import { inspect, isDeepStrictEqual } from 'node:util'
 import { isSameText } from './same-text.ts'
 import { checkStorageName, encodeStorageValue } from './storage-value.ts'
 
-/** What a commit changes in the stored storage: JSON texts by name, and the names that go. */
+/** The changes that a commit makes to the stored storage. */
 export interface StorageChanges {
   /** New values as JSON texts, by top-level name. */
   readonly set: ReadonlyMap<string, string>
-  /** Top-level names that go. */
+  /** Top-level names to remove. */
   readonly removed: readonly string[]
 }
 
-/** How a {@link Storage} behaves. */
+/** Options of a {@link Storage}. */
 export interface StorageOptions {
   /** The largest JSON text of one value, in bytes of UTF-8. */
   readonly maxBytes: number
-  /** Told when a stored text is not JSON that storage takes; the name then reads as absent. */
+  /** Called when a stored text is not JSON that storage takes; its name then reads as absent. */
   readonly onCorrupt: () => void
 }
 
-// Where a forbidden name could be in JSON; an escape may hide one.
+// Matches JSON that may contain a forbidden name, which an escape could hide.
 const mayHaveForbiddenName = /__proto__|constructor|prototype|\\u/
 
 /**
- * The storage of one session as one request sees it, and what that request changed in it.
+ * The storage of one session as one request sees it, with that request's changes.
  *
- * Values stay JSON text until they are read. An assigned value is turned into text at once, so that
- * the request reads back what the next one will; what was read and then mutated in place is found
- * by comparing its text when the changes are asked for.
+ * Values stay JSON text until they are read. An assigned value becomes text at once, so that this
+ * request reads back the same as the next one. Values mutated in place are found by comparing texts
+ * in {@link Storage.changes}.
  */
 export class Storage {
   readonly #options: StorageOptions
-  /** The texts as they were loaded. */
+  /** The loaded texts. */
   readonly #loaded: ReadonlyMap<string, string>
-  /** The texts as this request has stored them since; `undefined` where the name was removed. */
+  /** The texts that this request has stored since; `undefined` for a removed name. */
   readonly #stored = new Map<string, string | undefined>()
-  /** The texts as assigned since; `undefined` where the name was removed. */
+  /** The texts that were assigned since; `undefined` for a removed name. */
   readonly #assigned = new Map<string, string | undefined>()
-  /** Objects and arrays that the app has read, and may mutate. */
+  /** Objects and arrays that the app has read and may mutate. */
   readonly #handedOut = new Map<string, unknown>()
 
-  /**
-   * @param loaded JSON texts by name. It stays the store's, and is never copied.
-   * @param options How it behaves.
-   */
+  /** Takes the store's JSON texts by name, without copying or changing the map. */
   constructor(loaded: ReadonlyMap<string, string>, options: StorageOptions) {
     this.#loaded = loaded
     this.#options = options
@@ -59,7 +56,7 @@ export class Storage {
     return value
   }
 
-  /** `undefined` removes the name. */
+  /** Assigns a value, or removes the name when the value is `undefined`. */
   set(name: string, value: unknown): void {
     checkStorageName(name)
     this.setText(
@@ -68,7 +65,7 @@ export class Storage {
     )
   }
 
-  /** The same with a JSON text that was checked before. */
+  /** The same for a JSON text that has been checked. */
   setText(name: string, json: string | undefined): void {
     this.#handedOut.delete(name)
     if (json === this.#storedText(name)) this.#assigned.delete(name)
@@ -89,9 +86,8 @@ export class Storage {
   }
 
   /**
-   * What differs from the store now.
+   * Returns all differences from the store, or `undefined`.
    *
-   * @returns `undefined` when nothing does.
    * @throws {StorageValueError} When a value was mutated into something that JSON cannot hold.
    */
   changes(): StorageChanges | undefined {
@@ -109,18 +105,18 @@ export class Storage {
     return set.size === 0 && removed.length === 0 ? undefined : { set, removed }
   }
 
-  /** Whether anything may differ from the store. False is certain. */
+  /** Whether anything may differ from the store: false is certain, true is not. */
   get mayDiffer(): boolean {
     return this.#assigned.size > 0 || this.#handedOut.size > 0
   }
 
-  /** Forgets what differs. */
+  /** Discards all differences from the store. */
   discard(): void {
     this.#assigned.clear()
     this.#handedOut.clear()
   }
 
-  /** Takes over what a commit has stored; more may have changed since. */
+  /** Records the changes that a commit has stored, and keeps those made since. */
   committed({ set, removed }: StorageChanges): void {
     for (const name of removed) this.#stored.set(name, undefined)
     for (const [name, json] of set) this.#stored.set(name, json)
@@ -129,7 +125,7 @@ export class Storage {
     }
   }
 
-  /** The JSON texts of everything that is in it now. */
+  /** Returns the current JSON texts by name. */
   texts(): ReadonlyMap<string, string> {
     const { set, removed } = this.changes() ?? { set: new Map<string, string>(), removed: [] }
     const texts = new Map(this.#loaded)
@@ -149,7 +145,7 @@ export class Storage {
     return this.#stored.has(name) ? this.#stored.get(name) : this.#loaded.get(name)
   }
 
-  /** What could not be stored now may still be read, and what is over a limit may shrink. */
+  // An unchanged value is always accepted, and a stored value that is over the limit may shrink.
   #textOfHandedOut(name: string, value: unknown): string {
     const stored = this.#storedText(name) ?? ''
     if (isSameText(value, stored)) return stored
@@ -169,7 +165,7 @@ export class Storage {
       if (isObject && mayHaveForbiddenName.test(json)) encodeStorageValue(name, value, Infinity)
       return value
     } catch {
-      // Written by something else. The parser's own message would quote the stored text.
+      // Another program wrote the text. It is not reported, as the parser's message would quote it.
       this.#options.onCorrupt()
       return undefined
     }
@@ -184,27 +180,25 @@ function isUnchanged(value: unknown, json: string): boolean {
   }
 }
 
-/** Where a view finds the storage that it shows at the moment. */
+/** Provides the storage that a view currently shows. */
 export interface StorageOwner {
-  /** For reading. */
+  /** The storage for reading. */
   readonly storage: Storage
-  /** For changing; throws when it cannot be changed any more. */
+  /** Returns the storage for changing, and throws when it cannot be changed any more. */
   changeableStorage(): Storage
 }
 
 /**
- * What the app sees of a storage: an object that looks plain, without a prototype, as `ctx.query`
- * is in Koa. It stays the same object when its owner moves to another session.
- *
- * @param owner Says which storage to show.
- * @returns A proxy; the values in it are plain objects.
+ * Returns the app's view of a storage: a proxy that looks like a plain object without a prototype,
+ * as Koa's `ctx.query` does, and holds plain values. The view stays the same object when its owner
+ * moves to another session.
  */
 export function createStorageView(owner: StorageOwner): Record<string, unknown> {
   return new Proxy<Record<string, unknown>>(target, new StorageTraps(owner))
 }
 
-// One for all views, whose traps never look at it. An object with a prototype or methods of its own
-// for each request outlives the request: V8 keeps the shapes of objects where it seldom looks.
+// All views share this target, which their traps never read. One object per request, with its own
+// prototype or methods, would outlive the request: V8 rarely collects the shapes of objects.
 const target: Record<string, unknown> = Object.create({
   // `util.inspect` looks past a proxy at its target, and calls this with the proxy.
   [inspect.custom](this: Record<string, unknown>) {
@@ -212,7 +206,7 @@ const target: Record<string, unknown> = Object.create({
   },
 })
 
-/** How a view shows the storage of its owner. */
+/** The traps through which a view shows its owner's storage. */
 class StorageTraps implements ProxyHandler<Record<string, unknown>> {
   readonly #owner: StorageOwner
 

@@ -1,32 +1,18 @@
-/**
- * Numbers in base 36, as a session's text has them.
- *
- * @module
- */
+// Numbers in base 36, as in a session's text.
 
-// ECMA-262, "Time Values and Time Range": later ones have no date.
+/** The last instant that has a date. ECMA-262, "Time Values and Time Range". */
 export const lastInstant = 8.64e15
 
-/**
- * A number in base 36.
- *
- * @param number The number; below 0 it counts as 0.
- * @param length The least number of digits.
- */
+/** Writes a number in base 36, 0 for a negative one, in at least this many digits. */
 export function digits(number: number, length: number): string {
   return Math.max(0, Math.floor(number)).toString(36).padStart(length, '0')
 }
 
-/**
- * The number at a place of a text.
- *
- * @returns `NaN` where there is none.
- */
+/** Reads the number between two places of a text, `NaN` for anything else. */
 export function valueIn(text: string, start: number, end: number): number {
   let value = start < end ? 0 : Number.NaN
   for (let index = start; index < end; index++) {
     const code = text.charCodeAt(index)
-    // 0 to 9, then a to z.
     if (code >= 0x30 && code <= 0x39) value = value * 36 + code - 0x30
     else if (code >= 0x61 && code <= 0x7a) value = value * 36 + code - 0x57
     else return Number.NaN
@@ -35,9 +21,9 @@ export function valueIn(text: string, start: number, end: number): number {
 }
 
 /**
- * The number at a place of a text.
+ * Reads the number between two places of a text.
  *
- * @throws {TypeError} When there is none.
+ * @throws {TypeError} When the text there is not a number.
  */
 export function numberIn(text: string, start: number, end: number): number {
   const value = valueIn(text, start, end)
@@ -46,9 +32,9 @@ export function numberIn(text: string, start: number, end: number): number {
 }
 
 /**
- * The instant at a place of a text: epoch milliseconds.
+ * Reads the instant between two places of a text: epoch milliseconds.
  *
- * @throws {TypeError} When there is none.
+ * @throws {TypeError} When the text there is not an instant.
  */
 export function instantIn(text: string, start: number, end: number): number {
   const at = numberIn(text, start, end)
@@ -57,10 +43,10 @@ export function instantIn(text: string, start: number, end: number): number {
 }
 
 /**
- * The duration at a place of a text, in milliseconds: half of all time at most, so that there is a
- * date after any instant that a clock tells.
+ * Reads the duration between two places of a text, in milliseconds: at most half of
+ * {@link lastInstant}, so that it ends at a date, whatever the clock says.
  *
- * @throws {TypeError} When there is none.
+ * @throws {TypeError} When the text there is not a duration.
  */
 export function durationIn(text: string, start: number, end: number): number {
   const ms = numberIn(text, start, end)

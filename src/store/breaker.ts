@@ -1,10 +1,10 @@
-// So many calls in a row that a server has not answered in time: it may be gone, and not only slow.
+// After so many timeouts in a row a server may be gone, and not merely slow.
 const maxTimeouts = 3
 const probeEveryMs = 250
 
 /**
- * Keeps calls away from a server that has stopped answering, so that each costs next to nothing
- * instead of a deadline, and asks it by itself until it answers again.
+ * Keeps calls away from a server that has stopped answering, so that a call fails at once instead
+ * of at its deadline, and probes the server until it answers again.
  */
 export class Breaker {
   readonly #timeoutMs: number
@@ -13,35 +13,31 @@ export class Breaker {
   #timer: NodeJS.Timeout | undefined
   #isClosedForGood = false
 
-  /** @param timeoutMs After which a probe that has no answer is given up for another one. */
+  /** @param timeoutMs How long a probe may go unanswered before the next one. */
   constructor(timeoutMs: number) {
     this.#timeoutMs = timeoutMs
   }
 
-  /** Whether calls must not reach the server. */
+  /** Whether calls must be kept away from the server. */
   get isOpen(): boolean {
     return this.#timeouts >= maxTimeouts
   }
 
-  /** Notes that the server has answered, in time or not. */
+  /** Notes that the server answered, in time or late. */
   answered(): void {
     this.#timeouts = 0
     clearTimeout(this.#timer)
     this.#timer = undefined
   }
 
-  /**
-   * Notes that the server has not answered in time.
-   *
-   * @param probe Asks it for anything that costs little.
-   */
+  /** Notes that the server did not answer in time, and how to probe it at low cost. */
   timedOut(probe: () => Promise<unknown>): void {
     this.#timeouts++
     this.#probe = probe
     if (this.isOpen && this.#timer === undefined) this.#wait(probeEveryMs)
   }
 
-  /** Asks no more. */
+  /** Stops probing for good. */
   close(): void {
     this.#isClosedForGood = true
     this.answered()
@@ -49,12 +45,12 @@ export class Breaker {
 
   #wait(ms: number): void {
     if (this.#isClosedForGood) return
-    // A process that has nothing else to do may end.
+    // The timer must not keep an idle process alive.
     this.#timer = setTimeout(() => void this.#ask(), ms).unref()
   }
 
   async #ask(): Promise<void> {
-    // Clients keep some commands for ever when their connection breaks.
+    // A client may keep a command for ever when its connection breaks.
     this.#wait(this.#timeoutMs)
     try {
       await this.#probe?.()

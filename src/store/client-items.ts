@@ -1,14 +1,8 @@
-/**
- * The items of a session's text that describe its client.
- *
- * @module
- */
-
 import { unknownClient } from '../client/description.ts'
 import type { ClientDescription } from '../client/description.ts'
 import { escapeText, unescapeText } from './record.ts'
 
-// In the order of their tags, A to K: what most clients have comes first.
+// In the order of their tags, A to K.
 const clientNames = [
   'appName',
   'appVersion',
@@ -24,16 +18,12 @@ const clientNames = [
 ] as const satisfies (keyof ClientDescription)[]
 const officialTag = 'L'
 
-// By description and by text: there are far fewer clients than sessions.
+// Caches by description and by text: there are far fewer clients than sessions.
 const clientTexts = new WeakMap<ClientDescription, string>()
 const clientsByText = new Map<string, ClientDescription>()
 const maxClients = 1000
 
-/**
- * The items.
- *
- * @param client What is known of it.
- */
+/** Returns the items of a session's text that describe its client. */
 export function clientItems(client: ClientDescription): string {
   const known = clientTexts.get(client)
   if (known !== undefined) return known
@@ -47,11 +37,7 @@ export function clientItems(client: ClientDescription): string {
   return items
 }
 
-/**
- * The client that items describe.
- *
- * @param items What {@link clientItems} has made.
- */
+/** Returns the client, frozen, that items from {@link clientItems} describe. */
 export function readClient(items: string): ClientDescription {
   if (items === '') return unknownClient
   const known = clientsByText.get(items)
@@ -63,7 +49,7 @@ export function readClient(items: string): ClientDescription {
     else client.isOfficialApp = true
   }
   if (clientsByText.size >= maxClients) clientsByText.clear()
-  // A copy: a part of a text would keep all of it in memory.
+  // A copy, since a slice would keep the whole session's text in memory.
   clientsByText.set(Buffer.from(items).toString(), Object.freeze(client))
   return client
 }

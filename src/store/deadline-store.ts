@@ -1,4 +1,4 @@
-import { trustedCredential } from '../cookie/credential.ts'
+import { trustedCredential } from '../cookie/cookie.ts'
 import { SessionStoreError } from '../errors/errors.ts'
 import { Breaker } from './breaker.ts'
 import type { SessionStore, StoreOperation, StorePolicy } from './session-store.ts'

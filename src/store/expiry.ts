@@ -5,44 +5,32 @@ export const minuteMs = 60_000
 export const maxIdleTimeout = 525_600
 
 /**
- * Minutes in milliseconds. Whole ones, so that an idle timeout that is read as minutes and assigned
- * again stays the same.
- *
- * @param minutes Any number.
+ * Converts minutes to whole milliseconds, so that an idle timeout that is read as minutes and
+ * assigned again stays the same.
  */
 export function minutesToMs(minutes: number): number {
   return Math.round(minutes * minuteMs)
 }
 
-/** How sessions of one deployment expire. All durations in milliseconds. */
+/** How the sessions of one deployment expire. All durations in milliseconds. */
 export interface ExpiryPolicy {
   /**
-   * How much idle time may pass unseen before a refresh is due: a session's time to live is its
-   * idle timeout plus this, and is written anew when so much has passed since it was written.
+   * How long activity may go unrecorded. A session's time to live is its idle timeout plus this
+   * duration, and activity renews it once this much time has passed since the last renewal.
    */
   readonly refreshMs: number
-  /** From creation, and anew from each sign-in. `Infinity` for none. */
+  /** The time from creation, and again from each sign-in, to the absolute end, or `Infinity`. */
   readonly absoluteTimeoutMs: number
 }
 
-/**
- * The time to live that a session gets when it is stored or refreshed.
- *
- * @param idleTimeoutMs The session's idle timeout.
- * @param policy Of the deployment.
- * @returns Milliseconds.
- */
+/** Returns the time to live, in milliseconds, of a session that is stored or refreshed now. */
 export function timeToLiveMs(idleTimeoutMs: number, policy: ExpiryPolicy): number {
   return Math.ceil(idleTimeoutMs + policy.refreshMs)
 }
 
 /**
- * When a session ends if nothing more is requested.
- *
- * @param activeAt Its last activity.
- * @param idleTimeoutMs Its idle timeout.
- * @param endsAt Its absolute end, `Infinity` for none.
- * @returns Epoch milliseconds.
+ * Returns when a session ends without further activity, in epoch milliseconds, given its last
+ * activity, idle timeout and absolute end, which may be `Infinity`.
  */
 export function expiresAt(activeAt: number, idleTimeoutMs: number, endsAt: number): number {
   return Math.min(activeAt + idleTimeoutMs, endsAt)

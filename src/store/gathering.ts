@@ -1,10 +1,9 @@
-// As it was when this was loaded: apps may fake timers in their tests.
+// Bound at load time, because apps may fake timers in their tests.
 const later = setImmediate
 
 /**
- * Lets calls of one turn of the event loop go on together, in their order. A process that does the
- * same step for many requests in a row does each of them in less time than step by step for each
- * request, and what they send can go out at once.
+ * Resumes all calls of one turn of the event loop together, in their order. Doing the same step for
+ * many requests in a row is faster than step by step for each, and can send their output at once.
  */
 export class Gathering {
   readonly #onStart: (() => void) | undefined
@@ -12,22 +11,22 @@ export class Gathering {
   #next: Promise<void> | undefined
 
   /**
-   * @param onStart Called before the calls go on.
-   * @param onEnd Called when all of them have.
+   * @param onStart Runs before the calls resume.
+   * @param onEnd Runs after all calls have resumed.
    */
   constructor(onStart?: () => void, onEnd?: () => void) {
     this.#onStart = onStart
     this.#onEnd = onEnd
   }
 
-  /** Waits for the end of this turn: whoever waited must do its work at once. */
+  /** Waits for the end of this turn. The caller must then do its work synchronously. */
   next(): Promise<void> {
     if (this.#next) return this.#next
     const next = new Promise<void>((resolve) => {
       later(() => {
         this.#next = undefined
         this.#onStart?.()
-        // Whoever waits has asked to go on before this did, and so comes before it.
+        // All callers have already awaited the promise, and so run before this callback.
         void next.then(() => this.#onEnd?.())
         resolve()
       })

@@ -1,36 +1,29 @@
-/**
- * Who may have the lock of a session, as pure functions: for every store that can read and write as
- * one step.
- *
- * @module
- */
+// The rules for a session's lock, as pure functions for every store with transactions.
 
 import { lockTurnMs } from './session-store.ts'
 import type { SessionCommit, SessionLock } from './session-store.ts'
 
 /** A claim to a lock. */
 export interface LockClaim {
-  /** Who claims it. */
+  /** The claimant: the token of its {@link SessionLock}. */
   readonly token: string
-  /** Epoch milliseconds. */
+  /** When the claim lapses, in epoch milliseconds. */
   readonly until: number
 }
 
 /** The lock of one session. */
 export interface LockState {
-  /** Who holds it. */
+  /** The holder of the lock. */
   readonly holder?: LockClaim | undefined
-  /** Who was refused it first, and gets it next. */
+  /** The first claimant that was refused, who has the next turn. */
   readonly next?: LockClaim | undefined
 }
 
 /**
- * The state of a lock after a holder-to-be has asked for it.
+ * Grants a lock if it is free or already the claimant's. Returns whether it did, and the lock's new
+ * state.
  *
- * @param state The lock as it is.
- * @param lock Who asks, and for how long.
- * @param now The store's time. Epoch milliseconds.
- * @returns Whether it was given, and the lock as it is then.
+ * @param now The store's time in epoch milliseconds.
  */
 export function askForLock(
   { holder, next }: LockState,
@@ -52,12 +45,10 @@ export function askForLock(
 }
 
 /**
- * A lock after its holder has extended it or, by a lease of 0, given it back.
+ * Extends a lock from now on or, by a lease of 0, releases it. Returns the lock's new state, or
+ * `undefined` unless the token holds the lock.
  *
- * @param state The lock as it is.
- * @param lock Who holds it, and for how long from now on.
- * @param now The store's time. Epoch milliseconds.
- * @returns `undefined` when the lock is not the holder's, or no longer.
+ * @param now The store's time in epoch milliseconds.
  */
 export function extendLock(
   { holder, next }: LockState,
@@ -68,11 +59,7 @@ export function extendLock(
   return { holder: leaseMs === 0 ? undefined : { token, until: now + leaseMs }, next }
 }
 
-/**
- * Whether a commit does nothing but to extend a lock, or to give it back.
- *
- * @param commit Any.
- */
+/** Returns whether a commit only extends or releases a lock. */
 export function isAboutLock(
   commit: SessionCommit,
 ): commit is SessionCommit & { readonly lock: SessionLock } {

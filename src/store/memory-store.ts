@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 
-import type { SessionCredential } from '../cookie/credential.ts'
+import type { SessionCredential } from '../cookie/cookie.ts'
 import { checkInteger } from '../errors/option-checks.ts'
 import { Gathering } from './gathering.ts'
 import { askForLock, extendLock, isAboutLock } from './lock-rules.ts'
@@ -33,34 +33,33 @@ import type { StoredSession } from './stored-session.ts'
 /** Options of a {@link MemoryStore}. */
 export interface MemoryStoreOptions {
   /**
-   * The most sessions that are kept; one more ends the one that was used longest ago. A positive
-   * integer, at most 2^24, as many as a `Map` holds.
+   * The most sessions: one more ends the least recently used one. An integer from 1 to 2^24, which
+   * is the most that a `Map` holds.
    *
    * @default 100_000
    */
   readonly capacity?: number
 }
 
-/** Never changed: a change puts another one in its place. */
+/** A session in memory. Immutable: a change replaces it. */
 interface Entry {
   readonly text: string
-  /** Whose the session is; `''` for nobody. */
+  /** The session's user, `''` for a guest. */
   readonly userName: string
   readonly lock: LockState
 }
 
 /**
- * Keeps sessions in the memory of this process: for demos, tests and apps of one process. Sessions
+ * Keeps sessions in this process's memory, for demos, tests and single-process apps. The sessions
  * end with the process.
  *
- * Holds each session as the same text that Redis would have, so that no object is shared between
- * requests. Expired sessions go when they are asked for or when the cap needs their place; there is
- * no timer.
+ * Holds each session as the same text as Redis, so that requests share no objects. Without a timer:
+ * an expired session is removed when a caller asks for it, or when the capacity is needed.
  */
 export class MemoryStore implements SessionStore {
   readonly #entries: LRUCache<string, Entry>
   readonly #gathering = new Gathering()
-  /** Ids of each user's sessions, the first sign-in first. */
+  /** Ids of each user's sessions, in the order of their sign-ins. */
   readonly #users = new Map<string, Set<string>>()
 
   /** @throws {SessionOptionError} When `capacity` is not an integer from 1 to 2^24. */
@@ -68,7 +67,7 @@ export class MemoryStore implements SessionStore {
     checkInteger('capacity', capacity, { min: 1, max: 2 ** 24, unit: 'sessions' })
     this.#entries = new LRUCache({
       max: capacity,
-      // Asked at each access, so that nothing is kept past its time; `Date` so that tests can move it.
+      // Checked at each access, so that no session outlives its time. Tests can fake `Date`.
       ttlResolution: 0,
       perf: { now: () => Date.now() },
       dispose: ({ userName }, id, reason) => {
@@ -160,7 +159,7 @@ export class MemoryStore implements SessionStore {
   }
 
   async destroy(id: string, userName?: string): Promise<boolean> {
-    // The cache would count one that has expired, too.
+    // Read first, as `delete` alone would also count an expired session.
     const entry = this.#entries.get(id)
     if (!entry || (userName !== undefined && entry.userName !== userName)) return false
     this.#entries.delete(id)
@@ -177,13 +176,13 @@ export class MemoryStore implements SessionStore {
     id: string,
     { maxSessions }: StorePolicy,
   ): readonly string[] | undefined {
-    // Most users are below the limit by far: nothing needs to be read then.
+    // Most users are far below the limit, so their sessions need not be read.
     if (!maxSessions || (this.#users.get(userName)?.size ?? 0) < maxSessions.perUser) return []
     const ids = this.#liveOf(userName).map(({ record }) => record.id)
     return endedBySignIn(id, ids, maxSessions)
   }
 
-  /** Makes a stored session its user's last one, and ends others for it. */
+  /** Makes a stored session the latest of its user's, and ends others in its favour. */
   #signIn(userName: string, id: string, ended: readonly string[]): void {
     if (userName === '') return
     const ids = this.#users.get(userName) ?? new Set()
@@ -192,15 +191,15 @@ export class MemoryStore implements SessionStore {
     for (const oldest of ended) this.#entries.delete(oldest)
   }
 
-  /** A user's live sessions, the first sign-in first. Does not count as use. */
+  /** Returns a user's live sessions in the order of their sign-ins. Does not count as use. */
   #liveOf(userName: string): readonly StoredSession[] {
     const now = Date.now()
     return [...(this.#users.get(userName) ?? [])].flatMap((id) => {
       const entry = this.#entries.peek(id)
-      // The cache keeps one that has expired until somebody uses it.
+      // The cache keeps an expired session until it is accessed other than by `peek`.
       if (!entry) this.#entries.delete(id)
       const session = entry && decodeSession(id, entry.text)
-      // One that has expired may have left its id to somebody else's.
+      // The id of an expired session may have gone to another user's session.
       const isOwn = session?.record.userName === userName
       return isOwn && now < session.record.endsAt ? session : []
     })
@@ -219,7 +218,7 @@ export class MemoryStore implements SessionStore {
   ): void {
     const { id, userName } = session.record
     const ttl = Math.max(1, expiryOf(session, policy.expiry) - now)
-    // 0 is for ever.
+    // To the cache, 0 means without end.
     const options = { ttl: ttl === Infinity ? 0 : ttl }
     this.#entries.set(id, { text: encodeSession(session), userName, lock }, options)
   }

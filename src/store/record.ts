@@ -1,57 +1,55 @@
 import type { ClientDescription } from '../client/description.ts'
 
-/** The kind of a session: who is behind it. */
+/** The kind of a session: what is behind it. */
 export type SessionType = 'web' | 'rest' | 'remote' | 'storedProcedure'
 
-/** All kinds of session. */
+/** All kinds of sessions. */
 export const sessionTypes: readonly SessionType[] = ['web', 'rest', 'remote', 'storedProcedure']
 
-/** A stored session as the app sees it. All instants in epoch milliseconds. */
+/** A stored session, as the app sees it. All instants in epoch milliseconds. */
 export interface SessionRecord {
   /** The session's public id, a UUID. */
   readonly id: string
-  /** What kind of session it is. */
+  /** The kind of the session. */
   readonly type: SessionType
-  /** When the session was stored first. */
+  /** When the session was first stored. */
   readonly createdAt: number
-  /** When the session was last signed in; 0 when never. */
+  /** The last sign-in, or 0. */
   readonly signedInAt: number
-  /** The absolute end; `Infinity` for none. */
+  /** The absolute end, or `Infinity`. */
   readonly endsAt: number
-  /** Milliseconds; `Infinity` for no end. */
+  /** The idle timeout in milliseconds, or `Infinity`. */
   readonly idleTimeoutMs: number
-  /** `''` when nobody is signed in. */
+  /** The user's name, `''` for a guest. */
   readonly userName: string
-  /** As granted: names in the declared spelling, not expanded. */
+  /** The granted privileges in declared spelling, without what they include. */
   readonly privileges: readonly string[]
-  /** Role names as granted, in the declared spelling. */
+  /** The granted roles in declared spelling. */
   readonly roles: readonly string[]
-  /** The client's IP address at creation; `''` when not known. */
+  /** The client's IP address at creation, or `''` when it is unknown. */
   readonly ip: string
-  /** The client that made it. */
+  /** The client that created the session. */
   readonly client: ClientDescription
-  /** JSON texts by top-level name. */
+  /** The storage: JSON texts by top-level name. */
   readonly storage: ReadonlyMap<string, string>
 }
 
-/** What is known of a stored session but its storage. */
+/** Describes a stored session without its storage. */
 export interface SessionSummary extends Omit<SessionRecord, 'storage'> {
-  /** The last activity, `refreshMs` before it at most. Epoch milliseconds. */
+  /** The last recorded activity in epoch milliseconds, at most `refreshMs` before the real one. */
   readonly activeAt: number
-  /** Whether the client has said that it suspends, and has not come back. */
+  /** Whether the client announced that it suspends, and has not returned. */
   readonly isPostponed: boolean
-  /** The store's time when this was read. Epoch milliseconds. */
+  /** The store's time of reading, in epoch milliseconds. */
   readonly now: number
 }
 
-/** The parts of a record that a new session brings with it; the store adds the instants. */
+/** The parts of a record that the caller provides for a new session. The store adds the instants. */
 export type RecordDraft = Omit<SessionRecord, 'id' | 'createdAt' | 'signedInAt' | 'endsAt'>
 
 /**
- * What the limits of storage are counted in.
- *
- * @param storage JSON texts by top-level name.
- * @returns Bytes of all names and values as they are stored.
+ * Returns the bytes of all names and values as they are stored, to which the limit on storage
+ * applies.
  */
 export function storedSize(storage: Iterable<readonly [string, string]>): number {
   let bytes = 0
@@ -61,14 +59,14 @@ export function storedSize(storage: Iterable<readonly [string, string]>): number
   return bytes
 }
 
-/** JSON's escapes without its quotes: one line, whatever the text, and exact for lone surrogates. */
+/** Escapes text as in JSON, without the quotes. Yields one line, and preserves lone surrogates. */
 export function escapeText(text: string): string {
   if (isPlain(text)) return text
   const json = JSON.stringify(text)
   return json.length === text.length + 2 ? text : json.slice(1, -1)
 }
 
-/** Whether it is short, printable ASCII without quotes and backslashes, as most names are. */
+/** Recognizes short, printable ASCII without quotes and backslashes, as in most names. */
 function isPlain(text: string): boolean {
   if (text.length > 32) return false
   for (let index = 0; index < text.length; index++) {
@@ -78,7 +76,7 @@ function isPlain(text: string): boolean {
   return true
 }
 
-/** The text that {@link escapeText} has escaped. */
+/** Restores the text that {@link escapeText} has escaped. */
 export function unescapeText(text: string): string {
   return text.includes('\\') ? String(JSON.parse(`"${text}"`)) : text
 }

@@ -1,4 +1,4 @@
-import type { SessionCredential } from '../cookie/credential.ts'
+import type { SessionCredential } from '../cookie/cookie.ts'
 import { SessionOptionError } from '../errors/errors.ts'
 import { timeToLiveMs } from './expiry.ts'
 import { isAboutLock } from './lock-rules.ts'

@@ -1,19 +1,12 @@
-/**
- * What `maxSessions` does to a user's sessions, as a pure function: for every store that can read
- * and write as one step.
- *
- * @module
- */
-
 import type { SessionLimit } from './session-store.ts'
 
 /**
- * The sessions of a user that end when one more signs in, so that no more than the limit are live.
+ * Applies `maxSessions` to a sign-in, as a pure function for every store with transactions. Returns
+ * the ids of the user's sessions that end, or `undefined` when the sign-in is refused and the store
+ * must not store anything.
  *
- * @param id The session that signs in, whether or not it is one of the user's already.
- * @param ids The user's live sessions, the one that signed in longest ago first.
- * @param limit How many a user may have; `undefined` for no limit.
- * @returns Their ids; `undefined` when the sign-in is refused instead, and nothing must be stored.
+ * @param id The session that signs in, which may already be one of the user's.
+ * @param ids The user's live sessions in the order of their sign-ins.
  */
 export function endedBySignIn(
   id: string,

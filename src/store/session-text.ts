@@ -1,36 +1,34 @@
 /**
- * A session as one text: what Redis keeps of it under one key, and what any other store may keep.
+ * A session as one text, which Redis keeps under one key and any other store may keep too.
  *
  *     session  = head *entry
  *     head     = "2" state active revision keys TAB type check created *(TAB tag value)
- *     state    = "a" / "p"         ; active, or postponed
- *     active   = 9 digits          ; the last activity; written in place by a refresh
- *     revision = 3 digits          ; another one after each change of the head
- *     keys     = 1*DIGIT           ; how many entries there are, in decimal
+ *     state    = "a" / "p"         ; active or postponed
+ *     active   = 9 digits          ; the last activity; a refresh overwrites it in place
+ *     revision = 3 digits          ; differs after each change of the head
+ *     keys     = 1*DIGIT           ; the number of entries, in decimal
  *     type     = "w" / "r" / "m" / "s"   ; web, rest, remote, storedProcedure
- *     check    = 3 digits          ; of revision, type and all that follows in the head
+ *     check    = 3 digits          ; of revision, type and the rest of the head
  *     created  = 1*digit
  *     entry    = LF name TAB json
  *
- * A digit is one of base 36, an instant is epoch milliseconds in it. Texts are escaped as in JSON
- * and JSON has no line break, so neither an LF nor a TAB is ever part of a text. The tags, in the
- * order in which they come; those that have nothing to say are left out:
+ * Digits are in base 36, instants in epoch milliseconds. Texts are escaped as in JSON, so that no
+ * LF or TAB is ever part of a text. The tags, in this order and only where they apply:
  *
  *     i  idle timeout in ms; without it the session never expires
  *     n  last sign-in, in ms after the creation
- *     e  absolute end, in ms after the creation; without it there is none, or one beyond all dates
+ *     e  absolute end, in ms after the creation; absent if there is none, or one beyond all dates
  *     u  user name
  *     a  IP address of the client
- *     A-L  what is known of the client: its texts in the order below, and "1" for an official one
- *     s, j  a secret by which a browser came in first, or has joined: 43 characters of base64url,
- *           the instant it was made at and, where it was renewed away, "-" and when; both in ms
- *           after the creation
+ *     A-L  the client: its texts in the order of `client-items.ts`, and "1" for an official one
+ *     s, j  a secret of the first browser, or of one that has joined: 43 characters of base64url,
+ *           when it was made and, if it was replaced, "-" and when; both in ms after the creation
  *     p, r  name of a privilege, name of a role
- *     o  one-time token: 43 characters of base64url, and until when, in ms after the creation
+ *     o  one-time token: 43 characters of base64url, and its end, in ms after the creation
  *
- * What has another version, is damaged or is no such text at all reads as no session: a tag that is
- * not known, stands twice or out of order is damage. So whatever else a session is to remember gets
- * a tag of its own, and processes that do not know the tag let nobody in by such a session.
+ * A text of another version or form, or a damaged one, reads as no session. An unknown tag counts
+ * as damage, and so does one that is repeated or out of order. New information must therefore get a
+ * new tag, and a process that does not know the tag refuses such a session.
  *
  * @module
  */
@@ -65,7 +63,7 @@ const tags = 'ineuaABCDEFGHIJKLsjpro'
 const firstRepeated = tags.indexOf('s')
 const firstClientTag = 0x41
 const lastClientTag = 0x4c
-// By character code, where each tag stands in the order.
+// The position of each tag in the order, by character code.
 const places: readonly number[] = Array.from({ length: 0x80 }, (_, code) =>
   tags.indexOf(String.fromCharCode(code)),
 )
@@ -80,28 +78,21 @@ const checks = 46_656
 export interface SessionText {
   /** State and last activity. */
   readonly activity: string
+  /** The revision's digits. */
   readonly revision: string
-  /** From the TAB after the number of keys to the end of the head. */
+  /** The head from the TAB after the number of keys. */
   readonly rest: string
   /** The entries. */
   readonly storage: StorageTexts
 }
 
-/**
- * The text of a session.
- *
- * @param session The session.
- */
+/** Returns the text of a session. */
 export function encodeSession(session: StoredSession): string {
   const { activity, revision, rest, storage } = partsOf(session)
   return version + activity + revision + storage.size + rest + storage.text
 }
 
-/**
- * The parts of a session's text.
- *
- * @param session The session.
- */
+/** Returns the parts of a session's text. */
 export function partsOf(session: StoredSession): SessionText {
   const { record } = session
   const revision = revisionOf(session)
@@ -115,20 +106,12 @@ export function partsOf(session: StoredSession): SessionText {
   }
 }
 
-/**
- * The revision, as it stands in the text.
- *
- * @param session The session.
- */
+/** Returns a session's revision as in its text. */
 export function revisionOf({ revision }: Pick<StoredSession, 'revision'>): string {
   return digits(revision, revisionLength)
 }
 
-/**
- * The state and the last activity, as they stand behind the version.
- *
- * @param session Both.
- */
+/** Returns a session's state and last activity as in its text. */
 export function activityOf({
   activeAt,
   isPostponed,
@@ -137,11 +120,8 @@ export function activityOf({
 }
 
 /**
- * Reads a session.
- *
- * @param id The session's id.
- * @param text What is stored. Of a text without its entries all but the storage is right.
- * @returns `undefined` when this is no session that this version can read.
+ * Reads a session from its text, or from the head alone, without the storage. Returns `undefined`
+ * when this version cannot read the text.
  */
 export function decodeSession(id: string, text: string): StoredSession | undefined {
   const state = text.charCodeAt(1)
@@ -192,7 +172,7 @@ function itemsOf({ record, secrets, otps }: StoredSession): string {
   return items
 }
 
-/** Reads the head of a text. Each tag is one that is known, once, and in order, or repeated. */
+/** Reads a head's items. Accepts known tags in order, and repeats only from `s` on. */
 class HeadReader {
   readonly secrets: StoredSecret[] = []
   readonly otps: StoredOTP[] = []
@@ -234,13 +214,6 @@ class HeadReader {
     this.#client = client
   }
 
-  /**
-   * The record.
-   *
-   * @param id The session's id.
-   * @param type The session's type.
-   * @param storage The session's storage.
-   */
   record(id: string, type: SessionType, storage: StorageTexts): SessionRecord {
     return {
       id,
@@ -313,7 +286,7 @@ class HeadReader {
   }
 }
 
-/** FNV-1a, cut: it finds damage by accident, and is no proof of anything. */
+// FNV-1a, of which the check keeps a part: it detects accidental damage, but proves nothing.
 function hashFrom(hash: number, text: string, start: number, end: number): number {
   let changed = hash
   for (let index = start; index < end; index++) {
@@ -327,7 +300,7 @@ function checkOf(start: string, body: string): string {
   return digits((hash >>> 0) % checks, checkLength)
 }
 
-/** Whether the check is right of the head whose type is at a place. */
+/** Returns whether the check of a head is right, given the place of its type. */
 function isChecked(text: string, typeAt: number, headEnd: number): boolean {
   const start = hashFrom(offsetBasis, text, keysAt - revisionLength, keysAt)
   const middle = hashFrom(start, text, typeAt, typeAt + 1)

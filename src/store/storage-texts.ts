@@ -1,36 +1,27 @@
 import type { StorageChanges } from '../storage/storage.ts'
 import { escapeText, unescapeText } from './record.ts'
 
-// Of more, each name is not looked for alone: that would take a time that grows with the square.
+// Above this number, searching for each name on its own would take quadratic time.
 const fewChanges = 32
 
 /**
- * The storage of one session as the text that is stored: for each name a line break, the name, a
- * TAB and the JSON. Neither a name nor JSON ever holds a line break or a TAB, as both are escaped.
- *
- * Finds a name when it is asked for, and looks at the rest only when all of it is asked for. Never
- * changes.
+ * The storage of one session, as the stored text: for each name a line break, the name, a TAB and
+ * the JSON. Names and JSON escape line breaks and TABs. Immutable, and lazy: searches for a single
+ * name, and parses all entries only for a caller that iterates them.
  */
 export class StorageTexts implements ReadonlyMap<string, string> {
-  /** How many names there are. */
+  /** The number of names. */
   readonly size: number
   readonly #text: string
   #all: ReadonlyMap<string, string> | undefined
 
-  /**
-   * @param text Entries, each with its line break; `''` for none.
-   * @param size How many entries that are.
-   */
+  /** Takes a text of `size` entries, each with its line break. */
   constructor(text: string, size: number) {
     this.#text = text
     this.size = size
   }
 
-  /**
-   * The texts of a map.
-   *
-   * @param storage JSON texts by name.
-   */
+  /** Converts a map of JSON texts by name. */
   static from(storage: ReadonlyMap<string, string>): StorageTexts {
     if (storage instanceof StorageTexts) return storage
     const parts: string[] = []
@@ -43,12 +34,12 @@ export class StorageTexts implements ReadonlyMap<string, string> {
     return this.#text
   }
 
-  /** What the limits of storage are counted in: bytes of all names and values. */
+  /** The bytes of all names and values, to which the limit on storage applies. */
   get bytes(): number {
     return Buffer.byteLength(this.#text) - 2 * this.size
   }
 
-  /** Whether {@link bytes} are more. Says so at once of a text that is short enough anyway. */
+  /** Returns whether {@link bytes} is larger, without counting the bytes of a short text. */
   isLargerThan(bytes: number): boolean {
     return 3 * this.#text.length > bytes && this.bytes > bytes
   }
@@ -63,11 +54,7 @@ export class StorageTexts implements ReadonlyMap<string, string> {
     return this.#all ? this.#all.has(name) : this.#find(name) !== undefined
   }
 
-  /**
-   * The storage after changes.
-   *
-   * @param changes Texts that are set and names that go.
-   */
+  /** Returns the storage after changes. */
   changed({ set, removed }: StorageChanges): StorageTexts {
     if (set.size + removed.length > fewChanges) {
       const all = new Map([...this.#entries(), ...set])
@@ -131,7 +118,7 @@ export class StorageTexts implements ReadonlyMap<string, string> {
       const end = endOfLine(text, start + 1)
       const tab = text.indexOf('\t', start)
       const name = tab > 0 && tab < end ? nameIn(text.slice(start + 1, tab)) : undefined
-      // As `get` does, of two with one name the first.
+      // Of two entries with one name the first counts, as in `get`.
       if (name !== undefined && !all.has(name)) all.set(name, text.slice(tab + 1, end))
       start = end
     }
@@ -149,7 +136,7 @@ function endOfLine(text: string, from: number): number {
   return end < 0 ? text.length : end
 }
 
-/** The name; `undefined` when the text was damaged. */
+/** Returns the unescaped name, or `undefined` when the text is damaged. */
 function nameIn(escaped: string): string | undefined {
   try {
     return unescapeText(escaped)

@@ -1,12 +1,8 @@
-/**
- * What is stored of a session, and what each call of a store makes of it: pure functions, for every
- * store that can read and write as one step. They say once who gets in, what a change does to
- * secrets, rights, one-time tokens and limits, and when a session expires.
- *
- * @module
- */
+// A stored session, and the rules of a store as pure functions for every store with transactions:
+// who gets in, how a change affects secrets, rights, one-time tokens and limits, and when a session
+// expires.
 
-import type { SessionCredential } from '../cookie/credential.ts'
+import type { SessionCredential } from '../cookie/cookie.ts'
 import { nothingGranted } from '../privileges/grants.ts'
 import type { GrantChanges } from '../privileges/grants.ts'
 import type { StorageLimits } from '../storage/storage-value.ts'
@@ -17,21 +13,21 @@ import { maxOTPs, renewedMemoryMs } from './session-store.ts'
 import type { NewOTP, NewSession, SessionCommit, StorePolicy } from './session-store.ts'
 import { StorageTexts } from './storage-texts.ts'
 
-/** A session as a store keeps it. Never changed: a change makes another one. */
+/** A session as a store keeps it. Immutable: a change makes a new one. */
 export interface StoredSession {
-  /** What the app may see of it. */
+  /** The part that the app may see. */
   readonly record: SessionRecord
-  /** The last activity, `refreshMs` before it at most. Epoch milliseconds. */
+  /** The last recorded activity in epoch milliseconds, at most `refreshMs` before the real one. */
   readonly activeAt: number
-  /** Whether the client has said that it suspends, and has not come back. */
+  /** Whether the client announced that it suspends, and has not returned. */
   readonly isPostponed: boolean
-  /** By what browsers get in. None where only trusted callers do. */
+  /** The secrets of browsers. Empty when only trusted callers open the session. */
   readonly secrets: readonly StoredSecret[]
-  /** One-time tokens. */
+  /** The one-time tokens. */
   readonly otps: readonly StoredOTP[]
   /**
-   * Changes with every change of the session, except for its storage and its activity. A request
-   * compares it to know that what it has seen is still true. From 0 to {@link maxRevision}.
+   * Changes with every change of the session, except for its storage and its activity. An equal
+   * revision tells a request that what it has seen still holds. From 0 to {@link maxRevision}.
    */
   readonly revision: number
 }
@@ -40,11 +36,11 @@ export interface StoredSession {
 export interface StoredSecret {
   /** SHA-256 of the secret, in base64url. */
   readonly hash: string
-  /** When the browser got it. */
+  /** When the secret was made. */
   readonly madeAt: number
-  /** Whether its browser has joined the session, by a one-time token or a second sign-in. */
+  /** Whether its browser joined the session, by a one-time token or a second sign-in. */
   readonly isJoined: boolean
-  /** When it was renewed away; 0 while it is good. */
+  /** When the secret was replaced, or 0 while it is good. */
   readonly renewedAt: number
 }
 
@@ -52,14 +48,14 @@ export interface StoredSecret {
 export interface StoredOTP {
   /** SHA-256 of the token, in base64url. */
   readonly hash: string
-  /** Epoch milliseconds. */
+  /** When the token expires, in epoch milliseconds. */
   readonly goodUntil: number
 }
 
-/** The highest {@link StoredSession.revision}; the next one is 0. */
+/** The highest {@link StoredSession.revision}, after which 0 follows. */
 export const maxRevision = 46_655
 
-/** What {@link changeSession} makes of a session. */
+/** What {@link changeSession} returns: the new session, or why there is none. */
 export type SessionChange =
   | { readonly status: 'ended' }
   | { readonly status: 'renewed' }
@@ -67,12 +63,9 @@ export type SessionChange =
   | { readonly status: 'committed' | 'merged'; readonly session: StoredSession }
 
 /**
- * A new session.
+ * Creates a session, or returns `undefined` when its storage exceeds a limit.
  *
- * @param session What it brings with it.
- * @param now The store's time. Epoch milliseconds.
- * @param policy How long it lives, and how large its storage may be.
- * @returns `undefined` when its storage is over a limit.
+ * @param now The store's time in epoch milliseconds.
  */
 export function createSession(
   { credential, draft, signsIn }: NewSession,
@@ -84,7 +77,7 @@ export function createSession(
   const { id, secretHash } = credential
   const secret = { hash: secretHash, madeAt: now, isJoined: false, renewedAt: 0 }
   return {
-    // One by one: a spread is dear where many sign in.
+    // Property by property, because a spread is slow when many users sign in.
     record: {
       id,
       type: draft.type,
@@ -103,19 +96,17 @@ export function createSession(
     isPostponed: false,
     secrets: secretHash === '' ? [] : [secret],
     otps: [],
-    // Another one for another session of the same id: no old request may take it for its own.
+    // Differs for a later session with the same id, so that an old request cannot mistake it.
     revision: now % (maxRevision + 1),
   }
 }
 
 /**
- * Whether a credential opens a session.
+ * Returns whether a credential opens the session with its id: `'renewed'` for a secret that was
+ * replaced less than {@link renewedMemoryMs} ago, `undefined` for a wrong secret, or when the
+ * session is past its absolute end.
  *
- * @param session The session with the credential's id.
- * @param credential What a caller came with.
- * @param now The store's time. Epoch milliseconds.
- * @returns `'renewed'` for a secret that was renewed away less than {@link renewedMemoryMs} ago;
- *   `undefined` when it opens nothing, or the session is past its absolute end.
+ * @param now The store's time in epoch milliseconds.
  */
 export function openingOf(
   session: StoredSession,
@@ -134,12 +125,8 @@ export function openingOf(
 }
 
 /**
- * A session after a commit, as `SessionStore.commit` says, but for the lock and `maxSessions`.
- *
- * @param session The session with the credential's id.
- * @param credential What the caller came with.
- * @param commit What changes.
- * @param time The store's time in epoch milliseconds, and the policy.
+ * Applies a commit to the session with the credential's id, as `SessionStore.commit` specifies,
+ * except for the lock and `maxSessions`. `now` is the store's time in epoch milliseconds.
  */
 export function changeSession(
   session: StoredSession,
@@ -194,12 +181,10 @@ export function changeSession(
 }
 
 /**
- * Whether a session that is used now must have its time to live written anew, so that it does not
+ * Returns whether activity now must renew a session's time to live, so that the session does not
  * end before its idle timeout.
  *
- * @param session The session.
- * @param now The store's time. Epoch milliseconds.
- * @param policy How much idle time may pass unseen.
+ * @param now The store's time in epoch milliseconds.
  */
 export function isRefreshDue(
   { record, activeAt, isPostponed }: StoredSession,
@@ -207,38 +192,22 @@ export function isRefreshDue(
   { refreshMs }: ExpiryPolicy,
 ): boolean {
   if (isPostponed) return true
-  // A little early: a process may take the store's time for an earlier one than it is.
+  // Slightly early, because a process may estimate the store's time too early.
   const slackMs = Math.min(1000, refreshMs / 60)
   return record.idleTimeoutMs < Infinity && now - activeAt > refreshMs - slackMs
 }
 
-/**
- * A session after activity.
- *
- * @param session The session.
- * @param now The store's time. Epoch milliseconds.
- */
+/** Returns a session after activity at `now`, the store's time in epoch milliseconds. */
 export function refreshed(session: StoredSession, now: number): StoredSession {
   return { ...session, activeAt: now, isPostponed: false }
 }
 
-/**
- * When a store must let a session expire, unless it is refreshed.
- *
- * @param session The session.
- * @param policy How sessions expire.
- * @returns Epoch milliseconds; `Infinity` for never.
- */
+/** Returns when a store must expire a session without refresh: epoch milliseconds, or `Infinity`. */
 export function expiryOf({ record, activeAt }: StoredSession, policy: ExpiryPolicy): number {
   return Math.min(activeAt + timeToLiveMs(record.idleTimeoutMs, policy), record.endsAt)
 }
 
-/**
- * What is known of a session but its storage.
- *
- * @param session The session.
- * @param now The store's time. Epoch milliseconds.
- */
+/** Describes a session at `now`, the store's time in epoch milliseconds. */
 export function summaryOf(
   { record, activeAt, isPostponed }: StoredSession,
   now: number,
@@ -247,7 +216,7 @@ export function summaryOf(
   return { ...known, activeAt, isPostponed, now }
 }
 
-/** Compares in the same time wherever the two differ. */
+// Takes the same time wherever the two texts differ.
 function isSameHash(one: string, other: string): boolean {
   if (one.length !== other.length) return false
   let difference = 0
@@ -272,7 +241,7 @@ function granted(record: SessionRecord, grants: GrantChanges | undefined): Sessi
   }
 }
 
-/** The others are renewed away, unless the new one joins them. */
+// A new secret replaces all others, unless it joins them.
 function changedSecrets(
   secrets: readonly StoredSecret[],
   hash: string,
@@ -287,7 +256,7 @@ function changedSecrets(
   return [...changed, { hash, madeAt: now, isJoined: joins, renewedAt: 0 }]
 }
 
-/** What has expired goes when another one comes. Of too many, those that expire first go. */
+// A new token drops expired ones and, beyond the limit, those that expire first.
 function changedOTPs(
   { otps }: StoredSession,
   change: {
@@ -307,7 +276,7 @@ function changedOTPs(
   return [...last, { hash: newOTP.hash, goodUntil: now + newOTP.lifespanMs }]
 }
 
-/** Whether storage is over a limit and growing: one that is over already may shrink. */
+// Storage that already exceeds a limit may still shrink.
 function isOver(
   storage: StorageTexts,
   before: StorageTexts | undefined,

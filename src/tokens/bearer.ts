@@ -1,19 +1,15 @@
-/** What a request has for a bearer token. */
+/** The bearer token of a request. `malformed`: the scheme is `Bearer`, but no one token follows. */
 export type BearerCredentials =
-  | { readonly status: 'none' }
+  | { readonly status: 'none' | 'malformed' }
   | { readonly status: 'token'; readonly token: string }
-  /** It says that there is one, and is not of the form. */
-  | { readonly status: 'malformed' }
 
 // RFC 6750 section 2.1: `b64token`.
 const bearerForm = /^Bearer +([\w.~+/-]+=*) *$/i
 const bearerScheme = /^Bearer(?: |$)/i
 
 /**
- * Finds the bearer token of a request. Other schemes of the header are somebody else's, and tokens
- * in bodies and addresses, which RFC 6750 advises against, are not looked at.
- *
- * @param headers The `Authorization` headers.
+ * Finds the bearer token in a request's `Authorization` headers. Ignores other schemes, and tokens
+ * in bodies and URLs, which RFC 6750 advises against.
  */
 export function readBearer(headers: readonly string[]): BearerCredentials {
   if (!headers.some((header) => bearerScheme.test(header))) return { status: 'none' }

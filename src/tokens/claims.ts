@@ -1,18 +1,18 @@
-import { isSessionId } from '../cookie/credential.ts'
+import { isSessionId } from '../cookie/cookie.ts'
 
-/** Who acts for the user of a nested token (RFC 8693 section 4.1); the outermost is the present one. */
+/** Who acts for the user of a nested token (RFC 8693 section 4.1). The outermost acts now. */
 export interface Actor {
   /** The actor's user name. */
   readonly sub: string
-  /** For whom that one acted, and so on: history only. */
+  /** The previous actor, who delegated to this one: history only. */
   readonly act?: Actor
 }
 
-/** The claims of a verified token, frozen, by their names in RFC 7519, RFC 8693 and here. */
+/** The claims of a verified token, frozen, named as in RFC 7519, RFC 8693 and this package. */
 export interface TokenClaims {
-  /** Who made it: the option `tokens.issuer`. */
+  /** The issuer: the option `tokens.issuer`. */
   readonly iss: string
-  /** For whom: the option `tokens.audience`. */
+  /** The audience: the option `tokens.audience`. */
   readonly aud: string
   /** The user's name. */
   readonly sub: string
@@ -20,11 +20,11 @@ export interface TokenClaims {
   readonly sid: string
   /** The token's own id. */
   readonly jti: string
-  /** When it was made. Seconds since 1970. */
+  /** When the token was issued, in seconds since 1970. */
   readonly iat: number
-  /** When it ends. Seconds since 1970. */
+  /** When the token expires, in seconds since 1970. */
   readonly exp: number
-  /** The application's id, of a token that `open()` has made for one. */
+  /** The application's id, in a token that `open()` made for an application. */
   readonly client_id?: string
   /** Who acts for the user, in a nested token. */
   readonly act?: Actor
@@ -32,27 +32,23 @@ export interface TokenClaims {
   readonly privileges?: readonly string[]
   /** The roles that a nested token gives. */
   readonly roles?: readonly string[]
-  /** The `clientCulture` of the request that made a nested token. */
+  /** The `clientCulture` of the request that issued a nested token. */
   readonly culture?: string
   /** The `clientUICulture` of that request. */
   readonly ui_culture?: string
-  /** The `clientUtcOffset` of that request: minutes ahead of UTC. */
+  /** The `clientUtcOffset` of that request: minutes east of UTC. */
   readonly utc_offset?: number
 }
 
-/** Beyond it nobody can say any more for whom somebody acts. */
+/** The most actors in a chain: nobody could follow a longer one. */
 export const maxActors = 3
 const maxNames = 64
-/** Of each text in a token, in characters. */
+/** The most characters in each text of a token. */
 export const maxNameLength = 256
 
 /**
- * Reads the claims of a token whose signature is right. They are still checked for their shape, and
- * only those that are known are kept: keys may have signed other things.
- *
- * @param payload What the token holds.
- * @param isNested Which of the two kinds it says it is.
- * @returns `undefined` when they are not those of a token of that kind.
+ * Reads the claims of a token whose signature is valid, and drops unknown ones. Returns `undefined`
+ * unless they have the shape for this kind of token: the keys may have signed other payloads.
  */
 export function readClaims(
   payload: Readonly<Record<string, unknown>>,
@@ -83,11 +79,7 @@ export function readClaims(
   })
 }
 
-/**
- * How many actors there are in a chain.
- *
- * @param act The outermost one.
- */
+/** Returns the number of actors in a chain, given the outermost one. */
 export function depthOf(act: Actor | undefined): number {
   let depth = 0
   for (let one = act; one; one = one.act) depth++
@@ -98,7 +90,7 @@ function readActor(value: unknown, depth: number): Actor | undefined {
   if (depth === 0 || typeof value !== 'object' || value === null) return undefined
   const sub: unknown = Reflect.get(value, 'sub')
   const act: unknown = Reflect.get(value, 'act')
-  // A guest may act too, and has no name.
+  // The actor may be a guest, whose name is empty.
   if (typeof sub !== 'string' || sub.length > maxNameLength) return undefined
   if (act === undefined) return Object.freeze({ sub })
   const inner = readActor(act, depth - 1)

@@ -5,45 +5,45 @@ import { SessionOptionError } from '../errors/errors.ts'
 import { checkInteger, checkNames, checkObject, checkOneOf } from '../errors/option-checks.ts'
 import { maxNameLength } from './claims.ts'
 
-/** How tokens are signed. */
+/** The algorithm that signs tokens. */
 export type TokenAlgorithm = 'HS256' | 'EdDSA' | 'ES256' | 'RS256'
 
-/** A key of its own text or bytes, for `HS256`. */
+/** A secret key for `HS256`, as text or bytes. */
 export interface SecretTokenKey {
-  /** By which tokens name the key: 1 to 64 letters, digits, `.`, `_` and `-`. */
+  /** The id by which tokens name the key: 1 to 64 letters, digits, `.`, `_` and `-`. */
   readonly kid: string
   /** HMAC with SHA-256 (RFC 7518 section 3.2). */
   readonly alg: 'HS256'
-  /** Random bytes, or text that is taken as UTF-8: at least 32 bytes. */
+  /** At least 32 random bytes, or text of at least 32 bytes in UTF-8. */
   readonly secret: string | Uint8Array
 }
 
-/** A key as a JWK (RFC 7517). A private one signs and verifies, a public one verifies. */
+/** A key as a JWK (RFC 7517). A private key signs and verifies, a public key verifies. */
 export interface JsonWebTokenKey extends JsonWebKey {
   /** As in {@link SecretTokenKey}. */
   readonly kid: string
-  /** The one algorithm that the key is for; a token that names another one is refused. */
+  /** The only algorithm for the key: a token that names another one is refused. */
   readonly alg: TokenAlgorithm
 }
 
-/** One key for tokens. */
+/** A key that signs or verifies tokens. */
 export type TokenKey = SecretTokenKey | JsonWebTokenKey
 
-/** Tokens for clients that are no browsers. */
+/** Options for the bearer tokens of clients other than browsers. */
 export interface TokensOptions {
   /**
-   * The keys, or a JWK Set: the first one signs, all of them verify, each with its own algorithm
-   * only. To change keys add the new one last on every process, then put it first, and keep the old
-   * ones until their tokens have ended.
+   * The keys, or a JWK Set. The first key signs, all keys verify, each with its own algorithm only.
+   * To rotate keys, append the new key in every process, then move it to the front, and keep the
+   * old keys until their tokens have expired.
    */
   readonly keys: readonly TokenKey[] | { readonly keys: readonly TokenKey[] }
-  /** Who makes the tokens, such as `https://shop.example`. From 1 to 256 characters. */
+  /** Who issues the tokens, such as `https://shop.example`. From 1 to 256 characters. */
   readonly issuer: string
-  /** Whom they are for, such as `https://api.shop.example`. From 1 to 256 characters. */
+  /** Who accepts the tokens, such as `https://api.shop.example`. From 1 to 256 characters. */
   readonly audience: string
   /**
-   * The most seconds that a token works. From 60 to 31 536 000. By default as long as its session;
-   * needed when `absoluteTimeout` is `Infinity`.
+   * The longest lifetime of a token, from 60 to 31 536 000 seconds. By default until its session
+   * ends. Required when `absoluteTimeout` is `Infinity`.
    */
   readonly lifetimeSeconds?: number
 }
@@ -68,15 +68,14 @@ export interface TokenSettings {
 
 const algorithms = ['HS256', 'EdDSA', 'ES256', 'RS256'] as const
 
-/** What a `kid` may be; it is text of a client when it comes in a token. */
+/** The form of a `kid`. In a token, a `kid` is text from a client. */
 export const kidForm: RegExp = /^[\w.-]{1,64}$/
 
 /**
- * Checks the keys and names of tokens.
+ * Checks the options for tokens, and imports the keys.
  *
- * @param options What the app gave.
- * @throws {SessionOptionError} When one is missing or wrong, or a key is too weak. The message
- *   never holds a key.
+ * @throws {SessionOptionError} When an option is missing or wrong, or a key is too weak. The
+ *   message never contains a key.
  */
 export function resolveTokens(options: TokensOptions): TokenSettings {
   checkObject('tokens', options)
@@ -96,20 +95,20 @@ export function resolveTokens(options: TokensOptions): TokenSettings {
   for (const [index, key] of list.entries()) {
     const one = resolveKey(`tokens.keys[${index}]`, key)
     if (resolved.has(one.kid)) {
-      throw new SessionOptionError(`"tokens.keys[${index}].kid" option must be no other key's`)
+      throw new SessionOptionError(`"tokens.keys[${index}].kid" option must be unique`)
     }
     resolved.set(one.kid, one)
   }
   const [first] = resolved.values()
   if (!first?.signingKey) {
-    throw new SessionOptionError('"tokens.keys[0]" option must be able to sign: a private key')
+    throw new SessionOptionError('"tokens.keys[0]" option must be a private key or a secret')
   }
   const signer = { ...first, signingKey: first.signingKey }
   return { signer, keys: resolved, issuer, audience, lifetimeSeconds }
 }
 
 function checkText(name: string, value: unknown): void {
-  // No token is good that says more: see `readClaims`.
+  // `readClaims` refuses a token with a longer text.
   if (typeof value === 'string' && value !== '' && value.length <= maxNameLength) return
   throw new SessionOptionError(
     `"tokens.${name}" option must be text of 1 to ${maxNameLength} characters`,
@@ -137,7 +136,7 @@ function resolveKey(label: string, key: unknown): ResolvedKey {
   return { kid, alg, signingKey, verifyingKey }
 }
 
-// RFC 7518 section 3.2: a key for HS256 has 256 bits or more.
+// RFC 7518 section 3.2: a key for HS256 has at least 256 bits.
 function secretOf(label: string, key: object): KeyObject {
   const secret: unknown = Reflect.get(key, 'secret')
   const jwk: unknown = Reflect.get(key, 'k')
@@ -146,23 +145,25 @@ function secretOf(label: string, key: object): KeyObject {
   else if (secret instanceof Uint8Array) bytes = Uint8Array.from(secret)
   else if (typeof jwk === 'string') bytes = Buffer.from(jwk, 'base64url')
   if (bytes === undefined || bytes.length < 32) {
-    throw new SessionOptionError(`"${label}" option must have a secret of 32 bytes or more`)
+    throw new SessionOptionError(`"${label}" option must have a secret of at least 32 bytes`)
   }
-  // RFC 8725 section 3.2: a public key as the secret of HS256 is the classic confusion.
+  // RFC 8725 section 3.2: a public key as the secret for HS256 is the classic attack.
   if (Buffer.from(bytes).includes('-----BEGIN ')) {
     throw new SessionOptionError(`"${label}" option must not have a PEM key as its secret`)
   }
   return createSecretKey(bytes)
 }
 
-type ImportKey = (input: { key: JsonWebKey; format: 'jwk' }) => KeyObject
-
-function importKey(label: string, key: object, importer: ImportKey): KeyObject {
+function importKey(
+  label: string,
+  key: object,
+  importer: typeof createPrivateKey | typeof createPublicKey,
+): KeyObject {
   try {
     return importer({ key: { ...key }, format: 'jwk' })
   } catch {
-    // The reason could quote the key.
-    throw new SessionOptionError(`"${label}" option must be a JWK of its algorithm`)
+    // Without a cause, which could quote the key.
+    throw new SessionOptionError(`"${label}" option must be a JWK for its algorithm`)
   }
 }
 
@@ -171,11 +172,11 @@ function checkStrength(label: string, alg: TokenAlgorithm, key: KeyObject): void
   const isRight =
     (alg === 'EdDSA' && type === 'ed25519') ||
     (alg === 'ES256' && type === 'ec' && details?.namedCurve === 'prime256v1') ||
-    // RFC 7518 section 3.3: 2048 bits or more.
+    // RFC 7518 section 3.3: at least 2048 bits.
     (alg === 'RS256' && type === 'rsa' && (details?.modulusLength ?? 0) >= 2048)
   if (isRight) return
   throw new SessionOptionError(
-    `"${label}" option must fit its algorithm: Ed25519 for EdDSA, P-256 for ES256, RSA of 2048 ` +
-      'bits or more for RS256',
+    `"${label}" option must fit its algorithm: Ed25519 for EdDSA, P-256 for ES256, RSA of at ` +
+      'least 2048 bits for RS256',
   )
 }

@@ -10,25 +10,25 @@ import type { TokenSettings } from './keys.ts'
 /** A verified token. */
 export interface VerifiedToken {
   readonly claims: TokenClaims
-  /** Whether it is nested in a session: for another user, with rights of its own. */
+  /** Whether the token is nested in a session: it acts for another user, with its own privileges. */
   readonly isNested: boolean
 }
 
-/** What a new token says beside what all tokens do. */
+/** The claims of a new token that {@link Tokens.issue} does not fill in itself. */
 export type NewClaims = Omit<TokenClaims, 'iss' | 'aud' | 'jti' | 'iat'>
 
 const sessionType = 'session+jwt'
 const nestedType = 'nested-session+jwt'
-// RFC 7515 section 3.1: three parts of base64url, none empty. Nothing else gets near a parser.
+// RFC 7515 section 3.1: three non-empty parts of base64url. Keeps all other text from the parsers.
 const compactForm = /^[\w-]+\.[\w-]+\.[\w-]+$/
 const maxLength = 8192
 const toleranceSeconds = 5
 const maxRemembered = 10_000
 
-/** Makes and verifies tokens. `jose` is loaded when the first one is. */
+/** Issues and verifies tokens. Loads `jose` at the first one. */
 export class Tokens {
   readonly #settings: TokenSettings
-  /** Tokens whose signatures were right, by the SHA-256 of their text, which is not kept. */
+  /** Tokens with a valid signature, by the SHA-256 of their text, which is not kept. */
   readonly #remembered = new LRUCache<string, VerifiedToken>({ max: maxRemembered })
 
   constructor(settings: TokenSettings) {
@@ -36,11 +36,8 @@ export class Tokens {
   }
 
   /**
-   * Makes a token.
+   * Returns a new token, a compact JWS.
    *
-   * @param claims What it says.
-   * @param isNested Which kind it is.
-   * @returns A compact JWS.
    * @throws {TypeError} When the claims are too many or too long.
    */
   async issue(claims: NewClaims, isNested: boolean): Promise<string> {
@@ -53,19 +50,18 @@ export class Tokens {
     const text = await new SignJWT(all)
       .setProtectedHeader({ alg, kid, typ: isNested ? nestedType : sessionType })
       .sign(signingKey)
-    // Not one that is refused when it comes back.
+    // `verify` would refuse such a token.
     if (!readClaims(all, isNested) || text.length > maxLength) {
-      throw new TypeError('the token would hold too many or too long names')
+      throw new TypeError('the token would hold too many names, or names that are too long')
     }
     return text
   }
 
   /**
-   * When a token of a session ends.
+   * Returns when a new token of a session expires, in seconds since 1970.
    *
-   * @param endsAt The session's absolute end, `Infinity` for none. Epoch milliseconds.
-   * @param seconds The most that it may live.
-   * @returns Seconds since 1970.
+   * @param endsAt The session's absolute end in epoch milliseconds, or `Infinity`.
+   * @param seconds The longest lifetime, in seconds.
    */
   expiry(endsAt: number, seconds: number = Infinity): number {
     const { lifetimeSeconds = Infinity } = this.#settings
@@ -74,15 +70,12 @@ export class Tokens {
   }
 
   /**
-   * Verifies a token: its form, its signature by the key that it names and that key's algorithm,
-   * then its claims. The session is not asked.
-   *
-   * @param text Whatever a client sent.
-   * @returns `undefined` when it is not good.
+   * Verifies a token from a client: its form, its signature by the key that it names and that key's
+   * algorithm, then its claims. Does not load the session. Returns `undefined` for a bad token.
    */
   async verify(text: string): Promise<VerifiedToken | undefined> {
     if (text.length > maxLength) return undefined
-    // Of all of the text: no part of it proves anything by itself.
+    // The digest covers the whole text: no part of a token proves anything by itself.
     const digest = hash('sha256', text, 'base64url')
     const remembered = this.#remembered.get(digest)
     if (remembered) return isOver(remembered.claims) ? undefined : remembered
@@ -94,11 +87,11 @@ export class Tokens {
   async #verify(text: string): Promise<VerifiedToken | undefined> {
     if (!compactForm.test(text)) return undefined
     const [head = '', body = '', signature = ''] = text.split('.')
-    // Spare bits at its end would give one signature several spellings.
+    // Spare bits at the end would give one signature several spellings.
     if (Buffer.from(signature, 'base64url').toString('base64url') !== signature) return undefined
     const { alg, kid, typ, ...others } = jsonOf(head) ?? {}
-    // RFC 8725 section 3.10: `jku`, `jwk` and `x5u` bring keys of the sender's, `crit` and `b64` other
-    // rules. None of them is in a token that was made here.
+    // RFC 8725 section 3.10: `jku`, `jwk` and `x5u` supply the sender's own keys, `crit` and `b64`
+    // other rules. A token that was issued here has none of them.
     if (Object.keys(others).length > 0) return undefined
     const isNested = typ === nestedType
     if (!isNested && typ !== sessionType) return undefined
@@ -108,7 +101,7 @@ export class Tokens {
     const { jwtVerify } = await import('jose')
     try {
       const { payload } = await jwtVerify(text, key.verifyingKey, {
-        // RFC 8725 section 3.1: the key says the algorithm, never the token.
+        // RFC 8725 section 3.1: the key determines the algorithm, never the token.
         algorithms: [key.alg],
         issuer,
         audience,
@@ -120,7 +113,7 @@ export class Tokens {
       if (!claims || claims.iat > Date.now() / 1000 + toleranceSeconds) return undefined
       return { claims, isNested }
     } catch {
-      // Every reason is the same to a client.
+      // A client must not learn the reason.
       return undefined
     }
   }
@@ -131,10 +124,8 @@ function isOver({ exp }: TokenClaims): boolean {
 }
 
 /**
- * An object in base64url; nothing of it is believed.
- *
- * @returns `undefined` when it is none, or is not spelt as `JSON.stringify` does: a name that is
- *   there twice would mean one thing here and another elsewhere (RFC 7519 section 4).
+ * Reads an untrusted JSON object in base64url. Returns `undefined` unless its text is exactly what
+ * `JSON.stringify` writes: parsers disagree about a repeated name (RFC 7519 section 4).
  */
 function jsonOf(part: string): Readonly<Record<string, unknown>> | undefined {
   try {

@@ -14,7 +14,7 @@ import { RedisStore } from 'koa-user-sessions'
 import { unknownClient } from 'koa-user-sessions/store'
 import type { RecordDraft, SessionCredential, StorePolicy } from 'koa-user-sessions/store'
 
-import { newSecret, newSessionId } from '../../src/cookie/credential.ts'
+import { newSecret, newSessionId } from '../../src/cookie/cookie.ts'
 import { userSessionsKey } from '../../src/store/redis/keys.ts'
 import { inLanes } from '../scenarios/workers.ts'
 import { destroyAll } from '../store/contract-parts.ts'

@@ -17,7 +17,7 @@ import { fileURLToPath } from 'node:url'
 import Koa from 'koa'
 import { requireSameOrigin, session, Sessions } from 'koa-user-sessions'
 
-import { newSecret, newSessionId } from '../../src/cookie/credential.ts'
+import { newSecret, newSessionId } from '../../src/cookie/cookie.ts'
 import {
   hostileCookies,
   hostileValues,

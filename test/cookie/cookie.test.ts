@@ -13,7 +13,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { resolveCookie } from '../../src/cookie/cookie-options.ts'
 import { readCredentials } from '../../src/cookie/cookie.ts'
-import { newSecret, newSessionId, parseCookieValue } from '../../src/cookie/credential.ts'
+import { newSecret, newSessionId, parseCookieValue } from '../../src/cookie/cookie.ts'
 import { mutate, seededRandom } from '../hostile/inputs.ts'
 import {
   cookieOf,
@@ -325,7 +325,7 @@ describe('cookie options', () => {
     ['"cookie" option has no "httpsOnly": it takes name, sameSite', misspelt],
     ['"cookie.sameSite" option "none" needs "cookie.secure": true', { sameSite: 'none' }],
     ['"cookie.partitioned" option needs "cookie.secure": true', { partitioned: true }],
-    ['"cookie.name" option must come without prefix', { name: '__Host-sid' }],
+    ['"cookie.name" option must not have a prefix', { name: '__Host-sid' }],
   ])('C3: say what is allowed: %s', (message, cookie) => {
     expect(() => session({ cookie })).toThrow(message)
   })

@@ -16,7 +16,7 @@ import type { RedisClient, SessionEventName, SessionEvents, StoreCall } from 'ko
 import supertest from 'supertest'
 import { describe, expect, it, onTestFinished } from 'vitest'
 
-import { newSecret, newSessionId, parseCookieValue } from '../../src/cookie/credential.ts'
+import { newSecret, newSessionId, parseCookieValue } from '../../src/cookie/cookie.ts'
 import { sessionKey } from '../../src/store/redis/keys.ts'
 import { cookieOf, makeApp, me, setCookies } from '../support/apps.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'

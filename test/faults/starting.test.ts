@@ -2,7 +2,7 @@ import { Redis } from 'ioredis'
 import { recommendedRedisOptions } from 'koa-user-sessions'
 import { describe, expect, it, vi } from 'vitest'
 
-import { newSecret, newSessionId } from '../../src/cookie/credential.ts'
+import { newSecret, newSessionId } from '../../src/cookie/cookie.ts'
 import { appAt, atEnd, keptDirectory, openStage, startServer } from '../support/fault-stage.ts'
 import { loadThrough, needsStore, statuses, users } from '../support/load.ts'
 

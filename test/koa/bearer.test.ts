@@ -370,7 +370,7 @@ describe('the challenges', () => {
 
     const response = await testApp.call('/me', 'not.a.token')
 
-    expect(response.text).toBe('the bearer token is not good')
+    expect(response.text).toBe('the bearer token is invalid')
     expect(inspect(testApp.errors, { depth: Infinity })).not.toContain('not.a.token')
   })
 

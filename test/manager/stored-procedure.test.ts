@@ -5,7 +5,7 @@ import { MemoryStore, RedisStore } from 'koa-user-sessions'
 import type { Session, SessionsOptions, SessionStore } from 'koa-user-sessions'
 import { describe, expect, it } from 'vitest'
 
-import { newSecret } from '../../src/cookie/credential.ts'
+import { newSecret } from '../../src/cookie/cookie.ts'
 import { storedProcedureId } from '../../src/session/session-types.ts'
 import { sessionKey } from '../../src/store/redis/keys.ts'
 import { read } from '../store/contract-parts.ts'

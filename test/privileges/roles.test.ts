@@ -641,7 +641,7 @@ describe('parseRolesText', () => {
     expect(error.code).toBe('ERR_SESSION_ROLES')
     expect(error.problems).toHaveLength(1)
     expect(error.problems[0]?.path).toBe('$')
-    expect(error.problems[0]?.problem).toMatch(/^is not JSON: /)
+    expect(error.problems[0]?.problem).toMatch(/^is malformed JSON/)
     expect(error.message).not.toContain('secret')
     expect(error.cause).toBeUndefined()
   })

@@ -6,7 +6,7 @@ import { unknownClient } from 'koa-user-sessions/store'
 import type { SessionCommit, SessionCredential, StorePolicy } from 'koa-user-sessions/store'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
-import { newSecret, newSessionId } from '../../src/cookie/credential.ts'
+import { newSecret, newSessionId } from '../../src/cookie/cookie.ts'
 import { sessionKey } from '../../src/store/redis/keys.ts'
 import { addOTP, grant, noGrants, read, redeemOTP } from '../store/contract-parts.ts'
 import { cookieOf, makeApp } from '../support/apps.ts'

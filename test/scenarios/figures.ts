@@ -7,7 +7,7 @@
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
-import { newSecret } from '../../src/cookie/credential.ts'
+import { newSecret } from '../../src/cookie/cookie.ts'
 import { storedProcedureId } from '../../src/session/session-types.ts'
 import { decodeSession } from '../../src/store/session-text.ts'
 import type { Outcome, Step } from './worker.ts'

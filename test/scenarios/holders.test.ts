@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { RedisStore } from 'koa-user-sessions'
 import { expect, inject, it, onTestFinished } from 'vitest'
 
-import { parseCookieValue } from '../../src/cookie/credential.ts'
+import { parseCookieValue } from '../../src/cookie/cookie.ts'
 import { lockKeys, sessionKey } from '../../src/store/redis/keys.ts'
 import { read } from '../store/contract-parts.ts'
 import { cookieOf, makeApp } from '../support/apps.ts'

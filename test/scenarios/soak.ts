@@ -8,7 +8,7 @@ import { randomInt } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
-import { newSecret } from '../../src/cookie/credential.ts'
+import { newSecret } from '../../src/cookie/cookie.ts'
 import { checkHistory } from './history.ts'
 import type { Action, Call, Violation } from './history.ts'
 import type { Step } from './worker.ts'

@@ -8,7 +8,7 @@ import type { RedisClient, Session, SessionsOptions } from 'koa-user-sessions'
 import { unknownClient } from 'koa-user-sessions/store'
 
 import type { Carrier } from '../../src/cookie/carrier.ts'
-import { newSecret, parseCookieValue } from '../../src/cookie/credential.ts'
+import { newSecret, parseCookieValue } from '../../src/cookie/cookie.ts'
 import { SessionError } from '../../src/errors/errors.ts'
 import { storedProcedure } from '../../src/manager/server-session.ts'
 import { deploymentOf } from '../../src/manager/sessions.ts'

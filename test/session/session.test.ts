@@ -7,7 +7,7 @@ import { unknownClient } from 'koa-user-sessions/store'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { noCarrier } from '../../src/cookie/carrier.ts'
-import { newSecret, newSessionId, parseCookieValue } from '../../src/cookie/credential.ts'
+import { newSecret, newSessionId, parseCookieValue } from '../../src/cookie/cookie.ts'
 import { resolveOptions } from '../../src/options/option-table.ts'
 import { createDeployment } from '../../src/session/deployment.ts'
 import { LiveSession } from '../../src/session/live-session.ts'

@@ -5,7 +5,7 @@ import { unknownClient } from 'koa-user-sessions/store'
 import type { RecordDraft, SessionCredential, StorePolicy } from 'koa-user-sessions/store'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
-import { newSecret, parseCookieValue } from '../../src/cookie/credential.ts'
+import { newSecret, parseCookieValue } from '../../src/cookie/cookie.ts'
 import { sessionKey } from '../../src/store/redis/keys.ts'
 import { makeApp } from '../support/apps.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'

@@ -14,7 +14,7 @@ import type {
 } from 'koa-user-sessions/store'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
-import { newSecret, newSessionId } from '../../src/cookie/credential.ts'
+import { newSecret, newSessionId } from '../../src/cookie/cookie.ts'
 import { storedSize } from '../../src/store/record.ts'
 import { sessionKey } from '../../src/store/redis/keys.ts'
 import { encodeSession } from '../../src/store/session-text.ts'

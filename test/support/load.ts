@@ -5,7 +5,7 @@ import { inspect } from 'node:util'
 import { requirePrivilege } from 'koa-user-sessions'
 import { expect, vi } from 'vitest'
 
-import { newSecret, newSessionId } from '../../src/cookie/credential.ts'
+import { newSecret, newSessionId } from '../../src/cookie/cookie.ts'
 import { cookieOf, setCookies } from './apps.ts'
 import type { Handler, TestApp } from './apps.ts'
 

@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 
-import { newSecret, newSessionId } from '../../src/cookie/credential.ts'
+import { newSecret, newSessionId } from '../../src/cookie/cookie.ts'
 
 /** One answer, as much of it as a `Mix` needs. */
 export interface Reply {

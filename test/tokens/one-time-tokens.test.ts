@@ -3,7 +3,7 @@ import { MemoryStore, RedisStore } from 'koa-user-sessions'
 import type { SessionEvents, SessionsOptions, SessionStore } from 'koa-user-sessions'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
-import { newSecret, newSessionId } from '../../src/cookie/credential.ts'
+import { newSecret, newSessionId } from '../../src/cookie/cookie.ts'
 import { ObservedStore } from '../support/apps.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 import { changeStored } from '../support/stored-text.ts'

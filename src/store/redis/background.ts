@@ -1,8 +1,4 @@
-/**
- * Lets work go on that is not waited for: what it leaves undone is made up for by the next one.
- *
- * @param work What goes on.
- */
+/** Lets work continue without waiting, and ignores its failure: later work makes up for it. */
 export function inBackground(work: Promise<unknown>): void {
   work.catch(() => undefined)
 }

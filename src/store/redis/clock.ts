@@ -1,30 +1,30 @@
-// Longer than any reply is late, and short enough to follow a clock that was set back.
+// Longer than any reply's delay, and short enough to follow a clock that was set back.
 const trustedForMs = 10_000
-// Clocks drift apart by less than a millisecond meanwhile.
+// Within this time, two clocks drift apart by less than a millisecond.
 const freshForMs = 5000
 
 /**
- * The time of one Redis as this process knows it: from the times that replies tell, on a clock that
- * is never set. It may be late by as long as a reply was on its way, but is never early.
+ * Estimates the clock of one Redis from the times in replies, on top of a monotonic clock. The
+ * estimate may be behind by a reply's travel time, but is never ahead.
  */
 export class RedisClock {
   #offsetMs = -Infinity
   #since = 0
   #askedAt = -Infinity
 
-  /** Whether any time was noted. */
+  /** Whether any time has been noted. */
   get isKnown(): boolean {
     return this.#offsetMs > -Infinity
   }
 
-  /** Redis' time. Epoch milliseconds. */
+  /** The estimate of Redis' time, in epoch milliseconds. */
   get now(): number {
     return this.at(performance.now())
   }
 
   /**
-   * Whether Redis must be asked for its time: none is known, or the last one is some seconds old.
-   * Whoever is told so must ask: others are not told for a while.
+   * Returns whether the caller must ask Redis for its time, because none is known, or the last one
+   * is 5 seconds old. After true, other callers get false for as long.
    */
   mustAsk(): boolean {
     const now = performance.now()
@@ -33,33 +33,24 @@ export class RedisClock {
     return true
   }
 
-  /**
-   * Notes the time in a reply.
-   *
-   * @param time Redis' time when it replied. Epoch milliseconds.
-   */
+  /** Notes Redis' time in a reply, in epoch milliseconds. */
   note(time: number): void {
     const now = performance.now()
     const offsetMs = time - now
-    // A reply that was long on its way tells too early a time: the latest one is the best.
+    // A delayed reply gives too early a time, so the latest time is the best.
     if (offsetMs > this.#offsetMs || now - this.#since > trustedForMs) {
       this.#offsetMs = offsetMs
       this.#since = now
     }
   }
 
-  /** Takes a time for the right one, whatever was noted before. */
+  /** Notes a time, and discards everything noted before. */
   set(time: number): void {
     this.#offsetMs = -Infinity
     this.note(time)
   }
 
-  /**
-   * An instant of this process on Redis' clock, once that is known.
-   *
-   * @param instant As `performance.now()` tells it.
-   * @returns Epoch milliseconds.
-   */
+  /** Converts an instant of `performance.now()` to Redis' clock, in epoch milliseconds, if known. */
   at(instant: number): number {
     return Math.floor(instant + this.#offsetMs)
   }

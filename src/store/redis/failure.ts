@@ -1,16 +1,13 @@
 import { SessionStoreError } from '../../errors/errors.ts'
 
-/** What a caller may know of an error that Redis or its client has told. */
+/** Converts an error of Redis or its client to one that is safe to show to the caller. */
 export function storeError(error: unknown): SessionStoreError {
   if (error instanceof SessionStoreError) return error
   return new SessionStoreError(`Redis failed: ${reasonOf(error)}`)
 }
 
-/**
- * What may be told of an error. An error of ioredis has the arguments of its command, stored data
- * among them, and Redis' text can quote them: of a reply only the code is safe, such as
- * `READONLY`.
- */
+// An error of ioredis has its command's arguments, such as stored data, and an error reply of Redis
+// can quote them: only a reply's code, such as `READONLY`, is safe.
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown reason'
   if (error.name !== 'ReplyError') return error.message

@@ -1,61 +1,61 @@
 import { hash } from 'node:crypto'
 
-import { isSessionId, uuidOf } from '../../cookie/credential.ts'
+import { isSessionId, uuidOf } from '../../cookie/cookie.ts'
 
 /**
  * Everything that this package keeps in Redis.
  *
  * ## `sess:{<id>}`: a session
  *
- * A string: the session as one text, whose format `store/session-text.ts` documents: a head, and
- * one line for each name of storage. The braces make one session one slot of a Cluster, and `sess:`
- * is the `prefix` option. The id is a UUID as text.
+ * A string: the session as one text, in the format of `store/session-text.ts`: a head, and one line
+ * for each name of storage. The braces keep one session in one slot of a Cluster, `sess:` is the
+ * option `prefix`, and the id is a UUID.
  *
- * Its time to live is the idle timeout plus `refreshSeconds`, but never past the absolute end:
- * Redis ends the session when it has passed. It is written by `create`, by `refresh` when more than
- * `refreshSeconds` have passed since the activity that the text tells of, and by `commit` where the
- * idle timeout changes or the absolute end gives it another one.
+ * The time to live is the idle timeout plus `refreshSeconds`, but never past the absolute end, so
+ * Redis ends the session by itself. `create` sets it, `refresh` does when more than
+ * `refreshSeconds` have passed since the recorded activity, and `commit` does when the idle timeout
+ * changes, or the absolute end requires it.
  *
- * A read is one `GET`. The app verifies the secret, then looks at the absolute end and whether a
- * refresh is due, on its estimate of Redis' clock (`store/redis/clock.ts`).
+ * A read is one `GET`. The app verifies the secret, then checks the absolute end and whether a
+ * refresh is due, by its estimate of Redis' clock (`store/redis/clock.ts`).
  *
- * A change is one script. The app works out the new head from the one that it has read, as
- * `store/stored-session.ts` says, and the script takes it if the revision is still that one. If it
- * is another one, the reply has the present head, and the app tries again. Changes of storage are
- * merged by the script, name by name: they need no new head, so that they never wait for each
- * other. A value that keeps its length changes in its place (`replace-value`), wherever the app has
- * seen it; any other change writes the whole text anew, at a cost that follows its size.
+ * A change is one script. The app derives the new head from the one that it has read, by the rules
+ * of `store/stored-session.ts`, and the script stores it if the revision still matches. Otherwise
+ * the reply has the current head, and the app tries again. The script merges changes of storage
+ * name by name; they need no new head, so they never wait for each other. A value that keeps its
+ * length is overwritten in place (`replace-value`) if the app knows its place; any other change
+ * writes the whole text again, at a cost that grows with its size.
  *
- * Secrets that were renewed away are remembered for 30 s, then removed at the next renewal.
- * One-time tokens go when they are redeemed, when a renewal leaves no other secret good, and, once
- * their time is over, when another one is made.
+ * A replaced secret is remembered for 30 s, and removed at the next renewal after that. A one-time
+ * token is removed when it is redeemed, when a renewal replaces all other secrets, or, once it has
+ * expired, when another token is made.
  *
  * ## `sess:{<id>}:lock`, `sess:{<id>}:turn`: while a `use()` runs
  *
- * Strings: who holds the session's lock, with the lease as time to live, and who was refused it
- * first, for 250 ms. Both are in the session's slot, and go by themselves.
+ * Strings: the holder of the session's lock, with the lease as time to live, and the first refused
+ * claimant, for 250 ms. Both are in the session's slot, and expire by themselves.
  *
  * ## `sess:user:{<hash>}`: a user's sessions
  *
  * A sorted set, always a superset of the user's live sessions. The hash is the first 96 bits of the
- * SHA-256 of the user name in base64url, 16 characters: whoever shares a set with somebody else by
- * a collision still sees their own sessions only. A member is a session's id, the UUID's 16 bytes
- * in base64url, its score the time of the sign-in in ms, strictly increasing within the set, plus a
- * half while the sign-in is on its way. On a Cluster it lives on another node than the sessions:
+ * SHA-256 of the user name, 16 characters of base64url. Two users whose hashes collide share a set,
+ * but still see only their own sessions. A member is a session's id: the UUID's 16 bytes in
+ * base64url. Its score is the time of the sign-in in ms, strictly increasing within the set, plus a
+ * half while the sign-in is pending. On a Cluster the set is on another node than the sessions:
  *
- * - On one Redis the script that signs a session in puts it there too. On a Cluster, and where
- *   `maxSessions` refuses, it is added before, as pending (`add`), and is no longer pending when
- *   the sign-in has arrived (`keep`, which is not waited for).
- * - Each refresh of a session puts it back if it is missing (`keep`, which nobody waits for).
- * - Whoever reads the set removes those that were seen to have ended or to be nobody's, if their
- *   score is unchanged and they are not pending, for two minutes at most (`remove`, which nobody
- *   waits for). Where there is a long list, sign-ins look through it now and then.
- * - Its time to live is twice that of its longest session, and two minutes.
- * - A member that is no session's id is passed over, and stays.
+ * - On one Redis, the script that signs a session in also adds it here. On a Cluster, and where
+ *   `maxSessions` refuses, it is first added as pending (`add`), and confirmed after the sign-in
+ *   (`keep`, in the background).
+ * - Each refresh of a session adds it again if it is missing (`keep`, in the background).
+ * - A reader of the set removes members whose sessions turned out to have ended or to have no user,
+ *   if the score is unchanged and not pending, for two minutes at most (`remove`, in the
+ *   background). Sign-ins check a long set now and then.
+ * - The time to live is twice that of its longest session, plus two minutes.
+ * - A member that is not a session's id is ignored, and stays.
  *
  * ## A trace
  *
- * What Redis runs from the first change of a guest to the sign-out:
+ * The commands from a guest's first change to the sign-out:
  *
  *     create   TIME, SET sess:{5f0c…} '2a0mfz… cart<TAB>["tea"]' NX PX 3660000
  *     load     GET sess:{5f0c…}
@@ -68,36 +68,22 @@ import { isSessionId, uuidOf } from '../../cookie/credential.ts'
  *     list     TIME, ZRANGE sess:user:{Gk3x…}; then for each GETRANGE sess:{5f0c…} 0 511
  *     destroy  TIME, GET, DEL sess:{5f0c…} sess:{5f0c…}:lock sess:{5f0c…}:turn; ZREM sess:user:{Gk3x…} Xwwc…
  *
- * The refresh and `keep` are sent behind the load and not waited for.
+ * The refresh and `keep` follow the load in the background.
  *
  * @module
  */
 
-/**
- * The key of a session.
- *
- * @param prefix The `prefix` option.
- * @param id The session's id: a UUID, never text that a client sent as it is.
- */
+/** Returns the key of a session. The id must be a UUID, never unchecked text from a client. */
 export function sessionKey(prefix: string, id: string): string {
   return `${prefix}{${id}}`
 }
 
-/**
- * The keys of a session's lock.
- *
- * @param key The session's.
- */
+/** Returns the keys of a session's lock, given the session's key. */
 export function lockKeys(key: string): { readonly lock: string; readonly turn: string } {
   return { lock: `${key}:lock`, turn: `${key}:turn` }
 }
 
-/**
- * The key of a user's sessions.
- *
- * @param prefix The `prefix` option.
- * @param userName Any text; its SHA-256 goes into the key.
- */
+/** Returns the key of a user's sessions, with a part of the user name's SHA-256. */
 export function userSessionsKey(prefix: string, userName: string): string {
   const digest = hash('sha256', Buffer.from(userName, 'utf16le'), 'base64url')
   return `${prefix}user:{${digest.slice(0, userLength)}}`
@@ -105,26 +91,21 @@ export function userSessionsKey(prefix: string, userName: string): string {
 
 // 96 bits, in base64url.
 const userLength = 16
-// What 16 bytes take in base64url.
+// 16 bytes in base64url.
 const shortLength = 22
 
 /**
- * A session's id as it is in a user's index: the UUID's 16 bytes in base64url.
+ * Returns a session's id in short form, the UUID's 16 bytes in base64url.
  *
- * @param id A UUID.
- * @throws {TypeError} When it is none, which would be the id of another session.
+ * @throws {TypeError} When the id is not a UUID, and so could turn into another session's id.
  */
 export function shortId(id: string): string {
-  // Reading hex stops at the first that is none, and leaves half a byte out.
+  // Decoding hex silently stops at the first other character, and drops half a byte.
   if (!isSessionId(id)) throw new TypeError('not a session id')
   return Buffer.from(id.replaceAll('-', ''), 'hex').toString('base64url')
 }
 
-/**
- * The id that {@link shortId} was given.
- *
- * @returns `undefined` when it has not made the text.
- */
+/** Returns the id that {@link shortId} has shortened, or `undefined` for any other text. */
 export function longId(text: string): string | undefined {
   if (text.length !== shortLength) return undefined
   const bytes = Buffer.from(text, 'base64url')

@@ -1,37 +1,35 @@
-/** Options of ioredis by which a client fails fast and comes back soon. */
+/** Options of ioredis with which a client fails fast and reconnects soon. */
 export interface RecommendedRedisOptions {
-  /** Milliseconds. A connection that takes longer is tried anew. */
+  /** Milliseconds after which an attempt to connect is given up and repeated. */
   readonly connectTimeout: number
-  /** Milliseconds. A connection that is silent for so long though commands wait is made anew. */
+  /** Milliseconds of silence, while commands wait, after which the client reconnects. */
   readonly socketTimeout: number
-  /** While there is no connection commands fail at once, and do not run when nobody waits for them. */
+  /** `false`: without a connection commands fail at once, and never run after their caller gave up. */
   readonly enableOfflineQueue: boolean
-  /** A command that was under way when the connection broke may have run: it is not sent again. */
+  /** `false`: a command is not sent again after its connection broke, as it may have run. */
   readonly autoResendUnfulfilledCommands: boolean
-  /** A command fails with its connection. */
+  /** `0`: a command fails with its connection. */
   readonly maxRetriesPerRequest: number
-  /** Milliseconds between looks at a Redis that is loading its data. */
+  /** Milliseconds between checks of a Redis that is loading its data. */
   readonly maxLoadingRetryTime: number
-  /** Milliseconds until the next try to connect: short, and not all clients at once. */
+  /** Milliseconds until the next attempt to connect: short, and random so that clients spread. */
   readonly retryStrategy: (times: number) => number
-  /** A master that has become a replica is left for the new one. */
+  /** Reconnects to the new master when the old one has become a replica. */
   readonly reconnectOnError: (error: Error) => boolean
 }
 
 /**
- * Whether a client is to connect anew: once in a while, because that fails all that is under way,
- * also what the old connection would still answer.
- *
- * @param code Of the error. Before Redis 7 that of a script comes inside another one: "ERR Error
- *   running script … -READONLY …".
- * @param everyMs At most so often for each client.
+ * Returns a `reconnectOnError` for an error code, which reconnects a client at most every
+ * `everyMs`: reconnecting fails all commands under way, even those that the old connection could
+ * still answer. Before Redis 7, the error of a script hides the code: "ERR Error running script …
+ * -READONLY …".
  */
 function reconnectOn(code: string, everyMs: number): (this: unknown, error: Error) => boolean {
   const pattern = new RegExp(`(?:^| -)${code} `)
   const reconnectedAt = new WeakMap<object, number>()
   return function (this: unknown, error: Error) {
     if (!pattern.test(error.message)) return false
-    // ioredis calls it as a method of a client's own options.
+    // ioredis calls this function as a method of each client's own options.
     const client = typeof this === 'object' && this !== null ? this : reconnectedAt
     const now = performance.now()
     if (now - (reconnectedAt.get(client) ?? -Infinity) < everyMs) return false
@@ -44,10 +42,10 @@ const onReadOnly = reconnectOn('READONLY', 1000)
 const onNoReplicas = reconnectOn('NOREPLICAS', 2000)
 
 /**
- * What to give `new Redis()`: ioredis' defaults wait up to minutes for a Redis that is away, and
- * run commands late that were answered 503 long ago.
+ * Options for `new Redis()`. With ioredis' defaults, commands wait up to minutes for a Redis that
+ * is down, and then run although their requests got a 503 long ago.
  *
- * Until the first connection is ready commands fail too: `await once(redis, 'ready')` before the
+ * Commands also fail until the first connection is ready: `await once(redis, 'ready')` before the
  * app listens.
  *
  * @example
@@ -64,26 +62,27 @@ export const recommendedRedisOptions: RecommendedRedisOptions = Object.freeze({
   reconnectOnError: onReadOnly,
 })
 
-/** {@link RecommendedRedisOptions} and what finding the master through Sentinel needs besides. */
+/** {@link RecommendedRedisOptions} plus options for finding the master through Sentinel. */
 export interface RecommendedSentinelOptions extends RecommendedRedisOptions {
-  /** Milliseconds. A Sentinel that stands still, often with the master, is left for the next one. */
+  /** Milliseconds after which a hanging Sentinel, often down with the master, is skipped. */
   readonly sentinelCommandTimeout: number
-  /** Milliseconds until all Sentinels are asked again: never long, for they may be back. */
+  /** Milliseconds until all Sentinels are asked again: always short, for they may be back. */
   readonly sentinelRetryStrategy: (times: number) => number
   /**
-   * A master that has become a replica is left for the new one, and so is one that its replicas
-   * have left, if it has `min-replicas-to-write`: in a planned failover an old master takes itself
-   * for one for some ten seconds more.
+   * Reconnects to the new master when the old one has become a replica or, with
+   * `min-replicas-to-write`, has lost its replicas: in a planned failover, an old master still
+   * considers itself the master for some ten seconds.
    */
   readonly reconnectOnError: (error: Error) => boolean
 }
 
 /**
- * What to give `new Redis()` behind Sentinel: without it a client waits for ever for a Sentinel
- * that stands still.
+ * Options for `new Redis()` behind Sentinel. With ioredis' defaults, a client waits for ever for a
+ * hanging Sentinel.
  *
- * Set `min-replicas-to-write` to 1 in Redis: without it, what an old master still acknowledges is
- * lost. Leave `failoverDetector` off: a message that finds ioredis connecting ends its client.
+ * Set `min-replicas-to-write` to 1 in Redis: otherwise writes that an old master still acknowledges
+ * are lost. Leave `failoverDetector` off: a message that arrives while ioredis is connecting ends
+ * the client.
  *
  * @example
  *   const redis = new Redis({ sentinels, name, ...recommendedSentinelOptions })
@@ -97,21 +96,21 @@ export const recommendedSentinelOptions: RecommendedSentinelOptions = Object.fre
   },
 })
 
-/** Options of ioredis by which a client of a Cluster fails fast and follows a failover soon. */
+/** Options of ioredis with which a client of a Cluster fails fast and follows a failover soon. */
 export interface RecommendedClusterOptions {
-  /** Commands wait while a node is being connected to, such as one that has just become a master. */
+  /** `true`: commands wait for the connection to a node, such as one that just became a master. */
   readonly enableOfflineQueue: boolean
-  /** `0`: a command that was under way when its connection broke may have run: it is not sent again. */
+  /** `0`: a command is not sent again after its connection broke, as it may have run. */
   readonly retryDelayOnFailover: number
-  /** `0`: a Cluster that is down fails commands at once. It takes seconds until it is up again. */
+  /** `0`: commands fail at once while the Cluster is down, which takes seconds to recover. */
   readonly retryDelayOnClusterDown: number
-  /** Milliseconds between looks at which node has what, so that nobody has to ask a dead one first. */
+  /** Milliseconds between updates of the slots' nodes, so that no command tries a dead node first. */
   readonly slotsRefreshInterval: number
-  /** Milliseconds. A node that takes longer to tell is passed over for the next one. */
+  /** Milliseconds after which the update asks the next node. */
   readonly slotsRefreshTimeout: number
-  /** Milliseconds until the next try when no node can be reached: short, and not all at once. */
+  /** Milliseconds until the next attempt when no node is reachable: short, and random. */
   readonly clusterRetryStrategy: (times: number) => number
-  /** For the connection to each node. A broken one is not mended but made anew when needed. */
+  /** Options for each node's connection. A broken one is replaced when needed, not repaired. */
   readonly redisOptions: Pick<
     RecommendedRedisOptions,
     'connectTimeout' | 'socketTimeout' | 'maxLoadingRetryTime'
@@ -119,12 +118,11 @@ export interface RecommendedClusterOptions {
 }
 
 /**
- * What to give `new Cluster()`: with ioredis' defaults a node that stands still is waited for
- * without end, also when another one has taken its place, and a command whose connection broke is
- * sent again.
+ * Options for `new Cluster()`. With ioredis' defaults, commands wait for ever for a hanging node,
+ * even after another node has replaced it, and are sent again after their connection broke.
  *
- * With `cluster-require-full-coverage no` in Redis, sessions of other nodes do not notice that a
- * node is away.
+ * With `cluster-require-full-coverage no` in Redis, sessions on other nodes are not affected while
+ * a node is down.
  *
  * @example
  *   const redis = new Cluster(nodes, recommendedClusterOptions)

@@ -2,44 +2,41 @@ import { createHash } from 'node:crypto'
 
 import { SessionStoreError } from '../../errors/errors.ts'
 
-/** A Lua script whose keys and arguments are passed by name, and whose reply is a text. */
+/** A Lua script that takes keys and arguments by name, and replies with a text. */
 export interface Script<Key extends string, Arg extends string, Outcome> {
-  /** The names of `KEYS`, in order. Those that a call leaves out are not passed. */
+  /** The names of `KEYS`, in order. Keys that a call omits are not passed. */
   readonly keys: readonly Key[]
-  /** The names of the arguments that are passed as lines of one text, in order. */
+  /** The names of the arguments in the lines of `ARGV[1]`, in order. Put rare ones last. */
   readonly args: readonly Arg[]
+  /** The text. */
   readonly lua: string
+  /** The SHA-1 of the text, by which Redis names the script. */
   readonly sha1: string
-  /** What a reply means. */
+  /** Interprets a reply. */
   readonly parse: (reply: Reply) => Outcome
 }
 
-/** A script's reply, which is `word number … LF text`. */
+/** A script's reply: `word number … LF text`. */
 export interface Reply {
   readonly word: string
   readonly numbers: readonly number[]
   readonly text: string
 }
 
-/** What a script is made of. */
-interface ScriptSource<Key extends string, Arg extends string, Outcome> {
-  readonly keys: readonly Key[]
-  /** Those that a call seldom has come last. */
-  readonly args: readonly Arg[]
+/** The source of a script. Its `lua` has the first key and the arguments, all texts, as locals. */
+interface ScriptSource<Key extends string, Arg extends string, Outcome> extends Omit<
+  Script<Key, Arg, Outcome>,
+  'sha1'
+> {
   /** Numbers that are the same for every call, by name. */
   readonly constants?: Readonly<Record<string, number>>
-  /** Parts that it shares with others. They come after the locals. */
+  /** Parts shared with other scripts, which come after the locals. */
   readonly shared?: readonly string[]
-  /** What it does. `session`, the first key, and the arguments are locals; arguments are texts. */
-  readonly lua: string
-  readonly parse: (reply: Reply) => Outcome
 }
 
 /**
- * Declares a script. Its text is constant, so that Redis keeps one copy of it. The arguments are
- * lines of `ARGV[1]`: one by one they would take twice as many bytes.
- *
- * @param source What it is made of.
+ * Declares a script. Its text is constant, so that Redis keeps one copy. The arguments are lines of
+ * `ARGV[1]`: as separate arguments they would take twice as many bytes.
  */
 export function defineScript<Key extends string, Arg extends string, Outcome>({
   keys,
@@ -52,35 +49,30 @@ export function defineScript<Key extends string, Arg extends string, Outcome>({
   const head = [`local ${keys[0] ?? 'session'} = KEYS[1]`]
   for (const [name, value] of Object.entries(constants)) head.push(`local ${name} = ${value}`)
   if (args.length > 0) {
-    // Those at the end that are empty are not sent.
+    // A call does not send empty arguments at the end.
     const lines = `ARGV[1] .. '${String.raw`\n`.repeat(args.length)}'`
     const pattern = String.raw`([^\n]*)\n`.repeat(args.length)
     head.push(`local ${args.join(', ')} = string.match(${lines}, '^${pattern}')`)
   }
   const lua = [...head, ...shared, body].join('\n')
-  // Not for security: SHA-1 is how Redis names scripts.
+  // SHA-1 is not for security here: Redis names scripts by it.
   return { keys, args, lua, sha1: createHash('sha1').update(lua).digest('hex'), parse }
 }
 
-/** What one call of a script passes. */
+/** The keys and arguments of a call. */
 export interface ScriptCall<Key extends string, Arg extends string> {
   readonly keys: Readonly<Partial<Record<Key, string>>>
-  /** Without line breaks. */
+  /** Arguments without line breaks. */
   readonly args: Readonly<Record<Arg, string | number>>
-  /** What follows in `ARGV`, any text. */
+  /** Any further texts for `ARGV`. */
   readonly rest?: readonly string[]
 }
 
-/** What a call of a script passes. */
+/** The keys and arguments of a call of this script. */
 export type CallOf<S> =
   S extends Script<infer Key, infer Arg, unknown> ? ScriptCall<Key, Arg> : never
 
-/**
- * Keys and arguments as Redis takes them.
- *
- * @param script The script.
- * @param call By name.
- */
+/** Returns a call's keys and arguments in the form for Redis. */
 export function valuesOf<Key extends string, Arg extends string>(
   { keys, args }: Pick<Script<Key, Arg, unknown>, 'keys' | 'args'>,
   call: ScriptCall<Key, Arg>,
@@ -91,16 +83,16 @@ export function valuesOf<Key extends string, Arg extends string>(
     if (key !== undefined) values.push(key)
   }
   const keyCount = values.length
-  if (args.length > 0) values.push(packed(args, call.args))
+  const lines = args.map((name) => call.args[name]).join('\n')
+  if (args.length > 0) values.push(lines.replace(/\n+$/, ''))
   if (call.rest) values.push(...call.rest)
   return { keyCount, values }
 }
 
 /**
- * Takes a reply apart.
+ * Splits a script's reply.
  *
- * @param reply What Redis has replied.
- * @throws {SessionStoreError} When it is no text.
+ * @throws {SessionStoreError} When the reply is not a text.
  */
 export function replyOf(reply: unknown): Reply {
   if (typeof reply !== 'string') throw unexpectedReply()
@@ -109,33 +101,12 @@ export function replyOf(reply: unknown): Reply {
   return { word, numbers: numbers.map(Number), text: end < 0 ? '' : reply.slice(end + 1) }
 }
 
-/**
- * The lines of a reply's text.
- *
- * @param text What follows the first line of the reply.
- */
+/** Returns the lines of a reply's text. */
 export function linesOf(text: string): readonly string[] {
   return text === '' ? [] : text.split('\n')
 }
 
-/** The error for a reply that no script gives. */
+/** Returns the error for a reply that no script gives. */
 export function unexpectedReply(): SessionStoreError {
-  return new SessionStoreError('Redis answered something unexpected')
-}
-
-function packed<Arg extends string>(
-  names: readonly Arg[],
-  args: Readonly<Record<Arg, string | number>>,
-): string {
-  let lines = ''
-  let breaks = ''
-  for (const name of names) {
-    const value = args[name]
-    if (value !== '') {
-      lines += breaks + value
-      breaks = ''
-    }
-    breaks += '\n'
-  }
-  return lines
+  return new SessionStoreError('Redis sent an unexpected reply')
 }

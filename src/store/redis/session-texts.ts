@@ -1,4 +1,4 @@
-import type { SessionCredential } from '../../cookie/credential.ts'
+import type { SessionCredential } from '../../cookie/cookie.ts'
 import { SessionStoreError } from '../../errors/errors.ts'
 import { escapeText } from '../record.ts'
 import type { SessionSummary } from '../record.ts'

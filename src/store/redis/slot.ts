@@ -1,9 +1,7 @@
 /**
- * The slot of a key on a Redis Cluster.
- *
- * @param key ASCII text.
- * @returns 0 to 16383: the CRC-16 (XMODEM) of what is between its first braces, or of the whole
- *   key, as Redis' Cluster specification says ("Key distribution model").
+ * Returns the slot of an ASCII key on a Redis Cluster, 0 to 16383: the CRC-16 (XMODEM) of the text
+ * between its first braces, or of the whole key (Redis Cluster specification, "Key distribution
+ * model").
  */
 export function slotOf(key: string): number {
   const tag = /\{([^}]+)\}/.exec(key)?.[1] ?? key

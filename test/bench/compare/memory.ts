@@ -3,7 +3,7 @@ import { RedisStore } from 'koa-user-sessions'
 import { unknownClient } from 'koa-user-sessions/store'
 import type { StorePolicy } from 'koa-user-sessions/store'
 
-import { newSecret, newSessionId } from '../../../src/cookie/credential.ts'
+import { newSecret, newSessionId } from '../../../src/cookie/cookie.ts'
 import { sessionKey, userSessionsKey } from '../../../src/store/redis/keys.ts'
 import { inLanes } from '../../scenarios/workers.ts'
 import { startRedisServer } from '../../support/redis-server.ts'

@@ -128,7 +128,7 @@ describe('run', () => {
 
       await expect(new RedisConnection(client).run(echo, call)).rejects.toMatchObject({
         code: 'ERR_SESSION_STORE',
-        message: 'Redis answered something unexpected',
+        message: 'Redis sent an unexpected reply',
       })
     },
   )

@@ -10,7 +10,7 @@ import type {
 } from 'koa-user-sessions/store'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
-import { newSecret, newSessionId } from '../../../src/cookie/credential.ts'
+import { newSecret, newSessionId } from '../../../src/cookie/cookie.ts'
 import { RedisConnection } from '../../../src/store/redis/connection.ts'
 import { longId, sessionKey, shortId, userSessionsKey } from '../../../src/store/redis/keys.ts'
 import { removeUserSessions } from '../../../src/store/redis/scripts/remove-user-sessions.ts'

@@ -2,25 +2,25 @@ import { defineScript, unexpectedReply } from '../script.ts'
 import type { Script } from '../script.ts'
 import { clock, enlist } from './shared.ts'
 
-/** What {@link addUserSession} replies. */
+/** The reply of {@link addUserSession}. */
 export interface Added {
   readonly now: number
-  /** How many entries there are then. */
+  /** The number of entries, with this one. */
   readonly count: number
-  /** Whether there was no entry for the session. */
+  /** Whether the session had no entry before. */
   readonly isNew: boolean
-  /** The score of the entry, a text. */
+  /** The entry's score, as text. */
   readonly score: string
-  /** Member, score, member, score … of the others, if they were asked for. */
+  /** Member, score, member, score … of the other entries, if requested. */
   readonly others: readonly string[]
 }
 
 /**
- * Puts a session that is about to be signed in last among its user's, as a pending one: where the
- * two are on different servers, or the others must be looked at first.
+ * Adds a session before its sign-in as its user's latest, pending entry: for a user's set on
+ * another server, or a limit that must be checked first.
  *
- * KEYS: `userSessions`. ARGV: `member`, the session; `keepMs`, how long the key must stay;
- * `perUser`, from how many other entries on the reply has them, empty for never.
+ * KEYS: `userSessions`. ARGV: `member`, the session; `keepMs`, the least time to live of the key;
+ * `perUser`, the number of other entries from which the reply lists them, empty for never.
  */
 export const addUserSession: Script<'userSessions', 'member' | 'keepMs' | 'perUser', Added> =
   defineScript({

@@ -2,10 +2,10 @@ import { defineScript, linesOf, unexpectedReply } from '../script.ts'
 import type { Script } from '../script.ts'
 import { clock, enlist, fence, others, read } from './shared.ts'
 
-/** What {@link commitSession} replies. */
+/** The reply of {@link commitSession}. */
 export type Committed =
   | { readonly status: 'late'; readonly now: number }
-  /** The head is another one by now. Nothing was stored. */
+  /** The head has changed since. Nothing was stored. */
   | { readonly status: 'changed'; readonly head: string }
   | { readonly status: 'ended' | 'unlocked' | 'tooLarge' }
   | {
@@ -13,25 +13,25 @@ export type Committed =
       readonly now: number
       /** As in `Created`. */
       readonly count: number
-      /** As in `Created`; none where `text` was asked for. */
+      /** As in `Created`, but empty if `text` was requested. */
       readonly others: readonly string[]
-      /** The session's text now, if it was asked for. */
+      /** The session's new text, if requested. */
       readonly text: string
     }
 
 /**
- * Changes a session whose head is as the app has seen it, all or nothing. What becomes of the head
- * is the app's to say; the entries are merged here, so that no change of another request is lost.
+ * Changes a session, all or nothing, if its head is still the one that the app has seen. The app
+ * provides the new head; the script merges the entries, so that no change of another request is
+ * lost.
  *
- * KEYS: `session`; `lock`, where the changes were made under it; `userSessions`, as in
- * `create-session`. ARGV: `untilMs`, after which the caller no longer waits; `revision`, that of
- * the head that the app has seen, empty where only the lock changes; `maxKeys` and `maxBytes` of
- * storage; `lockToken`, empty without; `leaseMs`, 0 to give the lock back; `tells`, 1 for the text
- * in the reply; `newRevision` and `rest`, the new head but for its first part, empty to leave it;
- * `activity`, state and last activity where they change; `timeToLiveMs`, empty to leave it;
- * `mayGrow`, 1 where a full Redis must take it though it is longer than before; `member`, `keepMs`
- * and `perUser`, as in `create-session`; then name, JSON, name, JSON …, without JSON for a name
- * that goes.
+ * KEYS: `session`; `lock`, for changes under it; `userSessions`, as in `create-session`. ARGV:
+ * `untilMs`, when the caller stops waiting; `revision`, of the head that the app has seen, empty if
+ * only the lock changes; `maxKeys` and `maxBytes` of storage; `lockToken`, or empty; `leaseMs`, 0
+ * to release the lock; `tells`, 1 for the text in the reply; `newRevision` and `rest`, the new head
+ * after `activity`, empty to keep it; `activity`, state and last activity, empty to keep them;
+ * `timeToLiveMs`, empty to keep it; `mayGrow`, 1 if even a full Redis must take a longer text;
+ * `member`, `keepMs` and `perUser`, as in `create-session`; then name, JSON, name, JSON …, with
+ * empty JSON for a name to remove.
  */
 export const commitSession: Script<
   'session' | 'lock' | 'userSessions',
@@ -78,7 +78,7 @@ if lockToken ~= '' and redis.call('GET', lock) ~= lockToken then
   return redis.call('EXISTS', session) == 1 and 'unlocked' or 'ended'
 end
 
--- Where the entries of a text begin, and where the next ones do, by name: of two the first.
+-- Returns where each entry and its successor begin, by name. Of two with one name the first counts.
 local function placesIn(text, headEnd)
   local places, from = {}, headEnd + 1
   while from <= #text do
@@ -92,12 +92,12 @@ local function placesIn(text, headEnd)
   return places
 end
 
--- The text after the changes: the head, and the entries with those cut out that change.
+-- Returns the text after the changes, or nil when it exceeds a limit.
 local function merge(text, headEnd)
   local keysEnd = find(text, '\\t', 15, true) or headEnd + 1
   local oldKeys = tonumber(sub(text, 15, keysEnd - 1)) or 0
   local keys, cuts, added = oldKeys, {}, {}
-  -- Looking for each of many names would take minutes, and nobody else gets an answer meanwhile.
+  -- Searching for many names one by one would block Redis for minutes.
   local places = #ARGV > 64 and placesIn(text, headEnd)
   for index = 2, #ARGV, 2 do
     local name, json = '\\n' .. ARGV[index] .. '\\t', ARGV[index + 1]
@@ -137,7 +137,7 @@ local function merge(text, headEnd)
   return new
 end
 
--- A full Redis takes what is not longer than before, and what takes rights away.
+-- Writes the text. Even a full Redis takes one that is not longer, or that removes rights.
 local function write(text, new)
   local reply
   if timeToLiveMs == '' then
@@ -151,7 +151,7 @@ local function write(text, new)
   if not find(reply.err, 'OOM', 1, true) or (#new > #text and mayGrow == '') then
     return reply
   end
-  -- Redis lets a script go on that has written, and never refuses to delete.
+  -- Redis never refuses a delete, nor any write of a script that has already written.
   local leftMs = timeToLiveMs ~= '' and tonumber(timeToLiveMs) or redis.call('PTTL', session)
   redis.call('DEL', session)
   redis.call('SET', session, new)

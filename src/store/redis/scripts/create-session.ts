@@ -2,13 +2,13 @@ import { defineScript, linesOf, unexpectedReply } from '../script.ts'
 import type { Script } from '../script.ts'
 import { clock, enlist, fence, others } from './shared.ts'
 
-/** What {@link createSession} replies. */
+/** The reply of {@link createSession}. */
 export type Created =
   | { readonly status: 'late'; readonly now: number }
   | { readonly status: 'exists' }
   /**
-   * `count`: how many sessions the user has then; 0 where the script was not told of one. `others`:
-   * those but this one, where there are more than `perUser`: member, score, member, score …
+   * `count` is the user's number of sessions, or 0 without a user. `others` lists the user's other
+   * sessions if there are more than `perUser`: member, score, member, score …
    */
   | {
       readonly status: 'created'
@@ -18,12 +18,12 @@ export type Created =
     }
 
 /**
- * Stores a session under an id that is free and, in the same step, among its user's.
+ * Stores a session under a free id and, atomically, among its user's sessions.
  *
- * KEYS: `session`; `userSessions`, its user's, where there is one and it is on the same server.
- * ARGV: `untilMs`, after which the caller no longer waits; `timeToLiveMs`, empty for ever;
- * `member`, the session in `userSessions`, empty without; `keepMs`, how long that must stay;
- * `perUser`, from how many on the reply has the others, empty for never; then the text.
+ * KEYS: `session`; `userSessions`, if the session has a user whose set is on the same server. ARGV:
+ * `untilMs`, when the caller stops waiting; `timeToLiveMs`, empty for ever; `member`, the session
+ * in `userSessions`, or empty; `keepMs`, the least time to live of that key; `perUser`, the number
+ * above which the reply lists the others, empty for never; then the text.
  */
 export const createSession: Script<
   'session' | 'userSessions',

@@ -2,17 +2,17 @@ import { defineScript, unexpectedReply } from '../script.ts'
 import type { Script } from '../script.ts'
 import { clock, read } from './shared.ts'
 
-/** What {@link destroySession} replies. */
+/** The reply of {@link destroySession}. */
 export type Destroyed =
   | { readonly status: 'ended' }
   | { readonly status: 'destroyed'; readonly now: number; readonly head: string }
 
 /**
- * Ends a session. Deletes only, and without a shebang, so that it works on a Redis that is full.
+ * Ends a session. Only deletes, and has no shebang, so that it works on a full Redis.
  *
- * KEYS: `session`; `lock` and `turn`, as in `lock-session`. ARGV: `isOwned`, 1 where it must be
- * somebody's, and `userName`, escaped, whose, empty for nobody's. Reply: `destroyed`, the time, and
- * the head that it had; `ended` when there was none, or it is not that user's.
+ * KEYS: `session`; `lock` and `turn`, as in `lock-session`. ARGV: `isOwned`, 1 if the session must
+ * belong to `userName`, which is escaped and empty for a guest. Reply: `destroyed`, the time, and
+ * the session's head; `ended` without a session, or for another user's.
  */
 export const destroySession: Script<
   'session' | 'lock' | 'turn',

@@ -2,12 +2,12 @@ import { defineScript } from '../script.ts'
 import type { Script } from '../script.ts'
 
 /**
- * Puts a session back among its user's when it is missing there, and lets the key stay as long as
- * the session may live.
+ * Adds a session to its user's sessions if it is missing there, confirms a pending one, and keeps
+ * the key as long as the session may live.
  *
- * KEYS: `userSessions`. ARGV: `member`, the session; `keepMs`, how long the key must stay; `score`,
- * which it gets when it is missing, empty to leave it so; `pendingScore`, under which it was added,
- * to be made `score`, empty for none. Reply: `kept`.
+ * KEYS: `userSessions`. ARGV: `member`, the session; `keepMs`, the least time to live of the key;
+ * `score`, for a missing session, empty not to add it; `pendingScore`, which becomes `score`, or
+ * empty. Reply: `kept`.
  */
 export const keepUserSession: Script<
   'userSessions',

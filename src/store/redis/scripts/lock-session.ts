@@ -3,19 +3,19 @@ import { defineScript, unexpectedReply } from '../script.ts'
 import type { Script } from '../script.ts'
 import { clock, read } from './shared.ts'
 
-/** What {@link lockSession} replies. */
+/** The reply of {@link lockSession}. */
 export type Locked =
   | { readonly status: 'ended' }
-  /** `text` is the head alone. */
+  /** The text is the head only. */
   | { readonly status: 'busy'; readonly now: number; readonly text: string }
   | { readonly status: 'locked'; readonly now: number; readonly text: string }
 
 /**
  * Takes a session's lock, or extends it for its holder, and reads the session.
  *
- * KEYS: `session`; `lock`, a string: who holds it; `turn`, a string: who was refused first, and for
- * `lockTurnMs` gets the lock when it is free. Both go by their time to live. ARGV: `token`, who
- * asks; `leaseMs`.
+ * KEYS: `session`; `lock`, the holder's token; `turn`, the token of the first refused claimant, for
+ * whom a free lock is reserved for `lockTurnMs`. Both expire. ARGV: `token`, the claimant's;
+ * `leaseMs`.
  */
 export const lockSession: Script<'session' | 'lock' | 'turn', 'token' | 'leaseMs', Locked> =
   defineScript({
@@ -29,7 +29,7 @@ local text, headEnd = read(session)
 if not text then
   return 'ended'
 end
--- Whoever has it, unless it is no string or has no end, which no lock of ours is.
+-- Returns the token in a key, unless the key is not a string or never expires, as ours always do.
 local function tokenIn(key)
   local value = redis.pcall('GET', key)
   local isOurs = type(value) == 'string' and (value == token or redis.call('PTTL', key) >= 0)

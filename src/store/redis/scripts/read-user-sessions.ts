@@ -1,19 +1,15 @@
-import { defineScript, unexpectedReply } from '../script.ts'
+import { defineScript, linesOf, unexpectedReply } from '../script.ts'
 import type { Script } from '../script.ts'
 import { clock } from './shared.ts'
 
-/** What {@link readUserSessions} replies. */
+/** The reply of {@link readUserSessions}. */
 export interface UserEntries {
   readonly now: number
-  /** Member, score, member, score …, the first sign-in first. */
+  /** Member, score, member, score …, in the order of the sign-ins. */
   readonly entries: readonly string[]
 }
 
-/**
- * Reads all entries of a user's sessions.
- *
- * KEYS: `userSessions`.
- */
+/** Reads all entries of a user's sessions. KEYS: `userSessions`. */
 export const readUserSessions: Script<'userSessions', never, UserEntries> = defineScript({
   keys: ['userSessions'],
   args: [],
@@ -24,6 +20,6 @@ return say('entries', now) .. '\\n' .. table.concat(entries, '\\n')
 `,
   parse: ({ word, numbers: [now = Number.NaN], text }) => {
     if (word !== 'entries') throw unexpectedReply()
-    return { now, entries: text === '' ? [] : text.split('\n') }
+    return { now, entries: linesOf(text) }
   },
 })

@@ -2,14 +2,14 @@ import { defineScript, unexpectedReply } from '../script.ts'
 import type { Script } from '../script.ts'
 
 /**
- * Counts as activity for a caller whose secret was good in the head that the app has seen.
+ * Records activity for a caller whose secret was good in the head that the app has seen.
  *
- * KEYS: `session`. ARGV: `revision`, that of the head; `activity`, state and last activity;
- * `timeToLiveMs`, empty to leave it. Reply: `refreshed`; `changed` when the head is another one by
- * now; `ended`; `refused` by a Redis that takes no writes.
+ * KEYS: `session`. ARGV: `revision`, of that head; `activity`, state and last activity;
+ * `timeToLiveMs`, empty to keep it. Reply: `refreshed`; `changed` if the head has changed since;
+ * `ended`; `refused` by a Redis that takes no writes.
  *
- * The time to live comes first: a full Redis takes it, and then the activity too. Protected calls,
- * because reading must work on a Redis that is a replica.
+ * Sets the time to live first: a full Redis accepts that, and then the activity too. The calls are
+ * protected, because a read must work on a replica.
  */
 export const refreshSession: Script<
   'session',

@@ -2,11 +2,11 @@ import { defineScript } from '../script.ts'
 import type { Script } from '../script.ts'
 
 /**
- * Removes entries of sessions that have ended or are not the user's.
+ * Removes entries of sessions that have ended or belong to another user.
  *
- * KEYS: `userSessions`. ARGV: member, score, member, score …; an entry with another score than this
- * one stays, because its session was signed in again; an empty score is any. Reply: `removed` and
- * how many.
+ * KEYS: `userSessions`. ARGV: member, score, member, score … An entry with another score stays,
+ * because its session was signed in again; an empty score matches any. Reply: `removed` and the
+ * number of removed entries.
  */
 export const removeUserSessions: Script<'userSessions', never, number> = defineScript({
   keys: ['userSessions'],

@@ -1,10 +1,6 @@
-/**
- * Lua that scripts share.
- *
- * @module
- */
+// Lua that several scripts share.
 
-/** `now`, Redis' time in epoch ms, and `say(word, ...)`, which makes a reply. */
+/** Defines `now`, Redis' time in epoch ms, and `say(word, ...)`, which returns a reply. */
 export const clock = /* lua */ `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -15,16 +11,15 @@ local function say(word, ...)
   return word
 end`
 
-/** Refuses what arrives when its caller has stopped waiting, at `untilMs`. */
+/** Refuses a call that arrives after `untilMs`, when its caller has stopped waiting. */
 export const fence = /* lua */ `
 if now > tonumber(untilMs) then
   return say('late', now)
 end`
 
 /**
- * `read(key)`, which returns a session's text and where its head ends, or `nil` where the key holds
- * none. Anything that begins as a session does is one here: whether it can be read is for the app
- * to say.
+ * Defines `read(key)`, which returns a session's text and where its head ends, or `nil` when the
+ * key has no string. Only the app checks whether the text is a session.
  */
 export const read = /* lua */ `
 local function read(key)
@@ -36,8 +31,8 @@ local function read(key)
 end`
 
 /**
- * `others(userSessions, count, perUser)`, which returns all entries of a user but the last one,
- * lines of member and score, where there are more than `perUser`, a text that is empty for never.
+ * Defines `others(userSessions, count, perUser)`, which returns the members and scores of all
+ * entries but the last one as lines, if there are more than `perUser`, which is empty for never.
  */
 export const others = /* lua */ `
 local function others(userSessions, count, perUser)
@@ -49,9 +44,9 @@ local function others(userSessions, count, perUser)
 end`
 
 /**
- * `enlist(userSessions, member, keepMs, pending)`, which makes a session its user's last one, and
- * returns its score and how many there are. Scores strictly increase, so that the sessions have one
- * order for everybody.
+ * Defines `enlist(userSessions, member, keepMs, pending)`, which makes a session its user's latest
+ * one, and returns the number of entries, the session's score, and whether it is new. Scores
+ * strictly increase, so that all readers see one order.
  */
 export const enlist = /* lua */ `
 local function enlist(userSessions, member, keepMs, pending)

@@ -2,11 +2,7 @@ import { defineScript } from '../script.ts'
 import type { Script } from '../script.ts'
 import { clock } from './shared.ts'
 
-/**
- * Tells the time.
- *
- * KEYS: `session`, which is on the server that is asked. Reply: `time` and epoch ms.
- */
+/** Returns the time. KEYS: `session`, a key on the server to ask. Reply: `time` and epoch ms. */
 export const tellTime: Script<'session', never, number> = defineScript({
   keys: ['session'],
   args: [],

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 
 import { describe, expect, it } from 'vitest'
 
-import { newSecret, newSessionId, parseCookieValue } from '../../src/cookie/credential.ts'
+import { newSecret, newSessionId, parseCookieValue } from '../../src/cookie/cookie.ts'
 
 const base64url = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 const wellFormed = newSecret(newSessionId()).value
