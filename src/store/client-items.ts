@@ -1,6 +1,6 @@
 import { unknownClient } from '../client/description.ts'
 import type { ClientDescription } from '../client/description.ts'
-import { escapeText, unescapeText } from './record.ts'
+import { escapeText, unescapeText } from './storage-texts.ts'
 
 // In the order of their tags, A to K.
 const clientNames = [

@@ -23,11 +23,6 @@ export interface ExpiryPolicy {
   readonly absoluteTimeoutMs: number
 }
 
-/** Returns the time to live, in milliseconds, of a session that is stored or refreshed now. */
-export function timeToLiveMs(idleTimeoutMs: number, policy: ExpiryPolicy): number {
-  return Math.ceil(idleTimeoutMs + policy.refreshMs)
-}
-
 /**
  * Returns when a session ends without further activity, in epoch milliseconds, given its last
  * activity, idle timeout and absolute end, which may be `Infinity`.

@@ -1,15 +1,31 @@
 import type { SessionCredential } from '../cookie/cookie.ts'
-import { SessionOptionError } from '../errors/errors.ts'
-import { timeToLiveMs } from './expiry.ts'
+import { SessionOptionError, SessionStoreError } from '../errors/errors.ts'
 import { isAboutLock } from './lock-rules.ts'
 import type { SessionSummary } from './record.ts'
+import { inBackground } from './redis/background.ts'
+import { ChangeQueue } from './redis/change-queue.ts'
+import type { PlaceInQueue } from './redis/change-queue.ts'
 import type { RedisClient } from './redis/client.ts'
+import {
+  commitCall,
+  indexArgs,
+  instantOf,
+  noChange,
+  replaceCall,
+  timeToLive,
+} from './redis/commit-call.ts'
 import { RedisConnection } from './redis/connection.ts'
-import { sessionKey } from './redis/keys.ts'
-import { OwnedSessions } from './redis/owned-sessions.ts'
-import { Seen } from './redis/seen.ts'
-import { SessionTexts } from './redis/session-texts.ts'
+import type { RedisClock } from './redis/connection.ts'
+import { lockKeys, sessionKey } from './redis/keys.ts'
+import { commitSession } from './redis/scripts/commit-session.ts'
+import { createSession } from './redis/scripts/create-session.ts'
+import { destroySession } from './redis/scripts/destroy-session.ts'
+import { lockSession } from './redis/scripts/lock-session.ts'
+import { refreshSession } from './redis/scripts/refresh-session.ts'
+import { replaceValue } from './redis/scripts/replace-value.ts'
+import type { IndexEntry } from './redis/user-index.ts'
 import { UserSessions } from './redis/user-sessions.ts'
+import type { Ended, Written } from './redis/user-sessions.ts'
 import type {
   CommitOutcome,
   CreateOutcome,
@@ -21,66 +37,117 @@ import type {
   SessionStore,
   StorePolicy,
 } from './session-store.ts'
+import {
+  activityOf,
+  decodeSession,
+  encodeSession,
+  lastInstant,
+  revisionOf,
+} from './session-text.ts'
+import { escapeText } from './storage-texts.ts'
+import {
+  changeSession,
+  createSession as newSession,
+  isRefreshDue,
+  openingOf,
+  refreshed,
+  summaryOf,
+  timeToLiveMs,
+} from './stored-session.ts'
+import type { StoredSession } from './stored-session.ts'
 
 /** Options of a {@link RedisStore}. */
 export interface RedisStoreOptions {
   /**
-   * What all keys start with. One per app: apps that share it share their sessions. Text without
-   * braces.
+   * The start of all keys. One per app: apps with the same prefix share their sessions. Text
+   * without braces.
    *
    * @default 'sess:'
    */
-  readonly prefix?: string
+  readonly prefix?: string | undefined
 }
 
+/** How a change is written. */
+interface HowToWrite {
+  readonly policy: StorePolicy
+  /** When the caller stops waiting, as `performance.now()` tells it. */
+  readonly until: number
+  readonly index?: IndexEntry | undefined
+}
+
+/** Redis refused a write that came after its deadline, and says what time it is there. */
+interface Late {
+  readonly status: 'late'
+  readonly now: number
+}
+
+// A head that changes more often while one request is read is refreshed by the others.
+const maxRefreshes = 3
+
 /**
- * Keeps sessions in Redis 6.2 or later, alone or as a Cluster: one string for each, expired by
- * Redis itself, and one sorted set for each user's. `store/redis/keys.ts` documents both.
+ * Keeps sessions in Redis 6.2 or later, alone or as a Cluster: one string for each session, expired
+ * by Redis itself, and one sorted set for each user's sessions. `store/redis/keys.ts` documents
+ * both.
+ *
+ * This store works out what a change makes of the session that it has seen last. Redis writes the
+ * result if the session is still the same; otherwise the store works the change out anew.
  *
  * The client stays the app's: this store opens no connection and closes none.
  */
 export class RedisStore implements SessionStore {
   readonly #connection: RedisConnection
-  readonly #texts: SessionTexts
-  readonly #owned: OwnedSessions
   readonly #prefix: string
+  readonly #users: UserSessions
+  readonly #changes = new ChangeQueue()
 
   /**
-   * @throws {SessionOptionError} When the prefix is no text or has a brace, which would change the
+   * @throws {SessionOptionError} When the prefix is not text or has a brace, which would change the
    *   node that has the session.
    */
   constructor(redis: RedisClient, { prefix = 'sess:' }: RedisStoreOptions = {}) {
     if (typeof prefix !== 'string' || /[{}]/.test(prefix)) {
       throw new SessionOptionError('"prefix" option must be text without braces')
     }
-    const connection = new RedisConnection(redis)
-    const users = new UserSessions(connection, prefix)
-    this.#connection = connection
-    this.#texts = new SessionTexts(connection, prefix)
-    this.#owned = new OwnedSessions(this.#texts, users, connection.isCluster)
+    this.#connection = new RedisConnection(redis)
     this.#prefix = prefix
+    this.#users = new UserSessions(this.#connection, prefix, {
+      describe: (id) => this.#describe(id),
+      end: (id, userName) => this.#end(id, userName),
+    })
   }
 
-  create(session: NewSession, policy: StorePolicy): Promise<CreateOutcome> {
+  async create(session: NewSession, policy: StorePolicy): Promise<CreateOutcome> {
     const { id } = session.credential
     const { userName, idleTimeoutMs } = session.draft
     const until = performance.now() + policy.timeoutMs
-    const lifeMs = timeToLiveMs(idleTimeoutMs, policy.expiry)
-    return this.#owned.signIn<CreateOutcome>(
-      { id, userName, timeToLiveMs: lifeMs },
-      policy,
-      (index) => this.#texts.create(session, { policy, until, index }),
-    )
+    const write = (index?: IndexEntry): Promise<Written<CreateOutcome>> =>
+      this.#create(session, { policy, until, index })
+    if (userName === '') return (await write()).outcome
+    const signIn = { id, userName, timeToLiveMs: timeToLiveMs(idleTimeoutMs, policy.expiry) }
+    return this.#users.signIn<CreateOutcome>(signIn, policy, write)
   }
 
-  load(
+  async load(
     credential: SessionCredential,
     policy: StorePolicy,
     isActivity: boolean,
   ): Promise<LoadOutcome | undefined> {
-    return this.#texts.load(credential, { policy, isActivity }, ({ record }) =>
-      this.#owned.keep(record, policy),
-    )
+    const key = sessionKey(this.#prefix, credential.id)
+    const { clock, text } = await this.#read(key, this.#connection.get(key))
+    if (text === undefined) return undefined
+    const session = decodeSession(credential.id, text)
+    if (!session) return { status: 'unreadable' }
+    const { now } = clock
+    const opening = openingOf(session, credential, now)
+    if (!opening) return undefined
+    if (opening === 'renewed') return { status: 'renewed' }
+    const { record, activeAt, isPostponed } = session
+    const isDue = isActivity && isRefreshDue(session, now, policy.expiry)
+    const seen = new Seen(isDue ? refreshed(session, now) : session, text)
+    const isLonger = isDue && record.idleTimeoutMs < Infinity
+    if (isDue) inBackground(this.#refresh(key, session, { clock, policy }))
+    if (isLonger) this.#users.keep(record, policy)
+    return { status: 'live', record, seen, now, activeAt, isPostponed, refreshed: isLonger }
   }
 
   async commit(
@@ -89,41 +156,59 @@ export class RedisStore implements SessionStore {
     policy: StorePolicy,
   ): Promise<CommitOutcome> {
     const { id } = credential
-    // It counts from here, whatever must be read first.
+    // The deadline counts from here, whatever must be read first.
     const until = performance.now() + policy.timeoutMs
-    if (isAboutLock(commit)) return this.#texts.extendLock(id, commit.lock)
-    const seen = await this.#texts.seen(id, commit.seen)
+    if (commit.lock && isAboutLock(commit)) return this.#extendLock(id, commit.lock)
+    const seen = Seen.in(commit.seen, id) ?? (await this.#readSeen(id))
     if (!seen) return { status: 'ended' }
     const { record } = Seen.sessionOf(seen)
     const idleTimeoutMs = commit.idleTimeoutMs ?? record.idleTimeoutMs
-    // Its user's index must live as long as the session may now.
+    // The user's index must live as long as the session may now.
     if (commit.idleTimeoutMs !== undefined) {
-      this.#owned.keep({ id, userName: record.userName, idleTimeoutMs }, policy)
+      this.#users.keep({ id, userName: record.userName, idleTimeoutMs }, policy)
     }
+    const write = (index?: IndexEntry): Promise<Written<CommitOutcome>> =>
+      this.#change(credential, seen, commit, { policy, until, index })
     const userName = commit.ownedBy === undefined ? (commit.grants?.userName ?? '') : ''
-    const lifeMs = timeToLiveMs(idleTimeoutMs, policy.expiry)
-    const outcome = await this.#owned.signIn<CommitOutcome>(
-      { id, userName, timeToLiveMs: lifeMs },
-      policy,
-      (index) => this.#texts.commit(credential, seen, { commit, policy, until, index }),
-    )
-    // It counts as activity.
+    if (userName !== '') {
+      const signIn = { id, userName, timeToLiveMs: timeToLiveMs(idleTimeoutMs, policy.expiry) }
+      return this.#users.signIn<CommitOutcome>(signIn, policy, write)
+    }
+    const { outcome } = await write()
+    // Joining counts as activity.
     if (commit.redeemsOTP !== undefined && outcome.status === 'committed') {
-      this.#owned.keep(record, policy)
+      this.#users.keep(record, policy)
     }
     return outcome
   }
 
-  lock(credential: SessionCredential, lock: SessionLock): Promise<LockOutcome | undefined> {
-    return this.#texts.lock(credential, lock)
+  async lock(credential: SessionCredential, lock: SessionLock): Promise<LockOutcome | undefined> {
+    const { id } = credential
+    const session = sessionKey(this.#prefix, id)
+    const { token, leaseMs } = lock
+    const locked = await this.#connection.run(lockSession, {
+      keys: { session, ...lockKeys(session) },
+      args: { token, leaseMs },
+    })
+    if (locked.status === 'ended') return undefined
+    const { status, now } = locked
+    const stored = decodeSession(id, locked.text)
+    if (!stored || openingOf(stored, credential, now) !== 'good') {
+      if (status === 'locked') await this.#extendLock(id, { token, leaseMs: 0 })
+      return undefined
+    }
+    if (status === 'busy') return { status }
+    return { status: 'locked', record: stored.record, seen: new Seen(stored), now }
   }
 
   list(userName: string): Promise<readonly SessionSummary[]> {
-    return this.#owned.list(userName)
+    return this.#users.list(userName)
   }
 
-  destroy(id: string, userName?: string): Promise<boolean> {
-    return this.#owned.destroy(id, userName)
+  async destroy(id: string, userName?: string): Promise<boolean> {
+    const ended = await this.#end(id, userName)
+    if (ended?.userName) this.#users.ended(ended.userName, id)
+    return ended?.isLive ?? false
   }
 
   nodeOf(id?: string): string | undefined {
@@ -134,4 +219,234 @@ export class RedisStore implements SessionStore {
   async close(): Promise<void> {
     // The client is the app's.
   }
+
+  async #create(
+    session: NewSession,
+    { policy, until, index }: HowToWrite,
+  ): Promise<Written<CreateOutcome>> {
+    const key = sessionKey(this.#prefix, session.credential.id)
+    return this.#inTime(key, until, async (clock) => {
+      const { now } = clock
+      const stored = newSession(session, now, policy)
+      if (!stored) return { outcome: { status: 'tooLarge' } }
+      const created = await this.#connection.run(createSession, {
+        keys: { session: key, ...(index && { userSessions: index.userSessions }) },
+        args: {
+          untilMs: instantOf(clock, until),
+          timeToLiveMs: timeToLive(stored, now, policy),
+          ...indexArgs(index),
+        },
+        rest: [encodeSession(stored)],
+      })
+      if (created.status === 'late') return created
+      if (created.status === 'exists') return { outcome: created }
+      clock.note(created.now)
+      return { outcome: { status: 'created', now, seen: new Seen(stored) }, index: created }
+    })
+  }
+
+  async #change(
+    credential: SessionCredential,
+    seen: Seen,
+    commit: SessionCommit,
+    { policy, until, index }: HowToWrite,
+  ): Promise<Written<CommitOutcome>> {
+    const { id } = credential
+    const key = sessionKey(this.#prefix, id)
+    // The script merges the entries of storage, because it knows those of now.
+    const headCommit = { ...commit, storage: undefined }
+    let before: StoredSession | undefined = Seen.sessionOf(seen)
+    let after: StoredSession | undefined
+    let place: PlaceInQueue | undefined
+    let isFresh = false
+    const readAgain = async (): Promise<undefined> => {
+      before = await this.#readHead(id)
+      isFresh = true
+    }
+    const changing = this.#inTime<Written<CommitOutcome>>(key, until, async (clock) => {
+      const { now } = clock
+      if (!before) return { outcome: { status: 'ended' } }
+      const change = changeSession(before, credential, headCommit, { now, policy })
+      // What was seen may no longer hold.
+      if (!('session' in change)) return isFresh ? { outcome: change } : readAgain()
+      const replacing = isFresh
+        ? undefined
+        : replaceCall(Seen.sessionOf(seen), Seen.textOf(seen), { key, clock, commit, until })
+      const replaced = replacing && (await this.#connection.run(replaceValue, replacing))
+      if (replaced?.status === 'late') return replaced
+      if (replaced?.status === 'committed') {
+        clock.note(replaced.now)
+        return { outcome: { status: change.status, now, seen } }
+      }
+      const call = { key, clock, before, session: change.session, commit, policy, index, until }
+      const written = await this.#connection.run(commitSession, commitCall(call))
+      if (written.status === 'late') return written
+      // The secret may have lost its session before it has lost the lock.
+      if (written.status === 'unlocked' && !isFresh) return readAgain()
+      if (written.status === 'changed') {
+        before = decodeSession(id, written.head)
+        isFresh = true
+        if (!place) {
+          place = this.#changes.enter(key)
+          before = (await place.previous) ?? before
+        }
+        return undefined
+      }
+      if (written.status !== 'committed') return { outcome: { status: written.status } }
+      clock.note(written.now)
+      after = change.session
+      const next = new Seen(after)
+      if (change.status === 'merged') return { outcome: { status: 'merged', now, seen: next } }
+      const record = written.text === '' ? undefined : decodeSession(id, written.text)?.record
+      const outcome = { status: 'committed', now, seen: next, ...(record && { record }) } as const
+      return { outcome, index: written }
+    })
+    try {
+      return await changing
+    } finally {
+      place?.leave(after)
+    }
+  }
+
+  /** Extends a lock or gives it back. It does not look at the session. */
+  async #extendLock(id: string, { token, leaseMs }: SessionLock): Promise<CommitOutcome> {
+    const session = sessionKey(this.#prefix, id)
+    const written = await this.#connection.run(commitSession, {
+      keys: { session, lock: lockKeys(session).lock },
+      // It changes nothing that could come too late.
+      args: { ...noChange, untilMs: lastInstant, lockToken: token, leaseMs },
+    })
+    if (written.status === 'committed') return { status: 'committed', now: written.now }
+    return { status: written.status === 'ended' ? 'ended' : 'unlocked' }
+  }
+
+  /**
+   * Describes a session.
+   *
+   * @returns `undefined` when there is no live session, `'unreadable'` when there may be one of a
+   *   later version.
+   */
+  async #describe(id: string): Promise<SessionSummary | 'unreadable' | undefined> {
+    const key = sessionKey(this.#prefix, id)
+    const { clock, text } = await this.#read(key, this.#connection.getHead(key))
+    if (text === undefined) return undefined
+    const session = decodeSession(id, text)
+    if (!session) return 'unreadable'
+    const { now } = clock
+    return now < session.record.endsAt ? summaryOf(session, now) : undefined
+  }
+
+  /**
+   * Ends a session.
+   *
+   * @param userName Whose it must be; anybody's when `undefined`.
+   * @returns Whose it was, and whether it was live; `undefined` when nothing has ended.
+   */
+  async #end(id: string, userName: string | undefined): Promise<Ended | undefined> {
+    const session = sessionKey(this.#prefix, id)
+    const destroyed = await this.#connection.run(destroySession, {
+      keys: { session, ...lockKeys(session) },
+      args: { isOwned: userName === undefined ? '' : 1, userName: escapeText(userName ?? '') },
+    })
+    if (destroyed.status === 'ended') return undefined
+    const record = decodeSession(id, destroyed.head)?.record
+    return {
+      userName: record?.userName ?? '',
+      isLive: record !== undefined && destroyed.now < record.endsAt,
+    }
+  }
+
+  /** Counts as activity. Whoever has the session by then does not wait. */
+  async #refresh(
+    key: string,
+    seen: StoredSession,
+    { clock, policy }: { readonly clock: RedisClock; readonly policy: StorePolicy },
+  ): Promise<void> {
+    let session = seen
+    for (let tries = 1; ; tries++) {
+      const { now } = clock
+      const active = refreshed(session, now)
+      const outcome = await this.#connection.run(refreshSession, {
+        keys: { session: key },
+        args: {
+          revision: revisionOf(session),
+          activity: activityOf(active),
+          timeToLiveMs: timeToLive(active, now, policy),
+        },
+      })
+      if (outcome !== 'changed' || tries === maxRefreshes) return
+      // Its idle timeout may be another one now.
+      const changed = await this.#readHead(session.record.id)
+      if (!changed) return
+      session = changed
+    }
+  }
+
+  /** Waits for a text that is being read, and for Redis' time where that is not known. */
+  async #read(
+    key: string,
+    reading: Promise<string | undefined>,
+  ): Promise<{ readonly clock: RedisClock; readonly text: string | undefined }> {
+    const clock = this.#connection.clockOf(key)
+    const asking = this.#connection.askTime(key, clock)
+    if (asking) await Promise.all([asking, reading])
+    return { clock, text: await reading }
+  }
+
+  /** Tries a write, again where Redis' clock or the head was another one, until its caller gives up. */
+  async #inTime<T extends object>(
+    key: string,
+    until: number,
+    attempt: (clock: RedisClock) => Promise<T | Late | undefined>,
+  ): Promise<T> {
+    const clock = this.#connection.clockOf(key)
+    const asking = this.#connection.askTime(key, clock)
+    if (asking) await asking
+    for (;;) {
+      const result = await attempt(clock)
+      if (result && !isLate(result)) return result
+      // The refusal has told what Redis' clock says now.
+      if (result) clock.set(result.now)
+      if (performance.now() >= until) throw new SessionStoreError('Redis answered too late')
+    }
+  }
+
+  async #readSeen(id: string): Promise<Seen | undefined> {
+    const session = await this.#readHead(id)
+    return session && new Seen(session)
+  }
+
+  async #readHead(id: string): Promise<StoredSession | undefined> {
+    const head = await this.#connection.getHead(sessionKey(this.#prefix, id))
+    return head === undefined ? undefined : decodeSession(id, head)
+  }
+}
+
+/** What a request has seen of a session. It shows nothing of it to whoever has it. */
+class Seen {
+  readonly #session: StoredSession
+  readonly #text: string
+
+  /** @param text The whole text; `''` where that was not read, or no longer holds. */
+  constructor(session: StoredSession, text = '') {
+    this.#session = session
+    this.#text = text
+  }
+
+  /** What an outcome had, if it is about the session with this id. */
+  static in(seen: unknown, id: string): Seen | undefined {
+    return seen instanceof Seen && seen.#session.record.id === id ? seen : undefined
+  }
+
+  static sessionOf(seen: Seen): StoredSession {
+    return seen.#session
+  }
+
+  static textOf(seen: Seen): string {
+    return seen.#text
+  }
+}
+
+function isLate(result: object): result is Late {
+  return 'status' in result && result.status === 'late'
 }

@@ -1,5 +1,4 @@
 import type { StorageChanges } from '../storage/storage.ts'
-import { escapeText, unescapeText } from './record.ts'
 
 // Above this number, searching for each name on its own would take quadratic time.
 const fewChanges = 32
@@ -143,4 +142,38 @@ function nameIn(escaped: string): string | undefined {
   } catch {
     return undefined
   }
+}
+
+/**
+ * Returns the bytes of all names and values as they are stored, to which the limit on storage
+ * applies.
+ */
+export function storedSize(storage: Iterable<readonly [string, string]>): number {
+  let bytes = 0
+  for (const [name, json] of storage) {
+    bytes += Buffer.byteLength(escapeText(name)) + Buffer.byteLength(json)
+  }
+  return bytes
+}
+
+/** Escapes text as in JSON, without the quotes. Yields one line, and preserves lone surrogates. */
+export function escapeText(text: string): string {
+  if (isPlain(text)) return text
+  const json = JSON.stringify(text)
+  return json.length === text.length + 2 ? text : json.slice(1, -1)
+}
+
+/** Recognizes short, printable ASCII without quotes and backslashes, as in most names. */
+function isPlain(text: string): boolean {
+  if (text.length > 32) return false
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index)
+    if (code < 0x20 || code > 0x7e || code === 0x22 || code === 0x5c) return false
+  }
+  return true
+}
+
+/** Restores the text that {@link escapeText} has escaped. */
+export function unescapeText(text: string): string {
+  return text.includes('\\') ? String(JSON.parse(`"${text}"`)) : text
 }

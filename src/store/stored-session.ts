@@ -6,7 +6,6 @@ import type { SessionCredential } from '../cookie/cookie.ts'
 import { nothingGranted } from '../privileges/grants.ts'
 import type { GrantChanges } from '../privileges/grants.ts'
 import type { StorageLimits } from '../storage/storage-value.ts'
-import { timeToLiveMs } from './expiry.ts'
 import type { ExpiryPolicy } from './expiry.ts'
 import type { SessionRecord, SessionSummary } from './record.ts'
 import { maxOTPs, renewedMemoryMs } from './session-store.ts'
@@ -200,6 +199,11 @@ export function isRefreshDue(
 /** Returns a session after activity at `now`, the store's time in epoch milliseconds. */
 export function refreshed(session: StoredSession, now: number): StoredSession {
   return { ...session, activeAt: now, isPostponed: false }
+}
+
+/** Returns the time to live, in milliseconds, of a session that is stored or refreshed now. */
+export function timeToLiveMs(idleTimeoutMs: number, policy: ExpiryPolicy): number {
+  return Math.ceil(idleTimeoutMs + policy.refreshMs)
 }
 
 /** Returns when a store must expire a session without refresh: epoch milliseconds, or `Infinity`. */

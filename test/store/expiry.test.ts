@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 
-import { expiresAt, timeToLiveMs } from '../../src/store/expiry.ts'
+import { expiresAt } from '../../src/store/expiry.ts'
+import { timeToLiveMs } from '../../src/store/stored-session.ts'
 
 const minute = 60_000
 

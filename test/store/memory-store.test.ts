@@ -210,3 +210,14 @@ describe('MemoryStore', () => {
 function timerCount(): number {
   return process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout').length
 }
+
+it('reads where an app fakes its timers', async () => {
+  const store = new MemoryStore()
+  const credential = await created(store)
+  vi.useFakeTimers()
+  onTestFinished(() => {
+    vi.useRealTimers()
+  })
+
+  expect(await store.load(credential, policy, false)).toMatchObject({ status: 'live' })
+})

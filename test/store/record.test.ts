@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 
-import { escapeText, storedSize, unescapeText } from '../../src/store/record.ts'
+import { escapeText, storedSize, unescapeText } from '../../src/store/storage-texts.ts'
 
 const awkwardTexts = [
   ['nothing', ''],

@@ -15,9 +15,9 @@ import type {
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { newSecret, newSessionId } from '../../src/cookie/cookie.ts'
-import { storedSize } from '../../src/store/record.ts'
 import { sessionKey } from '../../src/store/redis/keys.ts'
 import { encodeSession } from '../../src/store/session-text.ts'
+import { storedSize } from '../../src/store/storage-texts.ts'
 import { createSession } from '../../src/store/stored-session.ts'
 import type { StoredSession } from '../../src/store/stored-session.ts'
 import { countCommands } from '../support/command-count.ts'

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 
-import { storedSize } from '../../src/store/record.ts'
+import { storedSize } from '../../src/store/storage-texts.ts'
 import { StorageTexts } from '../../src/store/storage-texts.ts'
 import { awkwardTexts } from './contract-parts.ts'
 

@@ -1,32 +1,14 @@
-import { escapeText } from '../record.ts'
 import type { SessionCommit, StorePolicy } from '../session-store.ts'
-import { partsOf, revisionOf } from '../session-text.ts'
+import { lastInstant, partsOf, revisionOf } from '../session-text.ts'
+import { escapeText } from '../storage-texts.ts'
 import { expiryOf } from '../stored-session.ts'
 import type { StoredSession } from '../stored-session.ts'
-import type { RedisClock } from './clock.ts'
+import type { RedisClock } from './connection.ts'
 import { lockKeys } from './keys.ts'
 import type { CallOf } from './script.ts'
 import type { commitSession } from './scripts/commit-session.ts'
 import type { replaceValue } from './scripts/replace-value.ts'
-import { Seen } from './seen.ts'
-
-/** A user's index on the same server as the session, to be written in the same step. */
-export interface IndexEntry {
-  readonly userSessions: string
-  readonly member: string
-  readonly keepMs: number
-  /** From how many sessions of the user on the others are told; `undefined` for never. */
-  readonly perUser: number | undefined
-}
-
-/** What a script says of the index that it has written. */
-export interface IndexReply {
-  readonly now: number
-  /** How many sessions the user has then. */
-  readonly count: number
-  /** Those but this one, if they were asked for: member, score, member, score … */
-  readonly others: readonly string[]
-}
+import type { IndexEntry } from './user-index.ts'
 
 /** A change that is to be written. */
 export interface Change {
@@ -59,9 +41,6 @@ export const noChange = {
   keepMs: '',
   perUser: '',
 } as const
-
-// Later than any caller waits.
-export const lastInstant = 8.64e15
 
 /**
  * What the commit script is called with.
@@ -154,25 +133,29 @@ export function instantOf(clock: RedisClock, until: number): number {
 /**
  * What the script is called with that changes a value in its place.
  *
- * @param seen What the request has seen of the session.
- * @param change The change.
+ * @param session What the request has seen of the session.
+ * @param text Its whole text; `''` where the request has not seen that.
  * @returns `undefined` when the change is more than that.
  */
 export function replaceCall(
-  seen: Seen,
+  session: StoredSession,
+  text: string,
   { key, clock, commit, until }: Pick<Change, 'key' | 'clock' | 'commit' | 'until'>,
 ): CallOf<typeof replaceValue> | undefined {
-  const value = onlyValueIn(commit)
-  const place = value && Seen.placeOf(seen, ...value)
-  if (!place) return undefined
+  const value = text === '' ? undefined : onlyValueIn(commit)
+  if (!value) return undefined
+  const [name, json] = value
+  const begin = `\n${escapeText(name)}\t`
+  const start = text.indexOf(begin)
+  if (start < 0) return undefined
+  const next = text.indexOf('\n', start + 1)
+  const before = text.slice(start + begin.length, next < 0 ? text.length : next)
+  if (Buffer.byteLength(before) !== Buffer.byteLength(json)) return undefined
+  const at = Buffer.byteLength(text.slice(0, start))
   return {
     keys: { session: key },
-    args: {
-      untilMs: instantOf(clock, until),
-      revision: revisionOf(Seen.sessionOf(seen)),
-      at: place.at,
-    },
-    rest: [place.name, value[1]],
+    args: { untilMs: instantOf(clock, until), revision: revisionOf(session), at },
+    rest: [begin, json],
   }
 }
 

@@ -1,10 +1,8 @@
 import { SessionStoreError } from '../../errors/errors.ts'
-import { Gathering } from '../gathering.ts'
 import type { RedisClient } from './client.ts'
-import { RedisClock } from './clock.ts'
 import { storeError } from './failure.ts'
-import { replyOf, valuesOf } from './script.ts'
-import type { Script, ScriptCall } from './script.ts'
+import { unexpectedReply } from './script.ts'
+import type { Reply, Script, ScriptCall } from './script.ts'
 import { tellTime } from './scripts/tell-time.ts'
 import { slotOf } from './slot.ts'
 
@@ -18,23 +16,23 @@ const foreignText = '?'
 // Longer than what a session's head takes but in rare cases.
 const headBytes = 512
 
+// As it was when this was loaded: apps may fake timers in their tests.
+const later = setImmediate
+// Longer than any reply's delay, and short enough to follow a clock that was set back.
+const trustedForMs = 10_000
+// Within this time, two clocks drift apart by less than a millisecond.
+const freshForMs = 5000
+
 /** Sends commands to Redis, those of one turn together, and knows what time it is there. */
 export class RedisConnection {
   readonly isCluster: boolean
   readonly #redis: RedisClient
-  /** Sends the commands of a turn as one write: it costs more than all the commands in it. */
-  readonly #gathering: Gathering
+  #isCorked = false
   // One for each node, because the nodes of a Cluster need not agree.
   readonly #clocks = new Map<string, RedisClock>()
 
   constructor(redis: RedisClient) {
     this.#redis = redis
-    let stream: RedisClient['stream']
-    const cork = (): void => {
-      ;({ stream } = redis)
-      stream?.cork()
-    }
-    this.#gathering = new Gathering(cork, () => stream?.uncork())
     this.isCluster = redis.isCluster ?? false
   }
 
@@ -79,8 +77,7 @@ export class RedisConnection {
     call: ScriptCall<Key, Arg>,
   ): Promise<Outcome> {
     const { keyCount, values } = valuesOf(script, call)
-    await this.#gathering.next()
-    this.#checkConnected()
+    this.#prepare()
     try {
       return script.parse(replyOf(await this.#evalsha(script, keyCount, values)))
     } catch (error) {
@@ -132,8 +129,7 @@ export class RedisConnection {
   }
 
   async #read(read: () => Promise<string | null>): Promise<string | undefined> {
-    await this.#gathering.next()
-    this.#checkConnected()
+    this.#prepare()
     try {
       return (await read()) ?? undefined
     } catch (error) {
@@ -155,7 +151,101 @@ export class RedisConnection {
     }
   }
 
-  #checkConnected(): void {
-    if (awayStates.has(this.#redis.status)) throw new SessionStoreError('Redis is away')
+  /**
+   * Lets the commands of one turn of the event loop go out as one write, which costs more than all
+   * the commands in it.
+   */
+  #prepare(): void {
+    const { status, stream } = this.#redis
+    if (awayStates.has(status)) throw new SessionStoreError('Redis is away')
+    if (this.#isCorked || !stream) return
+    this.#isCorked = true
+    stream.cork()
+    later(() => {
+      this.#isCorked = false
+      stream.uncork()
+    })
+  }
+}
+
+/** Returns a call's keys and arguments in the form for Redis. */
+export function valuesOf<Key extends string, Arg extends string>(
+  { keys, args }: Pick<Script<Key, Arg, unknown>, 'keys' | 'args'>,
+  call: ScriptCall<Key, Arg>,
+): { readonly keyCount: number; readonly values: readonly string[] } {
+  const values: string[] = []
+  for (const name of keys) {
+    const key = call.keys[name]
+    if (key !== undefined) values.push(key)
+  }
+  const keyCount = values.length
+  const lines = args.map((name) => call.args[name]).join('\n')
+  if (args.length > 0) values.push(lines.replace(/\n+$/, ''))
+  if (call.rest) values.push(...call.rest)
+  return { keyCount, values }
+}
+
+/**
+ * Splits a script's reply.
+ *
+ * @throws {SessionStoreError} When the reply is not a text.
+ */
+export function replyOf(reply: unknown): Reply {
+  if (typeof reply !== 'string') throw unexpectedReply()
+  const end = reply.indexOf('\n')
+  const [word = '', ...numbers] = (end < 0 ? reply : reply.slice(0, end)).split(' ')
+  return { word, numbers: numbers.map(Number), text: end < 0 ? '' : reply.slice(end + 1) }
+}
+
+/**
+ * Estimates the clock of one Redis from the times in replies, on top of a monotonic clock. The
+ * estimate may be behind by a reply's travel time, but is never ahead.
+ */
+export class RedisClock {
+  #offsetMs = -Infinity
+  #since = 0
+  #askedAt = -Infinity
+
+  /** Whether any time has been noted. */
+  get isKnown(): boolean {
+    return this.#offsetMs > -Infinity
+  }
+
+  /** The estimate of Redis' time, in epoch milliseconds. */
+  get now(): number {
+    return this.at(performance.now())
+  }
+
+  /**
+   * Returns whether the caller must ask Redis for its time, because none is known, or the last one
+   * is 5 seconds old. After true, other callers get false for as long.
+   */
+  mustAsk(): boolean {
+    const now = performance.now()
+    if (this.isKnown && now - this.#askedAt < freshForMs) return false
+    this.#askedAt = now
+    return true
+  }
+
+  /** Notes Redis' time in a reply, in epoch milliseconds. */
+  note(time: number): void {
+    const now = performance.now()
+    const offsetMs = time - now
+    // A delayed reply gives too early a time, so the latest time is the best.
+    if (offsetMs > this.#offsetMs || now - this.#since > trustedForMs) {
+      this.#offsetMs = offsetMs
+      this.#since = now
+    }
+  }
+
+  /** Notes a time, and discards everything noted before. */
+  set(time: number): void {
+    this.#offsetMs = -Infinity
+    this.note(time)
+  }
+
+  /** Converts an instant of `performance.now()` to Redis' clock, in epoch milliseconds, if known. */
+  at(instant: number): number {
+    return Math.floor(instant + this.#offsetMs)
   }
 }

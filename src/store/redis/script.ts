@@ -72,35 +72,6 @@ export interface ScriptCall<Key extends string, Arg extends string> {
 export type CallOf<S> =
   S extends Script<infer Key, infer Arg, unknown> ? ScriptCall<Key, Arg> : never
 
-/** Returns a call's keys and arguments in the form for Redis. */
-export function valuesOf<Key extends string, Arg extends string>(
-  { keys, args }: Pick<Script<Key, Arg, unknown>, 'keys' | 'args'>,
-  call: ScriptCall<Key, Arg>,
-): { readonly keyCount: number; readonly values: readonly string[] } {
-  const values: string[] = []
-  for (const name of keys) {
-    const key = call.keys[name]
-    if (key !== undefined) values.push(key)
-  }
-  const keyCount = values.length
-  const lines = args.map((name) => call.args[name]).join('\n')
-  if (args.length > 0) values.push(lines.replace(/\n+$/, ''))
-  if (call.rest) values.push(...call.rest)
-  return { keyCount, values }
-}
-
-/**
- * Splits a script's reply.
- *
- * @throws {SessionStoreError} When the reply is not a text.
- */
-export function replyOf(reply: unknown): Reply {
-  if (typeof reply !== 'string') throw unexpectedReply()
-  const end = reply.indexOf('\n')
-  const [word = '', ...numbers] = (end < 0 ? reply : reply.slice(0, end)).split(' ')
-  return { word, numbers: numbers.map(Number), text: end < 0 ? '' : reply.slice(end + 1) }
-}
-
 /** Returns the lines of a reply's text. */
 export function linesOf(text: string): readonly string[] {
   return text === '' ? [] : text.split('\n')

@@ -1,182 +1,219 @@
-import type { IndexEntry } from './commit-call.ts'
+import type { SessionSummary } from '../record.ts'
+import type { CommitOutcome, CreateOutcome, StorePolicy } from '../session-store.ts'
+import { timeToLiveMs } from '../stored-session.ts'
+import { inBackground } from './background.ts'
 import type { RedisConnection } from './connection.ts'
-import { longId, shortId, userSessionsKey } from './keys.ts'
-import { addUserSession } from './scripts/add-user-session.ts'
-import { keepUserSession } from './scripts/keep-user-session.ts'
-import { readUserSessions } from './scripts/read-user-sessions.ts'
-import { removeUserSessions } from './scripts/remove-user-sessions.ts'
+import { entriesOf, UserIndex } from './user-index.ts'
+import type { AddedEntry, IndexEntry, IndexReply, SignIn, UserEntry } from './user-index.ts'
 
-/** One session in a user's index. */
-export interface UserSession {
-  readonly id: string
-  /** The order of the sign-ins: a number of ms, as Redis tells it. */
-  readonly score: string
-  /**
-   * Whether its sign-in may be on its way still: it was added less than two minutes ago and has not
-   * been told to have arrived. Such an entry must stay, whatever became of the session.
-   */
-  readonly isPending: boolean
+/** What a write has come to, and what became of the index, if the write included it. */
+export interface Written<Outcome> {
+  readonly outcome: Outcome
+  readonly index?: IndexReply
 }
 
-/** A session that gets a user. */
-export interface SignIn {
-  readonly id: string
+/** What a session was that has ended. */
+export interface Ended {
+  /** `''` when the session was nobody's. */
   readonly userName: string
-  readonly timeToLiveMs: number
+  /** False when the session was past its absolute end, or could not be read. */
+  readonly isLive: boolean
 }
 
-/** What adding a session has met. */
-export interface AddedSession {
-  readonly score: string
-  /** Whether the session was not in the index before. */
-  readonly isNew: boolean
-  /** How many entries there are. */
-  readonly count: number
-  /** The other entries, the first sign-in first, if they were asked for. */
-  readonly others: readonly UserSession[]
+/** How to reach the sessions themselves, which on a Cluster are on other nodes than the index. */
+interface SessionAccess {
+  /** `'unreadable'` for a session of a later version, `undefined` when there is no live session. */
+  readonly describe: (id: string) => Promise<SessionSummary | 'unreadable' | undefined>
+  /** Ends a session if it is the user's; `undefined` when nothing has ended. */
+  readonly end: (id: string, userName: string) => Promise<Ended | undefined>
 }
 
-// Longer than any `storeTimeoutMs`: a sign-in that has not arrived by then was answered long ago.
-const pendingMs = 120_000
+/** An entry, and its session if that is live and the user's. */
+interface Found {
+  readonly entry: UserEntry
+  readonly summary: SessionSummary | undefined
+}
 
-/**
- * The index of each user's sessions, a superset of those that are live: a session is added before
- * its sign-in is stored, put back when it is refreshed, and removed only when it was seen to have
- * ended, under the score that it had then.
- */
+type Outcome = CreateOutcome | CommitOutcome
+
+// An index with so many entries is also searched for entries of ended sessions at sign-ins.
+const manyEntries = 32
+
+/** The sessions of each user: the list, the limit, and the index by which they are found. */
 export class UserSessions {
-  readonly #connection: RedisConnection
-  readonly #prefix: string
+  readonly #index: UserIndex
+  readonly #sessions: SessionAccess
+  readonly #isCluster: boolean
+  /** Entries of sessions that have ended in this turn of the event loop, by their user. */
+  readonly #ended = new Map<string, { readonly id: string; readonly score: string }[]>()
 
-  /**
-   * @param connection Where they are.
-   * @param prefix What all keys start with.
-   */
-  constructor(connection: RedisConnection, prefix: string) {
-    this.#connection = connection
-    this.#prefix = prefix
+  constructor(connection: RedisConnection, prefix: string, sessions: SessionAccess) {
+    this.#index = new UserIndex(connection, prefix)
+    this.#sessions = sessions
+    this.#isCluster = connection.isCluster
+  }
+
+  /** Returns all live sessions of a user. */
+  async list(userName: string): Promise<readonly SessionSummary[]> {
+    const found = await this.#find(userName, await this.#index.entries(userName))
+    return found.flatMap(({ summary }) => summary ?? [])
   }
 
   /**
-   * What a script is told that puts a session last among its user's as it signs it in.
+   * Stores a session and makes it one of its user's: in one step where both are on one server.
    *
-   * @param signIn The session, and whose it becomes.
-   * @param perUser From how many others on they are told.
+   * @param write Writes the session and, where it gets one, the entry.
    */
-  entryFor({ id, userName, timeToLiveMs }: SignIn, perUser: number | undefined): IndexEntry {
-    const { userSessions } = this.#keys(userName)
-    return { userSessions, member: shortId(id), keepMs: keyLifeMs(timeToLiveMs), perUser }
+  async signIn<Result extends Outcome>(
+    signIn: SignIn,
+    policy: StorePolicy,
+    write: (index?: IndexEntry) => Promise<Written<Result>>,
+  ): Promise<Result | { readonly status: 'refused' }> {
+    const { maxSessions } = policy
+    if (this.#isCluster || maxSessions?.onExceed === 'refuse') {
+      return this.#signInByStep(signIn, policy, async () => (await write()).outcome)
+    }
+    const { outcome, index } = await write(this.#index.entryFor(signIn, maxSessions?.perUser))
+    if (!isStored(outcome)) return outcome
+    const { count = 0, now = 0, others = [] } = index ?? {}
+    return this.#endOldest(
+      signIn.userName,
+      { outcome, count, others: entriesOf(others, now) },
+      policy,
+    )
   }
 
-  /**
-   * Adds a session that is about to be signed in.
-   *
-   * @param userName Whose it becomes.
-   * @param id Of the session.
-   * @param timeToLiveMs Its own.
-   * @param perUser From how many others on they are told.
-   */
-  async add(
-    userName: string,
-    id: string,
-    timeToLiveMs: number,
-    perUser?: number,
-  ): Promise<AddedSession> {
-    const { now, others, ...added } = await this.#connection.run(addUserSession, {
-      keys: this.#keys(userName),
-      args: { member: shortId(id), keepMs: keyLifeMs(timeToLiveMs), perUser: perUser ?? '' },
-    })
-    return { ...added, others: entriesOf(others, now) }
+  /** Repairs the index after a session of a user was refreshed. Nothing waits for it. */
+  keep(
+    session: {
+      readonly id: string
+      readonly userName: string
+      readonly idleTimeoutMs: number
+      readonly signedInAt?: number
+    },
+    policy: StorePolicy,
+  ): void {
+    const { id, userName, signedInAt, idleTimeoutMs } = session
+    if (userName === '') return
+    const lifeMs = timeToLiveMs(idleTimeoutMs, policy.expiry)
+    inBackground(this.#index.keep({ id, userName, timeToLiveMs: lifeMs }, signedInAt))
   }
 
-  /** Notes that the sign-in of an added session has arrived. */
-  async confirm(
-    userName: string,
-    id: string,
-    pendingScore: string,
-    timeToLiveMs: number,
-  ): Promise<void> {
-    await this.#keep(userName, id, {
-      score: String(Math.floor(Number(pendingScore))),
-      pendingScore,
-      timeToLiveMs,
-    })
-  }
-
-  /**
-   * Puts back a session that was refreshed, if it is missing, and lets the index live as long.
-   *
-   * @param signedInAt When its user has signed in; `undefined` does not put it back.
-   */
-  async keep(
-    userName: string,
-    id: string,
-    signedInAt: number | undefined,
-    timeToLiveMs: number,
-  ): Promise<void> {
-    const score = String(signedInAt ?? '')
-    await this.#keep(userName, id, { score, pendingScore: '', timeToLiveMs })
-  }
-
-  /** All entries, the first sign-in first. */
-  async entries(userName: string): Promise<readonly UserSession[]> {
-    const { now, entries } = await this.#connection.run(readUserSessions, {
-      keys: this.#keys(userName),
-      args: {},
-    })
-    return entriesOf(entries, now)
-  }
-
-  /**
-   * Removes entries, if they are as they were read.
-   *
-   * @param entries Those of sessions that have ended; without a score whatever it is.
-   */
-  async remove(
-    userName: string,
-    entries: readonly { readonly id: string; readonly score: string }[],
-  ): Promise<void> {
-    if (entries.length === 0) return
-    const rest = entries.flatMap(({ id, score }) => [shortId(id), score])
-    await this.#connection.run(removeUserSessions, { keys: this.#keys(userName), args: {}, rest })
-  }
-
-  #keep(
-    userName: string,
-    id: string,
-    how: { readonly score: string; readonly pendingScore: string; readonly timeToLiveMs: number },
-  ): Promise<void> {
-    const { score, pendingScore } = how
-    return this.#connection.run(keepUserSession, {
-      keys: this.#keys(userName),
-      args: { member: shortId(id), score, pendingScore, keepMs: keyLifeMs(how.timeToLiveMs) },
+  /** Removes the entry of a session that has ended, together with others of this turn. */
+  ended(userName: string, id: string): void {
+    const entry = { id, score: '' }
+    const others = this.#ended.get(userName)
+    if (others) {
+      others.push(entry)
+      return
+    }
+    const entries = [entry]
+    this.#ended.set(userName, entries)
+    setImmediate(() => {
+      this.#ended.delete(userName)
+      inBackground(this.#index.remove(userName, entries))
     })
   }
 
-  #keys(userName: string): { readonly userSessions: string } {
-    return { userSessions: userSessionsKey(this.#prefix, userName) }
+  /** Adds a pending entry, then stores the session: the index must never miss a session. */
+  async #signInByStep<Result extends Outcome>(
+    signIn: SignIn,
+    policy: StorePolicy,
+    write: () => Promise<Result>,
+  ): Promise<Result | { readonly status: 'refused' }> {
+    const { id, userName } = signIn
+    const { perUser, onExceed } = policy.maxSessions ?? {}
+    const refuses = onExceed === 'refuse'
+    const added = await this.#index.add(signIn, refuses ? perUser : undefined)
+    if (refuses && !(await this.#hasRoom(signIn, added, policy))) return { status: 'refused' }
+    const outcome = await write()
+    if (!isStored(outcome)) {
+      if (added.isNew) inBackground(this.#index.remove(userName, [{ id, score: added.score }]))
+      return outcome
+    }
+    inBackground(this.#index.confirm(signIn, added.score))
+    return this.#endOldest(userName, { outcome, count: added.count, others: [] }, policy)
+  }
+
+  /**
+   * Ends the user's sessions over the limit, those that signed in first, before the sign-in has its
+   * answer: the last one of parallel sign-ins sees all of them.
+   *
+   * @param signedIn `count` is the number of the user's entries. `others` are the entries but the
+   *   new one, which is the last; empty where they were not returned.
+   */
+  async #endOldest<Result extends Outcome>(
+    userName: string,
+    signedIn: {
+      readonly outcome: Result
+      readonly count: number
+      readonly others: readonly UserEntry[]
+    },
+    { maxSessions }: StorePolicy,
+  ): Promise<Result> {
+    const { outcome, count, others } = signedIn
+    const perUser = maxSessions?.onExceed === 'terminateOldest' ? maxSessions.perUser : Infinity
+    if (count <= perUser) {
+      // Looks through a long index now and then, at a mean cost of two reads a sign-in.
+      if (count >= manyEntries && Math.random() < 2 / count) inBackground(this.list(userName))
+      return outcome
+    }
+    const isTold = others.length > 0
+    const found = await this.#find(userName, isTold ? others : await this.#index.entries(userName))
+    const live = found.filter(({ summary }) => summary !== undefined)
+    const excess = live.length + (isTold ? 1 : 0) - perUser
+    const oldest = live.slice(0, Math.max(0, excess)).map(({ entry }) => entry)
+    const ended = await this.#end(userName, oldest)
+    return ended.length > 0 ? { ...outcome, ended } : outcome
+  }
+
+  /** Returns whether one more session may sign in; if not, removes its entry again. */
+  async #hasRoom(
+    { id, userName }: SignIn,
+    added: AddedEntry,
+    policy: StorePolicy,
+  ): Promise<boolean> {
+    const perUser = policy.maxSessions?.perUser ?? Infinity
+    if (added.others.length < perUser) return true
+    const found = await this.#find(userName, added.others)
+    // Entries that were added before this one come before it, stored or not.
+    const taken = found.filter(({ entry, summary }) => entry.isPending || summary !== undefined)
+    if (taken.length < perUser) return true
+    const summary = added.isNew ? undefined : await this.#sessions.describe(id)
+    if (summary !== 'unreadable' && summary?.userName === userName) return true
+    if (added.isNew) await this.#index.remove(userName, [{ id, score: added.score }])
+    return false
+  }
+
+  /** Ends sessions of a user, and returns the ids of those that it has ended. */
+  async #end(userName: string, entries: readonly UserEntry[]): Promise<readonly string[]> {
+    const all = await Promise.all(entries.map(({ id }) => this.#sessions.end(id, userName)))
+    const isGone = ({ isPending }: UserEntry, index: number): boolean =>
+      all[index] !== undefined || !isPending
+    inBackground(this.#index.remove(userName, entries.filter(isGone)))
+    return entries.filter((_entry, index) => all[index]?.isLive).map(({ id }) => id)
+  }
+
+  /** Looks up the sessions of a user's entries, and removes entries that have no session. */
+  async #find(userName: string, entries: readonly UserEntry[]): Promise<readonly Found[]> {
+    const summaries = await Promise.all(entries.map(({ id }) => this.#sessions.describe(id)))
+    const found = entries.map((entry, index) => {
+      const summary = summaries[index]
+      const isOwn = summary !== 'unreadable' && summary?.userName === userName
+      return { entry, summary: isOwn ? summary : undefined }
+    })
+    // Entries of a later version are for the processes that can read their sessions.
+    const stale = entries.filter(
+      ({ isPending }, index) =>
+        !found[index]?.summary && !isPending && summaries[index] !== 'unreadable',
+    )
+    inBackground(this.#index.remove(userName, stale))
+    return found
   }
 }
 
-/** Twice a session's life, so that the index outlives it even if one of its refreshes was not told. */
-function keyLifeMs(timeToLiveMs: number): number {
-  return 2 * timeToLiveMs + pendingMs
-}
-
-/**
- * Entries as scripts tell them.
- *
- * @param texts Member, score, member, score …
- * @param now Redis' time. Epoch milliseconds.
- */
-export function entriesOf(texts: readonly string[], now: number): readonly UserSession[] {
-  const entries: UserSession[] = []
-  for (let index = 0; index + 1 < texts.length; index += 2) {
-    const id = longId(texts[index] ?? '')
-    if (id === undefined) continue
-    const score = texts[index + 1] ?? ''
-    const isPending = score.endsWith('.5') && now - Number(score) < pendingMs
-    entries.push({ id, score, isPending })
-  }
-  return entries
+function isStored<Result extends Outcome>(
+  outcome: Result,
+): outcome is Extract<Result, { readonly status: 'created' | 'committed' }> {
+  return outcome.status === 'created' || outcome.status === 'committed'
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
-import { RedisClock } from '../../../src/store/redis/clock.ts'
+import { RedisClock } from '../../../src/store/redis/connection.ts'
 
 const redisTime = 1_763_000_000_000
 

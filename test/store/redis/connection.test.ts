@@ -1,7 +1,9 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+
 import type { Redis } from 'ioredis'
-import { SessionStoreError } from 'koa-user-sessions'
+import { RedisStore, SessionStoreError } from 'koa-user-sessions'
 import type { RedisClient } from 'koa-user-sessions'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { RedisConnection } from '../../../src/store/redis/connection.ts'
 import { defineScript } from '../../../src/store/redis/script.ts'
@@ -283,4 +285,61 @@ async function ownRedis(): Promise<Redis> {
   const server = await startRedisServer()
   onTestFinished(() => server.stop())
   return connectRedis(server.url)
+}
+
+describe('the socket', () => {
+  it('holds back what one turn of the event loop sends, and no longer', async () => {
+    const { notes, client } = notingClient()
+    const connection = new RedisConnection(client)
+
+    await Promise.all([connection.get('a'), connection.get('b')])
+    await nextTurn()
+    await connection.get('c')
+    await nextTurn()
+
+    expect(notes).toEqual(['cork', 'a', 'b', 'uncork', 'cork', 'c', 'uncork'])
+  })
+
+  it('lets go of the socket that it has held back, whichever the client has by then', async () => {
+    const { notes, client } = notingClient()
+    const connection = new RedisConnection(client)
+
+    await connection.get('a')
+    Object.assign(client, { stream: undefined })
+    await nextTurn()
+    await connection.get('b')
+
+    expect(notes).toEqual(['cork', 'a', 'uncork', 'b'])
+  })
+
+  it('lets go of it where an app fakes its timers', async () => {
+    const { notes, client } = notingClient()
+    vi.useFakeTimers()
+    onTestFinished(() => {
+      vi.useRealTimers()
+    })
+
+    await new RedisConnection(client).get('a')
+    await nextTurn()
+
+    expect(notes).toEqual(['cork', 'a', 'uncork'])
+  })
+
+  it('sends for a client that has no socket', async () => {
+    const { client } = notingClient()
+    const store = new RedisStore({ ...client, stream: undefined })
+
+    expect(store.nodeOf()).toBe('')
+    expect(await new RedisConnection({ ...client, stream: undefined }).get('a')).toBe('')
+  })
+})
+
+function notingClient(): { readonly notes: string[]; readonly client: RedisClient } {
+  const notes: string[] = []
+  const stream = { cork: () => void notes.push('cork'), uncork: () => void notes.push('uncork') }
+  const get = async (key: string): Promise<string> => {
+    notes.push(key)
+    return ''
+  }
+  return { notes, client: { get, getrange: get, evalsha: get, eval: get, stream } }
 }

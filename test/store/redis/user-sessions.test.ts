@@ -14,7 +14,7 @@ import { newSecret, newSessionId } from '../../../src/cookie/cookie.ts'
 import { RedisConnection } from '../../../src/store/redis/connection.ts'
 import { longId, sessionKey, shortId, userSessionsKey } from '../../../src/store/redis/keys.ts'
 import { removeUserSessions } from '../../../src/store/redis/scripts/remove-user-sessions.ts'
-import { UserSessions } from '../../../src/store/redis/user-sessions.ts'
+import { UserIndex } from '../../../src/store/redis/user-index.ts'
 import { cookieOf, makeApp, setCookies } from '../../support/apps.ts'
 import { connectRedis, uniquePrefix } from '../../support/redis-client.ts'
 import { startRedisServer } from '../../support/redis-server.ts'
@@ -47,7 +47,7 @@ const redis = connectRedis()
 interface Setup {
   readonly store: RedisStore
   /** The index behind the store's back. */
-  readonly users: UserSessions
+  readonly users: UserIndex
   readonly prefix: string
   readonly keyOf: (id: string) => string
   readonly indexKeyOf: (userName: string) => string
@@ -61,7 +61,7 @@ function setUp(client: RedisClient = redis, direct: Redis = redis): Setup {
   const indexKeyOf = (userName: string): string => userSessionsKey(prefix, userName)
   return {
     store: new RedisStore(client, { prefix }),
-    users: new UserSessions(new RedisConnection(direct), prefix),
+    users: new UserIndex(new RedisConnection(direct), prefix),
     prefix,
     keyOf: (id) => sessionKey(prefix, id),
     indexKeyOf,
@@ -273,7 +273,7 @@ describe("the index of a user's sessions", () => {
     const { store, users, indexOf } = setUp()
     const credential = await signedIn(store, '')
     const other = await signedIn(store, 'ann')
-    await users.add('ann', credential.id, minute)
+    await users.add({ id: credential.id, userName: 'ann', timeToLiveMs: minute })
 
     const ended = await destroyAll(store, 'ann')
     await expect.poll(() => indexOf('ann')).toEqual([credential.id])
@@ -307,10 +307,13 @@ describe("the index of a user's sessions", () => {
     const stale = await signedIn(store, 'ann')
     await store.destroy(stale.id)
     // The first of the two steps of a sign-in.
-    const added = await users.add('ann', credential.id, minute)
+    const added = await users.add({ id: credential.id, userName: 'ann', timeToLiveMs: minute })
 
-    await users.add('ann', stale.id, minute)
-    await users.confirm('ann', stale.id, (await users.entries('ann')).at(-1)!.score, minute)
+    await users.add({ id: stale.id, userName: 'ann', timeToLiveMs: minute })
+    await users.confirm(
+      { id: stale.id, userName: 'ann', timeToLiveMs: minute },
+      (await users.entries('ann')).at(-1)!.score,
+    )
     expect(await idsOf(store, 'ann')).toEqual([])
     await expect.poll(() => indexOf('ann')).toEqual([credential.id])
     await signIn(store, credential, 'ann')
@@ -318,7 +321,7 @@ describe("the index of a user's sessions", () => {
     expect(await idsOf(store, 'ann')).toEqual([credential.id])
     // The first sign-in is confirmed late: it says nothing of the second one.
     const { score } = (await users.entries('ann'))[0]!
-    await users.confirm('ann', credential.id, added.score, minute)
+    await users.confirm({ id: credential.id, userName: 'ann', timeToLiveMs: minute }, added.score)
     expect((await users.entries('ann'))[0]!.score).toBe(score)
   })
 
@@ -382,7 +385,7 @@ describe("the index of a user's sessions", () => {
   it('M2: has a stale entry at most after a confirmation that comes behind the end', async () => {
     const { store, users, keyOf, indexOf } = setUp()
     const credential = await signedIn(store, '')
-    const { score } = await users.add('ann', credential.id, minute)
+    const { score } = await users.add({ id: credential.id, userName: 'ann', timeToLiveMs: minute })
     await rewrite(redis, keyOf(credential.id), (session) => ({
       ...session,
       record: { ...session.record, userName: 'ann' },
@@ -390,7 +393,7 @@ describe("the index of a user's sessions", () => {
     expect(await store.destroy(credential.id)).toBe(true)
     await expect.poll(() => indexOf('ann')).toEqual([])
 
-    await users.confirm('ann', credential.id, score, minute)
+    await users.confirm({ id: credential.id, userName: 'ann', timeToLiveMs: minute }, score)
 
     expect(await indexOf('ann')).toEqual([credential.id])
     expect(await idsOf(store, 'ann')).toEqual([])
@@ -766,7 +769,7 @@ describe('maxSessions on Redis', () => {
     const { store, users, indexKeyOf } = setUp()
     const limited = { ...policy, maxSessions: { perUser: 1, onExceed: 'refuse' } } as const
     const pending = newSessionId()
-    await users.add('ann', pending, minute)
+    await users.add({ id: pending, userName: 'ann', timeToLiveMs: minute })
 
     const refused = await store.create(newSession({ userName: 'ann' }), limited)
     await redis.zadd(indexKeyOf('ann'), Date.now() - 121_000 + 0.5, shortId(pending))
@@ -780,7 +783,7 @@ describe('maxSessions on Redis', () => {
     const { store, users } = setUp()
     const limited = { ...policy, maxSessions: { perUser: 1, onExceed: 'refuse' } } as const
     const credential = await signedIn(store, 'ann')
-    await users.add('ann', newSessionId(), minute)
+    await users.add({ id: newSessionId(), userName: 'ann', timeToLiveMs: minute })
 
     const outcome = await store.commit(credential, signInCommit('ann'), limited)
 
