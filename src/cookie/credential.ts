@@ -2,8 +2,7 @@ import { hash, randomFillSync, randomUUID } from 'node:crypto'
 
 const idBytes = 16
 const secretBytes = 32
-// 48 bytes are exactly 64 characters of base64url, without padding or spare bits, so each value has
-// one spelling only.
+// 48 bytes are 64 characters of base64url, without padding or spare bits: a value has one spelling.
 const wellFormedValue = /^[A-Za-z0-9_-]{64}$/
 
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
@@ -27,10 +26,7 @@ export interface NewSecret {
   readonly secretHash: string
 }
 
-/**
- * Returns the credential for a caller that is trusted without a cookie, such as by a signed token.
- * A cookie cannot yield it, because the hash of a secret is never empty.
- */
+/** Returns a trusted caller's credential. No cookie yields it: a secret's hash is never empty. */
 export function trustedCredential(id: string): SessionCredential {
   return { id, secretHash: '' }
 }
@@ -45,10 +41,7 @@ export function newSessionId(): string {
   return randomUUID()
 }
 
-/**
- * Makes a cookie secret of 256 random bits for the session with this id. OWASP ASVS 5.0, 7.2.3
- * requires at least 128 bits.
- */
+/** Makes a cookie secret of 256 random bits. OWASP ASVS 5.0, 7.2.3 requires at least 128 bits. */
 export function newSecret(id: string): NewSecret {
   const bytes = Buffer.alloc(idBytes + secretBytes)
   bytes.write(id.replaceAll('-', ''), 'hex')
@@ -63,8 +56,7 @@ export function parseCookieValue(value: string): SessionCredential | undefined {
   return { id: uuidOf(bytes), secretHash: hashOf(bytes.subarray(idBytes)) }
 }
 
-// A system call takes as long for many random bytes as for few, so a pool keeps some ready, as
-// `randomUUID()` does.
+// A system call takes as long for many random bytes as for few, so a pool keeps some ready.
 const randomPool = Buffer.alloc(64 * secretBytes)
 let randomUsed = randomPool.length
 

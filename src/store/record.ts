@@ -47,13 +47,10 @@ export interface SessionSummary extends Omit<SessionRecord, 'storage'> {
   readonly now: number
 }
 
-/** The parts of a record that the caller provides for a new session. The store adds the instants. */
+/** The parts of a new session's record that the caller provides. The store adds the instants. */
 export type RecordDraft = Omit<SessionRecord, 'id' | 'createdAt' | 'signedInAt' | 'endsAt'>
 
-/**
- * Returns the bytes of all names and values as they are stored, to which the limit on storage
- * applies.
- */
+/** Returns the bytes of all stored names and values, to which the limit on storage applies. */
 export function storedSize(storage: Iterable<readonly [string, string]>): number {
   let bytes = 0
   for (const [name, json] of storage) {

@@ -1,6 +1,5 @@
-// A stored session, and the rules of a store as pure functions for every store with transactions:
-// who gets in, how a change affects secrets, rights, one-time tokens and limits, and when a session
-// expires.
+// A stored session, and its rules as pure functions for every store with transactions: who gets in,
+// how a change affects secrets, rights, one-time tokens and limits, and when a session expires.
 
 import type { SessionCredential } from '../cookie/credential.ts'
 import { nothingGranted } from '../privileges/grants.ts'
@@ -202,7 +201,7 @@ export function refreshed(session: StoredSession, now: number): StoredSession {
   return { ...session, activeAt: now, isPostponed: false }
 }
 
-/** Returns when a store must expire a session without refresh: epoch milliseconds, or `Infinity`. */
+/** Returns when a store must expire an unused session: epoch milliseconds, or `Infinity`. */
 export function expiryOf({ record, activeAt }: StoredSession, policy: ExpiryPolicy): number {
   return Math.min(activeAt + timeToLiveMs(record.idleTimeoutMs, policy), record.endsAt)
 }

@@ -22,10 +22,7 @@ export class RedisClock {
     return this.at(performance.now())
   }
 
-  /**
-   * Returns whether the caller must ask Redis for its time, because none is known, or the last one
-   * is 5 seconds old. After true, other callers get false for as long.
-   */
+  /** Returns true for one caller every 5 seconds, or while no time is known: it must ask Redis. */
   mustAsk(): boolean {
     const now = performance.now()
     if (this.isKnown && now - this.#askedAt < freshForMs) return false
@@ -50,7 +47,7 @@ export class RedisClock {
     this.note(time)
   }
 
-  /** Converts an instant of `performance.now()` to Redis' clock, in epoch milliseconds, if known. */
+  /** Converts an instant of `performance.now()` to Redis' time, in epoch milliseconds, if known. */
   at(instant: number): number {
     return Math.floor(instant + this.#offsetMs)
   }
