@@ -163,7 +163,8 @@ export interface SessionCommit {
   readonly newOTP?: NewOTP | undefined
   /**
    * The hash of a one-time token to redeem, which only one caller can: `newSecretHash` becomes good
-   * beside the other secrets, and it counts as activity. For a bad token the outcome is `'ended'`.
+   * alongside the other secrets, and it counts as activity. For a bad token the outcome is
+   * `'ended'`.
    */
   readonly redeemsOTP?: string | undefined
   /**
@@ -249,7 +250,7 @@ export interface SessionStore {
    *
    * A recently replaced secret can merge plain changes and remove rights. It gains what it
    * {@link SessionCommit.asksFor} only if that is rights, and the session is by then `userName`'s:
-   * its `newSecretHash` then becomes good beside the other secrets.
+   * its `newSecretHash` then becomes good alongside the other secrets.
    */
   commit(
     credential: SessionCredential,
