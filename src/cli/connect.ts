@@ -73,7 +73,7 @@ async function clientOf(url: string, isCluster: boolean): Promise<ioredis.Redis 
     return new Redis(url, { ...recommendedRedisOptions, ...own, retryStrategy: () => null })
   }
   if (!URL.canParse(url)) throw usageFailure('--cluster takes a URL, not a path')
-  // A Cluster client takes user and password for all nodes, not as part of the first node's address.
+  // A Cluster client takes one user and password for all nodes, not in the first node's address.
   const { protocol, hostname, port, username, password } = new URL(url)
   const redisOptions = {
     ...recommendedClusterOptions.redisOptions,

@@ -17,7 +17,8 @@ export function checkRoles(path: string, { ignorePermissions, json }: CommandOpt
   const text = read(path)
   try {
     const { counts } = parseRolesText(text, { name: path, ignorePermissions })
-    const words = `${printable(path)}: ${counts.privileges} privileges, ${counts.roles} roles, no problems`
+    const { privileges, roles } = counts
+    const words = `${printable(path)}: ${privileges} privileges, ${roles} roles, no problems`
     return {
       text: json ? printableJson({ problems: [], ...counts }) : words,
       exitCode: exitCodes.done,

@@ -86,8 +86,8 @@ const commonBrands: ReadonlySet<string> = new Set([
 /**
  * Describes a browser, or another HTTP client, by its User-Agent and Client Hints, and never
  * throws. All texts are clean, versions are cut to major and minor, and values that browsers freeze
- * count as unknown. A crawler gets only `appName` and `appVersion`: the rest describes the browser
- * that it imitates.
+ * count as unknown. A crawler gets only `appName` and `appVersion`: the rest is the browser that it
+ * plays.
  *
  * Two clients look like others: Safari on an iPad that asks for desktop sites reads as Safari on
  * `macOS`, and a browser that does not name itself, such as Brave without Client Hints, reads as
@@ -98,10 +98,7 @@ export function describeBrowser(header: HeaderReader): BrowserDescription {
   const bot = findBot(userAgent)
   const hints = readClientHints(header)
   const app = bot ?? findApp(userAgent, hints)
-  const system =
-    bot === undefined
-      ? readSystem(userAgent, hints)
-      : { deviceModel: '', platform: '', systemVersion: '' }
+  const system = bot ? unknownClient : readSystem(userAgent, hints)
   return {
     appName: cleanText(commonNames.get(app.name) ?? app.name),
     appVersion: shortVersion(app.version),

@@ -20,15 +20,12 @@ export function clientCulture(header: HeaderReader): string | null {
   return cultureOf(header, 'x-client-culture')
 }
 
-/** Returns the culture of the client's texts, likewise: `X-Client-UI-Culture`, else the same range. */
+/** Returns the culture of the client's texts, likewise: `X-Client-UI-Culture`, else that range. */
 export function clientUICulture(header: HeaderReader): string | null {
   return cultureOf(header, 'x-client-ui-culture')
 }
 
-/**
- * Returns the client's offset from UTC, from `X-Client-UTC-Offset`: minutes east, from -720 to 840,
- * such as 120 for UTC+02:00. Returns null when the header is missing or invalid.
- */
+/** Returns `X-Client-UTC-Offset`, minutes east of UTC from -720 to 840, or null if not valid. */
 export function clientUtcOffset(header: HeaderReader): number | null {
   const text = header('x-client-utc-offset')
   if (!wholeMinutes.test(text)) return null

@@ -12,9 +12,8 @@ const blanks = /\s+/g
 export type HeaderReader = (name: string) => string
 
 /**
- * Describes a session's client. An unknown text is `''`, so every text can be shown as it is. The
- * client itself makes these claims: good enough to tell a user's devices apart, never a basis for
- * access.
+ * Describes a session's client, with `''` for unknown texts. The client itself makes these claims:
+ * good enough to tell a user's devices apart, never a basis for access.
  */
 export interface ClientDescription {
   /** The application's id in the option `applications`. Remote clients only. */

@@ -38,9 +38,8 @@ export interface ClientHints {
 }
 
 /**
- * Reads the well-formed Client Hints among the first 256 characters of each header. Browsers send
- * full versions, the model and the platform's version only after a response asked for them by
- * `Accept-CH`.
+ * Reads the well-formed Client Hints in the first 256 characters of each header. Browsers send full
+ * versions, the model and the platform's version only after a response with `Accept-CH`.
  */
 export function readClientHints(header: HeaderReader): ClientHints {
   const full = brandsOf(header('sec-ch-ua-full-version-list'))

@@ -4,10 +4,7 @@ import { SessionHeadersSentError } from '../errors/errors.ts'
 export interface Carrier {
   /** Whether a cookie can still be set: false once the response headers are sent. */
   readonly canSet: boolean
-  /**
-   * Sets the cookie, in place of one set earlier on this response. `lifetimeMs` lasts until the
-   * session's absolute end, or is `Infinity`.
-   */
+  /** Sets the cookie for a lifetime in milliseconds, or `Infinity`, instead of any set before. */
   set(value: string, lifetimeMs: number): void
   /** Removes the cookie. */
   clear(): void
@@ -15,7 +12,7 @@ export interface Carrier {
   clearLegacy(): void
 }
 
-/** The carrier for a client with a bearer token, or for a response that this package does not send. */
+/** The carrier for a client with a bearer token, or for a session without a response. */
 export const noCarrier: Carrier = {
   canSet: false,
   set() {

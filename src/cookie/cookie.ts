@@ -134,10 +134,7 @@ export function readCredentials(
 // RFC 6265bis section 5.5: browsers keep a cookie for 400 days at most.
 const maxAgeLimit = 400 * 24 * 60 * 60
 
-/**
- * Returns the `Set-Cookie` header that sets the session cookie. `lifetimeMs` lasts until the
- * session's absolute end, or is `Infinity`.
- */
+/** Returns the `Set-Cookie` header of a session that lives as long, `Infinity` for no end. */
 export function setCookieHeader(
   settings: CookieSettings,
   isSecure: boolean,

@@ -7,7 +7,7 @@ import type { CookieSettings } from './cookie-options.ts'
 
 /** The cookies of the session package that the app used before. */
 export interface LegacyCookieOptions {
-  /** All names of its cookies, such as `koa.sess` and `koa.sess.sig`. One makes a request legacy. */
+  /** All names of its cookies, such as `koa.sess`, `koa.sess.sig`: each triggers `legacy.read`. */
   readonly cookieNames: readonly string[]
   /** The `Domain` that the cookies were set with: without it browsers would keep them. */
   readonly cookieDomain?: string

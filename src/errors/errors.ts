@@ -31,7 +31,7 @@ export type SessionErrorCode =
 export type ErrorHeaders = Record<string, string | string[]>
 
 /**
- * The challenge for a caller without a good cookie: RFC 9110 section 15.5.2 requires one with a 401.
+ * The challenge for callers without a good cookie; RFC 9110 section 15.5.2 requires one with a 401.
  * `Cookie` is not a registered scheme, and unlike `Basic` opens no password box in browsers.
  */
 export const cookieChallenge = 'Cookie realm="session"'
@@ -53,7 +53,7 @@ export abstract class SessionError extends Error {
   }
 }
 
-/** An option is unknown, of the wrong type, out of range or contradicts another. Thrown at start-up. */
+/** An option is unknown, wrong, out of range or contradicts another. Thrown at start-up. */
 export class SessionOptionError extends TypeError {
   /** A stable name for the reason. */
   readonly code = 'ERR_SESSION_OPTION'
@@ -165,7 +165,7 @@ export class SessionLockTimeoutError extends SessionError {
   override headers: ErrorHeaders = { 'Retry-After': '1' }
 }
 
-/** JSON cannot hold a value, or it is nested too deeply. The message has its path, not the value. */
+/** JSON cannot hold a value, or it is nested too deeply. The message never contains the value. */
 export class StorageValueError extends SessionError {
   readonly code = 'ERR_SESSION_STORAGE_VALUE'
   readonly status = 500
@@ -218,7 +218,7 @@ export class SessionLimitError extends SessionError {
   }
 }
 
-/** A bearer token was refused: invalid (401 `invalid_token`) or malformed (400 `invalid_request`). */
+/** A bearer token was refused: 401 `invalid_token`, or 400 `invalid_request` when malformed. */
 export class SessionTokenError extends SessionError {
   readonly code = 'ERR_SESSION_TOKEN'
   readonly status: 400 | 401

@@ -16,8 +16,7 @@ export type PrivilegesOf<File extends RolesFile> = {
 /**
  * Returns a roles file unchanged, and makes its privilege names known to the compiler, so that you
  * need not repeat them there. A name in `includes`, or in a role's `privileges`, must be declared
- * in the same spelling to compile. `session()` or `Sessions` checks the rest when it reads the
- * file.
+ * in the same spelling to compile. `session()` or `Sessions` checks the rest at start-up.
  *
  * @example
  *   const roles = defineRoles({

@@ -18,12 +18,9 @@ export interface GrantChanges {
   readonly clears: boolean
   /** The new user name, `''` for a guest, or `undefined` when the name stays. */
   readonly userName: string | undefined
-  /**
-   * The added privileges, including those that the session already has: the changes may go into
-   * another session.
-   */
+  /** Added privileges, even if already granted: the changes may go into another session. */
   readonly privileges: readonly string[]
-  /** The added roles, likewise. */
+  /** Added roles, likewise. */
   readonly roles: readonly string[]
   /** Whether this is a sign-in, which restarts the absolute timeout. */
   readonly signsIn: boolean
@@ -50,7 +47,6 @@ export class Grants {
   /** The session's last user, even if this request has cleared the name since. */
   #owner: string
   #granted: Granted
-  /** The grants in the store. */
   #stored: Granted
   /** The grants at the time when a commit took the changes. */
   #taken: Granted

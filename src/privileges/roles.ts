@@ -18,7 +18,7 @@ export interface RolesFile<Name extends string = string> {
   readonly roles?: readonly RolesFileRole<Name>[]
   /** Permissions on data. This package does not enforce them: refused unless `allowed` is empty. */
   readonly permissions?: { readonly allowed: readonly object[]; readonly [extra: string]: unknown }
-  /** Whether 4D denies access to resources without a permission. Not enforced: `true` is refused. */
+  /** Whether 4D closes resources that have no permission. Not enforced: `true` is refused. */
   readonly restrictedByDefault?: boolean
   /** Whether 4D serves guests only the login. Not enforced: `true` is refused. */
   readonly forceLogin?: boolean
@@ -50,7 +50,7 @@ export interface RolesFileRole<Name extends string = string> {
 export interface ParseRolesOptions {
   /** The file's name in messages: its path, or `the roles object`. */
   readonly name: string
-  /** Accepts `permissions`, `restrictedByDefault` and `forceLogin` although they are not enforced. */
+  /** Accepts `permissions`, `restrictedByDefault` and `forceLogin` without enforcing them. */
   readonly ignorePermissions: boolean
 }
 
@@ -60,7 +60,7 @@ interface Declared {
   readonly name: string
   /** Where the file declares it, such as `$.privileges[2]`. */
   readonly path: string
-  /** The included privileges, or those that a role gives; `undefined` for a repeated or unknown one. */
+  /** The privileges that it includes or gives; `undefined` for a repeated or unknown one. */
   readonly gives: (Declared | undefined)[]
 }
 
@@ -117,20 +117,14 @@ export class Roles {
   expand(privileges: readonly string[], roles: readonly string[]): ReadonlyMap<string, string> {
     if (privileges.length === 0 && roles.length === 0) return nothingHeld
     const granted = JSON.stringify([privileges, roles])
-    let held = this.#expanded.get(granted)
-    if (!held) {
-      held = this.#expand(privileges, roles)
-      // Most sessions share a few sets of names.
-      if (this.#expanded.size >= maxExpanded) this.#expanded.clear()
-      this.#expanded.set(granted, held)
-    }
-    return held
-  }
-
-  #expand(privileges: readonly string[], roles: readonly string[]): ReadonlyMap<string, string> {
+    // Most sessions share a few sets of names.
+    const known = this.#expanded.get(granted)
+    if (known) return known
     const held = new Map<string, string>()
     for (const name of privileges) hold(held, [this.#privilege(name)])
     for (const name of roles) hold(held, this.#roles.get(foldName(name.trim()))?.gives ?? [])
+    if (this.#expanded.size >= maxExpanded) this.#expanded.clear()
+    this.#expanded.set(granted, held)
     return held
   }
 

@@ -34,8 +34,7 @@ const forbiddenNames = new Set(['__proto__', 'constructor', 'prototype'])
 /**
  * Checks a top-level name of storage.
  *
- * @throws {StorageKeyError} When the name is `__proto__`, `constructor` or `prototype`, or has a
- *   lone surrogate.
+ * @throws {StorageKeyError} For `__proto__`, `constructor`, `prototype` or a lone surrogate.
  */
 export function checkStorageName(name: string): void {
   if (forbiddenNames.has(name)) {

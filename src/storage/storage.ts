@@ -31,7 +31,6 @@ const mayHaveForbiddenName = /__proto__|constructor|prototype|\\u/
  */
 export class Storage {
   readonly #options: StorageOptions
-  /** The loaded texts. */
   readonly #loaded: ReadonlyMap<string, string>
   /** The texts that this request has stored since; `undefined` for a removed name. */
   readonly #stored = new Map<string, string | undefined>()
@@ -190,8 +189,8 @@ export interface StorageOwner {
 
 /**
  * Returns the app's view of a storage: a proxy that looks like a plain object without a prototype,
- * as Koa's `ctx.query` does, and holds plain values. The view stays the same object when its owner
- * moves to another session.
+ * as Koa's `ctx.query` does, and holds plain values. It stays the same object when its owner
+ * changes sessions.
  */
 export function createStorageView(owner: StorageOwner): Record<string, unknown> {
   return new Proxy<Record<string, unknown>>(target, new StorageTraps(owner))

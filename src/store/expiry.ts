@@ -4,10 +4,7 @@ export const minuteMs = 60_000
 /** The longest idle timeout: a year of 365 days, in minutes. */
 export const maxIdleTimeout = 525_600
 
-/**
- * Converts minutes to whole milliseconds, so that an idle timeout that is read as minutes and
- * assigned again stays the same.
- */
+/** Converts minutes to whole milliseconds, which convert back without a rounding error. */
 export function minutesToMs(minutes: number): number {
   return Math.round(minutes * minuteMs)
 }

@@ -20,8 +20,7 @@ export interface LockState {
 }
 
 /**
- * Grants a lock if it is free or already the claimant's. Returns whether it did, and the lock's new
- * state.
+ * Grants a lock that is free or already the claimant's. Returns whether it did, and the new state.
  *
  * @param now The store's time in epoch milliseconds.
  */

@@ -67,8 +67,7 @@ interface Entry {
 }
 
 /**
- * Keeps sessions in this process's memory, for demos, tests and single-process apps. The sessions
- * end with the process.
+ * Keeps sessions in memory until the process ends, for demos, tests and single-process apps.
  *
  * Holds each session as the same text as Redis, so that requests share no objects. Without a timer:
  * an expired session is removed when a caller asks for it, or when the capacity is needed.

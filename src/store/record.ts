@@ -44,5 +44,5 @@ export interface SessionSummary extends Omit<SessionRecord, 'storage'> {
   readonly now: number
 }
 
-/** The parts of a record that the caller provides for a new session. The store adds the instants. */
+/** The parts of a new session's record that the caller provides. The store adds the instants. */
 export type RecordDraft = Omit<SessionRecord, 'id' | 'createdAt' | 'signedInAt' | 'endsAt'>

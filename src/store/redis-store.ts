@@ -1,19 +1,12 @@
 import type { SessionCredential } from '../cookie/cookie.ts'
-import { SessionOptionError, SessionStoreError } from '../errors/errors.ts'
+import { SessionOptionError } from '../errors/errors.ts'
 import { isAboutLock } from './lock-rules.ts'
 import type { SessionSummary } from './record.ts'
 import { inBackground } from './redis/background.ts'
-import { ChangeQueue } from './redis/change-queue.ts'
-import type { PlaceInQueue } from './redis/change-queue.ts'
+import { Changes } from './redis/changes.ts'
+import type { HowToWrite } from './redis/changes.ts'
+import { indexArgs, instantOf, noChange, timeToLive } from './redis/changes.ts'
 import type { RedisClient } from './redis/client.ts'
-import {
-  commitCall,
-  indexArgs,
-  instantOf,
-  noChange,
-  replaceCall,
-  timeToLive,
-} from './redis/commit-call.ts'
 import { RedisConnection } from './redis/connection.ts'
 import type { RedisClock } from './redis/connection.ts'
 import { lockKeys, sessionKey } from './redis/keys.ts'
@@ -22,7 +15,6 @@ import { createSession } from './redis/scripts/create-session.ts'
 import { destroySession } from './redis/scripts/destroy-session.ts'
 import { lockSession } from './redis/scripts/lock-session.ts'
 import { refreshSession } from './redis/scripts/refresh-session.ts'
-import { replaceValue } from './redis/scripts/replace-value.ts'
 import type { IndexEntry } from './redis/user-index.ts'
 import { UserSessions } from './redis/user-sessions.ts'
 import type { Ended, Written } from './redis/user-sessions.ts'
@@ -46,12 +38,12 @@ import {
 } from './session-text.ts'
 import { escapeText } from './storage-texts.ts'
 import {
-  changeSession,
   createSession as newSession,
   isRefreshDue,
   openingOf,
   refreshed,
   summaryOf,
+  Seen,
   timeToLiveMs,
 } from './stored-session.ts'
 import type { StoredSession } from './stored-session.ts'
@@ -65,20 +57,6 @@ export interface RedisStoreOptions {
    * @default 'sess:'
    */
   readonly prefix?: string | undefined
-}
-
-/** How a change is written. */
-interface HowToWrite {
-  readonly policy: StorePolicy
-  /** When the caller stops waiting, as `performance.now()` tells it. */
-  readonly until: number
-  readonly index?: IndexEntry | undefined
-}
-
-/** Redis refused a write that came after its deadline, and says what time it is there. */
-interface Late {
-  readonly status: 'late'
-  readonly now: number
 }
 
 // A head that changes more often while one request is read is refreshed by the others.
@@ -98,7 +76,7 @@ export class RedisStore implements SessionStore {
   readonly #connection: RedisConnection
   readonly #prefix: string
   readonly #users: UserSessions
-  readonly #changes = new ChangeQueue()
+  readonly #changes: Changes
 
   /**
    * @throws {SessionOptionError} When the prefix is not text or has a brace, which would change the
@@ -110,6 +88,7 @@ export class RedisStore implements SessionStore {
     }
     this.#connection = new RedisConnection(redis)
     this.#prefix = prefix
+    this.#changes = new Changes(this.#connection, prefix)
     this.#users = new UserSessions(this.#connection, prefix, {
       describe: (id) => this.#describe(id),
       end: (id, userName) => this.#end(id, userName),
@@ -159,7 +138,7 @@ export class RedisStore implements SessionStore {
     // The deadline counts from here, whatever must be read first.
     const until = performance.now() + policy.timeoutMs
     if (commit.lock && isAboutLock(commit)) return this.#extendLock(id, commit.lock)
-    const seen = Seen.in(commit.seen, id) ?? (await this.#readSeen(id))
+    const seen = Seen.in(commit.seen, id) ?? (await this.#changes.look(id))
     if (!seen) return { status: 'ended' }
     const { record } = Seen.sessionOf(seen)
     const idleTimeoutMs = commit.idleTimeoutMs ?? record.idleTimeoutMs
@@ -168,7 +147,7 @@ export class RedisStore implements SessionStore {
       this.#users.keep({ id, userName: record.userName, idleTimeoutMs }, policy)
     }
     const write = (index?: IndexEntry): Promise<Written<CommitOutcome>> =>
-      this.#change(credential, seen, commit, { policy, until, index })
+      this.#changes.commit(credential, seen, { commit, policy, until, index })
     const userName = commit.ownedBy === undefined ? (commit.grants?.userName ?? '') : ''
     if (userName !== '') {
       const signIn = { id, userName, timeToLiveMs: timeToLiveMs(idleTimeoutMs, policy.expiry) }
@@ -225,7 +204,7 @@ export class RedisStore implements SessionStore {
     { policy, until, index }: HowToWrite,
   ): Promise<Written<CreateOutcome>> {
     const key = sessionKey(this.#prefix, session.credential.id)
-    return this.#inTime(key, until, async (clock) => {
+    return this.#connection.inTime(key, until, async (clock) => {
       const { now } = clock
       const stored = newSession(session, now, policy)
       if (!stored) return { outcome: { status: 'tooLarge' } }
@@ -243,69 +222,6 @@ export class RedisStore implements SessionStore {
       clock.note(created.now)
       return { outcome: { status: 'created', now, seen: new Seen(stored) }, index: created }
     })
-  }
-
-  async #change(
-    credential: SessionCredential,
-    seen: Seen,
-    commit: SessionCommit,
-    { policy, until, index }: HowToWrite,
-  ): Promise<Written<CommitOutcome>> {
-    const { id } = credential
-    const key = sessionKey(this.#prefix, id)
-    // The script merges the entries of storage, because it knows those of now.
-    const headCommit = { ...commit, storage: undefined }
-    let before: StoredSession | undefined = Seen.sessionOf(seen)
-    let after: StoredSession | undefined
-    let place: PlaceInQueue | undefined
-    let isFresh = false
-    const readAgain = async (): Promise<undefined> => {
-      before = await this.#readHead(id)
-      isFresh = true
-    }
-    const changing = this.#inTime<Written<CommitOutcome>>(key, until, async (clock) => {
-      const { now } = clock
-      if (!before) return { outcome: { status: 'ended' } }
-      const change = changeSession(before, credential, headCommit, { now, policy })
-      // What was seen may no longer hold.
-      if (!('session' in change)) return isFresh ? { outcome: change } : readAgain()
-      const replacing = isFresh
-        ? undefined
-        : replaceCall(Seen.sessionOf(seen), Seen.textOf(seen), { key, clock, commit, until })
-      const replaced = replacing && (await this.#connection.run(replaceValue, replacing))
-      if (replaced?.status === 'late') return replaced
-      if (replaced?.status === 'committed') {
-        clock.note(replaced.now)
-        return { outcome: { status: change.status, now, seen } }
-      }
-      const call = { key, clock, before, session: change.session, commit, policy, index, until }
-      const written = await this.#connection.run(commitSession, commitCall(call))
-      if (written.status === 'late') return written
-      // The secret may have lost its session before it has lost the lock.
-      if (written.status === 'unlocked' && !isFresh) return readAgain()
-      if (written.status === 'changed') {
-        before = decodeSession(id, written.head)
-        isFresh = true
-        if (!place) {
-          place = this.#changes.enter(key)
-          before = (await place.previous) ?? before
-        }
-        return undefined
-      }
-      if (written.status !== 'committed') return { outcome: { status: written.status } }
-      clock.note(written.now)
-      after = change.session
-      const next = new Seen(after)
-      if (change.status === 'merged') return { outcome: { status: 'merged', now, seen: next } }
-      const record = written.text === '' ? undefined : decodeSession(id, written.text)?.record
-      const outcome = { status: 'committed', now, seen: next, ...(record && { record }) } as const
-      return { outcome, index: written }
-    })
-    try {
-      return await changing
-    } finally {
-      place?.leave(after)
-    }
   }
 
   /** Extends a lock or gives it back. It does not look at the session. */
@@ -376,7 +292,7 @@ export class RedisStore implements SessionStore {
       })
       if (outcome !== 'changed' || tries === maxRefreshes) return
       // Its idle timeout may be another one now.
-      const changed = await this.#readHead(session.record.id)
+      const changed = await this.#changes.readHead(session.record.id)
       if (!changed) return
       session = changed
     }
@@ -392,61 +308,4 @@ export class RedisStore implements SessionStore {
     if (asking) await Promise.all([asking, reading])
     return { clock, text: await reading }
   }
-
-  /** Tries a write, again where Redis' clock or the head was another one, until its caller gives up. */
-  async #inTime<T extends object>(
-    key: string,
-    until: number,
-    attempt: (clock: RedisClock) => Promise<T | Late | undefined>,
-  ): Promise<T> {
-    const clock = this.#connection.clockOf(key)
-    const asking = this.#connection.askTime(key, clock)
-    if (asking) await asking
-    for (;;) {
-      const result = await attempt(clock)
-      if (result && !isLate(result)) return result
-      // The refusal has told what Redis' clock says now.
-      if (result) clock.set(result.now)
-      if (performance.now() >= until) throw new SessionStoreError('Redis answered too late')
-    }
-  }
-
-  async #readSeen(id: string): Promise<Seen | undefined> {
-    const session = await this.#readHead(id)
-    return session && new Seen(session)
-  }
-
-  async #readHead(id: string): Promise<StoredSession | undefined> {
-    const head = await this.#connection.getHead(sessionKey(this.#prefix, id))
-    return head === undefined ? undefined : decodeSession(id, head)
-  }
-}
-
-/** What a request has seen of a session. It shows nothing of it to whoever has it. */
-class Seen {
-  readonly #session: StoredSession
-  readonly #text: string
-
-  /** @param text The whole text; `''` where that was not read, or no longer holds. */
-  constructor(session: StoredSession, text = '') {
-    this.#session = session
-    this.#text = text
-  }
-
-  /** What an outcome had, if it is about the session with this id. */
-  static in(seen: unknown, id: string): Seen | undefined {
-    return seen instanceof Seen && seen.#session.record.id === id ? seen : undefined
-  }
-
-  static sessionOf(seen: Seen): StoredSession {
-    return seen.#session
-  }
-
-  static textOf(seen: Seen): string {
-    return seen.#text
-  }
-}
-
-function isLate(result: object): result is Late {
-  return 'status' in result && result.status === 'late'
 }

@@ -1,9 +1,8 @@
 import type { SessionLimit } from './session-store.ts'
 
 /**
- * Applies `maxSessions` to a sign-in, as a pure function for every store with transactions. Returns
- * the ids of the user's sessions that end, or `undefined` when the sign-in is refused and the store
- * must not store anything.
+ * Applies `maxSessions` to a sign-in, for every store with transactions. Returns the ids of the
+ * user's sessions that end, or `undefined` when the sign-in is refused and nothing may be stored.
  *
  * @param id The session that signs in, which may already be one of the user's.
  * @param ids The user's live sessions in the order of their sign-ins.

@@ -155,15 +155,15 @@ export interface SessionCommit {
    * must not gain it. Omitted for plain changes and for those that only remove rights.
    */
   readonly asksFor?: 'rights' | 'secret' | undefined
-  /** The lock that the changes require. A lease of 0 releases it, another one extends it from now. */
+  /** The lock that the changes require. A lease of 0 releases it, another one extends it. */
   readonly lock?: SessionLock | undefined
   /** Notes that the client suspends: the session counts as postponed until the next activity. */
   readonly postpones?: boolean | undefined
   /** A one-time token to add, of at most {@link maxOTPs}. */
   readonly newOTP?: NewOTP | undefined
   /**
-   * The hash of a one-time token to redeem, which only one caller can. A good token makes
-   * `newSecretHash` good beside the other secrets, and counts as activity. Otherwise the outcome is
+   * The hash of a one-time token to redeem, which only one caller can: `newSecretHash` becomes good
+   * alongside the other secrets, and it counts as activity. For a bad token the outcome is
    * `'ended'`.
    */
   readonly redeemsOTP?: string | undefined
@@ -221,8 +221,7 @@ export interface SessionStore {
    * The store sets `createdAt` and, for a sign-in, `signedInAt` to its own time and `endsAt` to
    * that time plus `absoluteTimeoutMs`. The session expires after its idle timeout plus
    * `refreshMs`, at its absolute end at the latest. With a user name it counts for {@link list} and
-   * `maxSessions` from the moment this resolves until it ends. Without one its idle timeout may be
-   * `Infinity`.
+   * `maxSessions` as soon as this resolves. Without one its idle timeout may be `Infinity`.
    */
   create(session: NewSession, policy: StorePolicy): Promise<CreateOutcome>
 
@@ -251,7 +250,7 @@ export interface SessionStore {
    *
    * A recently replaced secret can merge plain changes and remove rights. It gains what it
    * {@link SessionCommit.asksFor} only if that is rights, and the session is by then `userName`'s:
-   * its `newSecretHash` then becomes good beside the other secrets.
+   * its `newSecretHash` then becomes good alongside the other secrets.
    */
   commit(
     credential: SessionCredential,
@@ -262,8 +261,8 @@ export interface SessionStore {
   /**
    * Takes a session's lock, or extends it for its holder, and reads the session, all atomically.
    * The lease counts from then. The first refused claimant has the next turn: for {@link lockTurnMs}
-   * after the lock is free, no one else can take it. Returns `undefined` when {@link load} would
-   * find no live session.
+   * after the lock is free, no one else can take it. Returns `undefined` unless {@link load} would
+   * be `'live'`.
    */
   lock(credential: SessionCredential, lock: SessionLock): Promise<LockOutcome | undefined>
 
@@ -275,10 +274,7 @@ export interface SessionStore {
    */
   list(userName: string, policy: StorePolicy): Promise<readonly SessionSummary[]>
 
-  /**
-   * Ends a session for good. Returns false when there is no live session, or it does not belong to
-   * the user, if one is given.
-   */
+  /** Ends a session for good. Returns false unless it was live, and the given user's, if any. */
   destroy(id: string, userName?: string): Promise<boolean>
 
   /**

@@ -121,10 +121,7 @@ export function activityOf({
   return (isPostponed ? 'p' : 'a') + digits(activeAt, activeLength)
 }
 
-/**
- * Reads a session from its text, or from the head alone, without the storage. Returns `undefined`
- * when this version cannot read the text.
- */
+/** Reads a session's text, or its head alone, or returns `undefined` when it is not readable. */
 export function decodeSession(id: string, text: string): StoredSession | undefined {
   const state = text.charCodeAt(1)
   if (!text.startsWith(version) || (state !== active && state !== postponed)) return undefined

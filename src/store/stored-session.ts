@@ -1,6 +1,5 @@
-// A stored session, and the rules of a store as pure functions for every store with transactions:
-// who gets in, how a change affects secrets, rights, one-time tokens and limits, and when a session
-// expires.
+// A stored session, and its rules as pure functions for every store with transactions: who gets in,
+// how a change affects secrets, rights, one-time tokens and limits, and when a session expires.
 
 import type { SessionCredential } from '../cookie/cookie.ts'
 import { nothingGranted } from '../privileges/grants.ts'
@@ -291,4 +290,29 @@ function isOver(
     (storage.size > storageKeys && storage.size > (before?.size ?? 0)) ||
     (storage.isLargerThan(storageBytes) && storage.bytes > (before?.bytes ?? 0))
   )
+}
+
+/** What a request has seen of a session. It shows nothing of it to whoever has it. */
+export class Seen {
+  readonly #session: StoredSession
+  readonly #text: string
+
+  /** @param text The whole text; `''` where that was not read, or no longer holds. */
+  constructor(session: StoredSession, text = '') {
+    this.#session = session
+    this.#text = text
+  }
+
+  /** What an outcome had, if it is about the session with this id. */
+  static in(seen: unknown, id: string): Seen | undefined {
+    return seen instanceof Seen && seen.#session.record.id === id ? seen : undefined
+  }
+
+  static sessionOf(seen: Seen): StoredSession {
+    return seen.#session
+  }
+
+  static textOf(seen: Seen): string {
+    return seen.#text
+  }
 }

@@ -10,7 +10,7 @@ import type { TokenSettings } from './keys.ts'
 /** A verified token. */
 export interface VerifiedToken {
   readonly claims: TokenClaims
-  /** Whether the token is nested in a session: it acts for another user, with its own privileges. */
+  /** Whether it is a nested token: it acts for another user, with privileges of its own. */
   readonly isNested: boolean
 }
 

@@ -23,6 +23,12 @@ const trustedForMs = 10_000
 // Within this time, two clocks drift apart by less than a millisecond.
 const freshForMs = 5000
 
+/** Redis refused a write that came after its deadline, and says what time it is there. */
+interface Late {
+  readonly status: 'late'
+  readonly now: number
+}
+
 /** Sends commands to Redis, those of one turn together, and knows what time it is there. */
 export class RedisConnection {
   readonly isCluster: boolean
@@ -115,6 +121,31 @@ export class RedisConnection {
   }
 
   /**
+   * Tries a write, again where Redis' clock or the session was another one, until its caller gives
+   * up.
+   *
+   * @param until When the caller stops waiting, as `performance.now()` tells it.
+   * @param attempt Returns `undefined` for another try.
+   * @throws {SessionStoreError} When the caller has stopped waiting.
+   */
+  async inTime<T extends object>(
+    key: string,
+    until: number,
+    attempt: (clock: RedisClock) => Promise<T | Late | undefined>,
+  ): Promise<T> {
+    const clock = this.clockOf(key)
+    const asking = this.askTime(key, clock)
+    if (asking) await asking
+    for (;;) {
+      const result = await attempt(clock)
+      if (result && !isLate(result)) return result
+      // The refusal has told what Redis' clock says now.
+      if (result) clock.set(result.now)
+      if (performance.now() >= until) throw new SessionStoreError('Redis answered too late')
+    }
+  }
+
+  /**
    * Which Redis has a key.
    *
    * @param key Any.
@@ -195,6 +226,10 @@ export function replyOf(reply: unknown): Reply {
   const end = reply.indexOf('\n')
   const [word = '', ...numbers] = (end < 0 ? reply : reply.slice(0, end)).split(' ')
   return { word, numbers: numbers.map(Number), text: end < 0 ? '' : reply.slice(end + 1) }
+}
+
+function isLate(result: object): result is Late {
+  return 'status' in result && result.status === 'late'
 }
 
 /**

@@ -48,7 +48,7 @@ import { isSessionId, uuidOf } from '../../cookie/cookie.ts'
  *   (`keep`, in the background).
  * - Each refresh of a session adds it again if it is missing (`keep`, in the background).
  * - A reader of the set removes members whose sessions turned out to have ended or to have no user,
- *   if the score is unchanged and not pending, for two minutes at most (`remove`, in the
+ *   unless the score has changed, or is pending for less than two minutes (`remove`, in the
  *   background). Sign-ins check a long set now and then.
  * - The time to live is twice that of its longest session, plus two minutes.
  * - A member that is not a session's id is ignored, and stays.

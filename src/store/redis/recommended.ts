@@ -4,7 +4,7 @@ export interface RecommendedRedisOptions {
   readonly connectTimeout: number
   /** Milliseconds of silence, while commands wait, after which the client reconnects. */
   readonly socketTimeout: number
-  /** `false`: without a connection commands fail at once, and never run after their caller gave up. */
+  /** `false`: without a connection commands fail at once, and never run when no one waits. */
   readonly enableOfflineQueue: boolean
   /** `false`: a command is not sent again after its connection broke, as it may have run. */
   readonly autoResendUnfulfilledCommands: boolean
@@ -21,8 +21,7 @@ export interface RecommendedRedisOptions {
 /**
  * Returns a `reconnectOnError` for an error code, which reconnects a client at most every
  * `everyMs`: reconnecting fails all commands under way, even those that the old connection could
- * still answer. Before Redis 7, the error of a script hides the code: "ERR Error running script …
- * -READONLY …".
+ * still answer. Before Redis 7, scripts wrap it: "ERR Error running script … -READONLY …".
  */
 function reconnectOn(code: string, everyMs: number): (this: unknown, error: Error) => boolean {
   const pattern = new RegExp(`(?:^| -)${code} `)
@@ -45,8 +44,7 @@ const onNoReplicas = reconnectOn('NOREPLICAS', 2000)
  * Options for `new Redis()`. With ioredis' defaults, commands wait up to minutes for a Redis that
  * is down, and then run although their requests got a 503 long ago.
  *
- * Commands also fail until the first connection is ready: `await once(redis, 'ready')` before the
- * app listens.
+ * Commands also fail until the first connection: `await once(redis, 'ready')` before listening.
  *
  * @example
  *   const redis = new Redis(url, recommendedRedisOptions)
@@ -77,12 +75,11 @@ export interface RecommendedSentinelOptions extends RecommendedRedisOptions {
 }
 
 /**
- * Options for `new Redis()` behind Sentinel. With ioredis' defaults, a client waits for ever for a
- * hanging Sentinel.
+ * Options for `new Redis()` behind Sentinel. By default a client waits for a hanging Sentinel for
+ * ever.
  *
  * Set `min-replicas-to-write` to 1 in Redis: otherwise writes that an old master still acknowledges
- * are lost. Leave `failoverDetector` off: a message that arrives while ioredis is connecting ends
- * the client.
+ * are lost. Leave `failoverDetector` off: a message during a connection attempt ends the client.
  *
  * @example
  *   const redis = new Redis({ sentinels, name, ...recommendedSentinelOptions })
@@ -104,7 +101,7 @@ export interface RecommendedClusterOptions {
   readonly retryDelayOnFailover: number
   /** `0`: commands fail at once while the Cluster is down, which takes seconds to recover. */
   readonly retryDelayOnClusterDown: number
-  /** Milliseconds between updates of the slots' nodes, so that no command tries a dead node first. */
+  /** Milliseconds between updates of the slots' nodes, so that commands avoid a dead node. */
   readonly slotsRefreshInterval: number
   /** Milliseconds after which the update asks the next node. */
   readonly slotsRefreshTimeout: number
@@ -117,12 +114,14 @@ export interface RecommendedClusterOptions {
   >
 }
 
+const { connectTimeout, socketTimeout, maxLoadingRetryTime } = recommendedRedisOptions
+
 /**
  * Options for `new Cluster()`. With ioredis' defaults, commands wait for ever for a hanging node,
  * even after another node has replaced it, and are sent again after their connection broke.
  *
- * With `cluster-require-full-coverage no` in Redis, sessions on other nodes are not affected while
- * a node is down.
+ * With `cluster-require-full-coverage no` in Redis, sessions on other nodes outlast a node's
+ * failure.
  *
  * @example
  *   const redis = new Cluster(nodes, recommendedClusterOptions)
@@ -141,9 +140,5 @@ export const recommendedClusterOptions: RecommendedClusterOptions = Object.freez
   slotsRefreshInterval: 1000,
   slotsRefreshTimeout: 500,
   clusterRetryStrategy: recommendedRedisOptions.retryStrategy,
-  redisOptions: Object.freeze({
-    connectTimeout: recommendedRedisOptions.connectTimeout,
-    socketTimeout: recommendedRedisOptions.socketTimeout,
-    maxLoadingRetryTime: recommendedRedisOptions.maxLoadingRetryTime,
-  }),
+  redisOptions: Object.freeze({ connectTimeout, socketTimeout, maxLoadingRetryTime }),
 })

@@ -1,8 +1,4 @@
-/**
- * Returns the slot of an ASCII key on a Redis Cluster, 0 to 16383: the CRC-16 (XMODEM) of the text
- * between its first braces, or of the whole key (Redis Cluster specification, "Key distribution
- * model").
- */
+/** Returns the slot, 0 to 16383, of an ASCII key (Redis Cluster spec, "Key distribution model"). */
 export function slotOf(key: string): number {
   const tag = /\{([^}]+)\}/.exec(key)?.[1] ?? key
   let crc = 0

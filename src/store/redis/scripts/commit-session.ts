@@ -19,10 +19,27 @@ export type Committed =
       readonly text: string
     }
 
+const args = [
+  'untilMs',
+  'revision',
+  'maxKeys',
+  'maxBytes',
+  'lockToken',
+  'leaseMs',
+  'tells',
+  'newRevision',
+  'rest',
+  'activity',
+  'timeToLiveMs',
+  'mayGrow',
+  'member',
+  'keepMs',
+  'perUser',
+] as const
+
 /**
  * Changes a session, all or nothing, if its head is still the one that the app has seen. The app
- * provides the new head; the script merges the entries, so that no change of another request is
- * lost.
+ * provides the new head; the script merges the entries, so that no other request's change is lost.
  *
  * KEYS: `session`; `lock`, for changes under it; `userSessions`, as in `create-session`. ARGV:
  * `untilMs`, when the caller stops waiting; `revision`, of the head that the app has seen, empty if
@@ -35,41 +52,11 @@ export type Committed =
  */
 export const commitSession: Script<
   'session' | 'lock' | 'userSessions',
-  | 'untilMs'
-  | 'revision'
-  | 'maxKeys'
-  | 'maxBytes'
-  | 'lockToken'
-  | 'leaseMs'
-  | 'tells'
-  | 'newRevision'
-  | 'rest'
-  | 'activity'
-  | 'timeToLiveMs'
-  | 'mayGrow'
-  | 'member'
-  | 'keepMs'
-  | 'perUser',
+  (typeof args)[number],
   Committed
 > = defineScript({
   keys: ['session', 'lock', 'userSessions'],
-  args: [
-    'untilMs',
-    'revision',
-    'maxKeys',
-    'maxBytes',
-    'lockToken',
-    'leaseMs',
-    'tells',
-    'newRevision',
-    'rest',
-    'activity',
-    'timeToLiveMs',
-    'mayGrow',
-    'member',
-    'keepMs',
-    'perUser',
-  ],
+  args,
   shared: [clock, fence, read, enlist, others],
   lua: /* lua */ `
 local find, sub = string.find, string.sub

@@ -6,8 +6,8 @@ import type { Script } from '../script.ts'
  * the key as long as the session may live.
  *
  * KEYS: `userSessions`. ARGV: `member`, the session; `keepMs`, the least time to live of the key;
- * `score`, for a missing session, empty not to add it; `pendingScore`, which becomes `score`, or
- * empty. Reply: `kept`.
+ * `score`, for a missing session, empty not to add it; `pendingScore`, to become `score`, or empty.
+ * Reply: `kept`.
  */
 export const keepUserSession: Script<
   'userSessions',

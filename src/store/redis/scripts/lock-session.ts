@@ -3,19 +3,16 @@ import { defineScript, unexpectedReply } from '../script.ts'
 import type { Script } from '../script.ts'
 import { clock, read } from './shared.ts'
 
-/** The reply of {@link lockSession}. */
+/** The reply of {@link lockSession}. If busy, the text is the head only. */
 export type Locked =
   | { readonly status: 'ended' }
-  /** The text is the head only. */
-  | { readonly status: 'busy'; readonly now: number; readonly text: string }
-  | { readonly status: 'locked'; readonly now: number; readonly text: string }
+  | { readonly status: 'locked' | 'busy'; readonly now: number; readonly text: string }
 
 /**
  * Takes a session's lock, or extends it for its holder, and reads the session.
  *
  * KEYS: `session`; `lock`, the holder's token; `turn`, the token of the first refused claimant, for
- * whom a free lock is reserved for `lockTurnMs`. Both expire. ARGV: `token`, the claimant's;
- * `leaseMs`.
+ * whom a free lock is reserved for `lockTurnMs`. Both expire. ARGV: `token`, `leaseMs`.
  */
 export const lockSession: Script<'session' | 'lock' | 'turn', 'token' | 'leaseMs', Locked> =
   defineScript({

@@ -5,8 +5,8 @@ import type { Script } from '../script.ts'
  * Removes entries of sessions that have ended or belong to another user.
  *
  * KEYS: `userSessions`. ARGV: member, score, member, score … An entry with another score stays,
- * because its session was signed in again; an empty score matches any. Reply: `removed` and the
- * number of removed entries.
+ * because its session was signed in again; an empty score matches any. Reply: `removed` and a
+ * count.
  */
 export const removeUserSessions: Script<'userSessions', never, number> = defineScript({
   keys: ['userSessions'],

@@ -17,10 +17,7 @@ if now > tonumber(untilMs) then
   return say('late', now)
 end`
 
-/**
- * Defines `read(key)`, which returns a session's text and where its head ends, or `nil` when the
- * key has no string. Only the app checks whether the text is a session.
- */
+/** Defines `read(key)`, which returns a text and where its head ends, or `nil` without a string. */
 export const read = /* lua */ `
 local function read(key)
   local text = redis.pcall('GET', key)

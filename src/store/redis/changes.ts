@@ -1,0 +1,252 @@
+import type { SessionCredential } from '../../cookie/cookie.ts'
+import type { CommitOutcome, SessionCommit, StorePolicy } from '../session-store.ts'
+import { decodeSession, lastInstant, partsOf, revisionOf } from '../session-text.ts'
+import { escapeText } from '../storage-texts.ts'
+import { changeSession, expiryOf, Seen } from '../stored-session.ts'
+import type { StoredSession } from '../stored-session.ts'
+import { ChangeQueue } from './change-queue.ts'
+import type { PlaceInQueue } from './change-queue.ts'
+import type { RedisClock, RedisConnection } from './connection.ts'
+import { lockKeys, sessionKey } from './keys.ts'
+import type { CallOf } from './script.ts'
+import { commitSession } from './scripts/commit-session.ts'
+import { replaceValue } from './scripts/replace-value.ts'
+import type { IndexEntry } from './user-index.ts'
+import type { Written } from './user-sessions.ts'
+
+/** How a change is written. */
+export interface HowToWrite {
+  readonly policy: StorePolicy
+  /** When the caller stops waiting, as `performance.now()` tells it. */
+  readonly until: number
+  readonly index?: IndexEntry | undefined
+}
+
+/**
+ * Changes sessions in Redis: works out what a commit makes of a session that was seen, and has it
+ * written if the session is still the same.
+ */
+export class Changes {
+  readonly #connection: RedisConnection
+  readonly #prefix: string
+  readonly #queue = new ChangeQueue()
+
+  constructor(connection: RedisConnection, prefix: string) {
+    this.#connection = connection
+    this.#prefix = prefix
+  }
+
+  /** Reads a session without its storage. `undefined` when none is there that can be read. */
+  async readHead(id: string): Promise<StoredSession | undefined> {
+    const head = await this.#connection.getHead(sessionKey(this.#prefix, id))
+    return head === undefined ? undefined : decodeSession(id, head)
+  }
+
+  /** The same, as a request that has not seen the session needs it. */
+  async look(id: string): Promise<Seen | undefined> {
+    const session = await this.readHead(id)
+    return session && new Seen(session)
+  }
+
+  async commit(
+    credential: SessionCredential,
+    seen: Seen,
+    { commit, policy, until, index }: HowToWrite & { readonly commit: SessionCommit },
+  ): Promise<Written<CommitOutcome>> {
+    const { id } = credential
+    const key = sessionKey(this.#prefix, id)
+    // The script merges the entries of storage, because it knows those of now.
+    const headCommit = { ...commit, storage: undefined }
+    let before: StoredSession | undefined = Seen.sessionOf(seen)
+    let after: StoredSession | undefined
+    let place: PlaceInQueue | undefined
+    let isFresh = false
+    const readAgain = async (): Promise<undefined> => {
+      before = await this.readHead(id)
+      isFresh = true
+    }
+    const changing = this.#connection.inTime<Written<CommitOutcome>>(key, until, async (clock) => {
+      const { now } = clock
+      if (!before) return { outcome: { status: 'ended' } }
+      const change = changeSession(before, credential, headCommit, { now, policy })
+      // What was seen may no longer hold.
+      if (!('session' in change)) return isFresh ? { outcome: change } : readAgain()
+      const replacing = isFresh
+        ? undefined
+        : replaceCall(Seen.sessionOf(seen), Seen.textOf(seen), { key, clock, commit, until })
+      const replaced = replacing && (await this.#connection.run(replaceValue, replacing))
+      if (replaced?.status === 'late') return replaced
+      if (replaced?.status === 'committed') {
+        clock.note(replaced.now)
+        return { outcome: { status: change.status, now, seen } }
+      }
+      const call = { key, clock, before, session: change.session, commit, policy, index, until }
+      const written = await this.#connection.run(commitSession, commitCall(call))
+      if (written.status === 'late') return written
+      // The secret may have lost its session before it has lost the lock.
+      if (written.status === 'unlocked' && !isFresh) return readAgain()
+      if (written.status === 'changed') {
+        before = decodeSession(id, written.head)
+        isFresh = true
+        if (!place) {
+          place = this.#queue.enter(key)
+          before = (await place.previous) ?? before
+        }
+        return undefined
+      }
+      if (written.status !== 'committed') return { outcome: { status: written.status } }
+      clock.note(written.now)
+      after = change.session
+      const next = new Seen(after)
+      if (change.status === 'merged') return { outcome: { status: 'merged', now, seen: next } }
+      const record = written.text === '' ? undefined : decodeSession(id, written.text)?.record
+      const outcome = { status: 'committed', now, seen: next, ...(record && { record }) } as const
+      return { outcome, index: written }
+    })
+    try {
+      return await changing
+    } finally {
+      place?.leave(after)
+    }
+  }
+}
+
+/** A change that is to be written. */
+interface Change {
+  readonly key: string
+  readonly clock: RedisClock
+  /** The session that was seen. */
+  readonly before: StoredSession
+  /** What the change makes of it, but for its storage. */
+  readonly session: StoredSession
+  readonly commit: SessionCommit
+  readonly policy: StorePolicy
+  /** When the caller stops waiting, as `performance.now()` tells it. */
+  readonly until: number
+  readonly index?: IndexEntry | undefined
+}
+
+const noIndex = { member: '', keepMs: '', perUser: '' } as const
+/** The arguments of a commit that changes nothing. */
+export const noChange = {
+  revision: '',
+  maxKeys: '',
+  maxBytes: '',
+  tells: '',
+  newRevision: '',
+  rest: '',
+  activity: '',
+  timeToLiveMs: '',
+  mayGrow: '',
+  member: '',
+  keepMs: '',
+  perUser: '',
+} as const
+
+/** What the commit script is called with. */
+function commitCall({
+  key,
+  clock,
+  before,
+  session,
+  ...call
+}: Change): CallOf<typeof commitSession> {
+  const { commit, policy, index, until } = call
+  const { lock, storage, grants } = commit
+  const { activity, revision, rest } = partsOf(session)
+  const isSame = session.revision === before.revision
+  const isActive =
+    commit.postpones || commit.redeemsOTP !== undefined || commit.idleTimeoutMs !== undefined
+  const expiry = expiryOf(session, policy.expiry)
+  const entries: string[] = []
+  for (const [name, json] of storage?.set ?? []) entries.push(escapeText(name), json)
+  for (const name of storage?.removed ?? []) entries.push(escapeText(name), '')
+  return {
+    keys: {
+      session: key,
+      ...(lock && { lock: lockKeys(key).lock }),
+      ...(index && { userSessions: index.userSessions }),
+    },
+    args: {
+      untilMs: instantOf(clock, until),
+      revision: revisionOf(before),
+      maxKeys: policy.limits.storageKeys,
+      maxBytes: policy.limits.storageBytes,
+      lockToken: lock?.token ?? '',
+      leaseMs: lock?.leaseMs ?? '',
+      tells: commit.redeemsOTP !== undefined || lock?.leaseMs ? 1 : '',
+      newRevision: isSame ? '' : revision,
+      rest: isSame ? '' : rest,
+      activity: isActive ? activity : '',
+      timeToLiveMs:
+        expiry === expiryOf(before, policy.expiry) ? '' : timeToLive(session, clock.now, policy),
+      mayGrow: grants?.clears && !grants.userName ? 1 : '',
+      ...indexArgs(index),
+    },
+    rest: entries,
+  }
+}
+
+/** The arguments about a user's index. */
+export function indexArgs(
+  index: IndexEntry | undefined,
+): Record<keyof typeof noIndex, string | number> {
+  if (!index) return noIndex
+  const { member, keepMs, perUser = '' } = index
+  return { member, keepMs, perUser }
+}
+
+/** What is left of a session's life: milliseconds, or empty for ever. */
+export function timeToLive(
+  session: StoredSession,
+  now: number,
+  { expiry }: StorePolicy,
+): number | '' {
+  const end = expiryOf(session, expiry)
+  return end === Infinity ? '' : Math.max(1, Math.ceil(end - now))
+}
+
+/** When a caller stops waiting, on Redis' clock. */
+export function instantOf(clock: RedisClock, until: number): number {
+  return Math.min(clock.at(until), lastInstant)
+}
+
+/**
+ * What the script is called with that changes a value in its place.
+ *
+ * @param session What the request has seen of the session.
+ * @param text Its whole text; `''` where the request has not seen that.
+ * @returns `undefined` when the change is more than that.
+ */
+function replaceCall(
+  session: StoredSession,
+  text: string,
+  { key, clock, commit, until }: Pick<Change, 'key' | 'clock' | 'commit' | 'until'>,
+): CallOf<typeof replaceValue> | undefined {
+  const value = text === '' ? undefined : onlyValueIn(commit)
+  if (!value) return undefined
+  const [name, json] = value
+  const begin = `\n${escapeText(name)}\t`
+  const start = text.indexOf(begin)
+  if (start < 0) return undefined
+  const next = text.indexOf('\n', start + 1)
+  const before = text.slice(start + begin.length, next < 0 ? text.length : next)
+  if (Buffer.byteLength(before) !== Buffer.byteLength(json)) return undefined
+  const at = Buffer.byteLength(text.slice(0, start))
+  return {
+    keys: { session: key },
+    args: { untilMs: instantOf(clock, until), revision: revisionOf(session), at },
+    rest: [begin, json],
+  }
+}
+
+/** Name and JSON of the value that a commit sets, if it does nothing else. */
+function onlyValueIn(commit: SessionCommit): [string, string] | undefined {
+  const { storage, grants, lock, newSecretHash, idleTimeoutMs, postpones } = commit
+  const { newOTP, redeemsOTP, ownedBy } = commit
+  const others = [grants, lock, newSecretHash, idleTimeoutMs, newOTP, redeemsOTP, ownedBy]
+  const isPlain = others.every((other) => other === undefined) && !postpones
+  if (!isPlain || storage?.set.size !== 1 || storage.removed.length > 0) return undefined
+  const [entry] = storage.set
+  return entry
+}
