@@ -15,7 +15,7 @@ import { tellRefusal } from './koa/guard.ts'
 import { requirePrivilege } from './koa/require-privilege.ts'
 import { requireSameOrigin } from './koa/require-same-origin.ts'
 import { requireUser } from './koa/require-user.ts'
-import { Sessions, deploymentOf } from './manager/sessions.ts'
+import { deploymentOf, sessionIdIn, Sessions } from './manager/sessions.ts'
 import type { SessionStorage } from './storage/storage-type.ts'
 
 /** Options of `sessionRoutes()`. */
@@ -87,7 +87,7 @@ export function sessionRoutes<S = SessionStorage>(
   })
   router.delete('/sessions/:id', ...change, async (ctx) => {
     const { session } = ctx
-    const id = ctx.params['id'] ?? ''
+    const id = sessionIdIn(ctx.params['id']) ?? ''
     // The request's own session ends through itself, so that its cookie goes too.
     if (id === session.id) await session.destroy()
     else if (!(await sessions.terminate(id, { userName: session.userName }))) {

@@ -57,14 +57,17 @@ export function newSecret(id: string): NewSecret {
   const bytes = Buffer.alloc(idBytes + secretBytes)
   bytes.write(id.replaceAll('-', ''), 'hex')
   takeRandom(bytes.subarray(idBytes))
-  return { value: bytes.toString('base64url'), secretHash: hashOf(bytes.subarray(idBytes)) }
+  return {
+    value: bytes.toString('base64url'),
+    secretHash: hash('sha256', bytes.subarray(idBytes), 'base64url'),
+  }
 }
 
 /** Reads a cookie's value. Returns `undefined` unless it has the form of {@link newSecret}. */
 export function parseCookieValue(value: string): SessionCredential | undefined {
   if (!wellFormedValue.test(value)) return undefined
   const bytes = Buffer.from(value, 'base64url')
-  return { id: uuidOf(bytes), secretHash: hashOf(bytes.subarray(idBytes)) }
+  return { id: uuidOf(bytes), secretHash: hash('sha256', bytes.subarray(idBytes), 'base64url') }
 }
 
 // A system call takes as long for many random bytes as for few, so a pool keeps some ready, as
@@ -82,10 +85,6 @@ function takeRandom(secret: Buffer): void {
   randomPool.copy(secret, 0, randomUsed, end)
   randomPool.fill(0, randomUsed, end)
   randomUsed = end
-}
-
-function hashOf(secret: Buffer): string {
-  return hash('sha256', secret, 'base64url')
 }
 
 /** Returns the UUID in the first 16 bytes. */
@@ -116,7 +115,7 @@ export function readCredentials(
   cameSecurely: boolean,
 ): readonly SessionCredential[] {
   if (header === undefined) return noCredentials
-  const isSecure = isSecureCookie(settings, cameSecurely)
+  const isSecure = settings.secure === 'auto' ? cameSecurely : settings.secure
   const pattern = isSecure ? settings.secureValues : settings.plainValues
   pattern.lastIndex = 0
   const values: string[] = []

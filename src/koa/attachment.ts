@@ -11,8 +11,6 @@ import { readBearer } from '../tokens/bearer.ts'
 import type { BearerCredentials } from '../tokens/bearer.ts'
 import { ResponseCookie } from './response-cookie.ts'
 
-const noBearer: BearerCredentials = { status: 'none' }
-
 /**
  * What `session()` leaves on a Koa context: the request as far as its session goes. Looks at the
  * request when it is asked.
@@ -54,23 +52,13 @@ export class Attachment implements RequestFacts {
     return this.#cookie
   }
 
-  /** Whether anything comes with the request that may open a session. */
-  get hasCredentials(): boolean {
-    const { cookie, authorization } = this.#ctx.req.headers
-    return (
-      cookie !== undefined || (authorization !== undefined && this.deployment.tokens !== undefined)
-    )
-  }
-
   get credentials(): readonly SessionCredential[] {
     const { cookie } = this.deployment.settings
     return readCredentials(this.#ctx.req.headers.cookie, cookie, this.#isSecure)
   }
 
   get bearer(): BearerCredentials {
-    const { req } = this.#ctx
-    if (!this.deployment.tokens || req.headers.authorization === undefined) return noBearer
-    return readBearer(req.headersDistinct['authorization'] ?? [])
+    return readBearer(this.#ctx.req.headersDistinct['authorization'] ?? [])
   }
 
   get ip(): string {

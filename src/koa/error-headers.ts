@@ -1,5 +1,9 @@
 import type { ErrorHeaders } from '../errors/errors.ts'
+import type { Deployment } from '../session/deployment.ts'
 import type { Attachment } from './attachment.ts'
+
+const cookieHeader: readonly string[] = ['Cookie']
+const bothHeaders: readonly string[] = ['Cookie', 'Authorization']
 
 /**
  * Gives an error the headers that the session owes the client: Koa drops all that the response has
@@ -7,11 +11,14 @@ import type { Attachment } from './attachment.ts'
  *
  * @returns What to throw in its place.
  */
-export function withHeaders(error: unknown, { request, usedCookie }: Attachment): unknown {
+export function withHeaders(
+  error: unknown,
+  { request, usedCookie, deployment }: Attachment,
+): unknown {
   usedCookie?.apply()
   if (typeof error !== 'object' || error === null || !request.isAttached) return error
   const headers = { ...headersOf(error), ...request.challengeFor(error) }
-  const varied = withVary(headers, request.varyBy)
+  const varied = withVary(headers, varyByOf(deployment))
   const complete = usedCookie?.headersFor(varied) ?? varied
   if (complete === varied) {
     if (Object.isExtensible(error)) Reflect.set(error, 'headers', varied)
@@ -45,4 +52,9 @@ function withVary(headers: ErrorHeaders, names: readonly string[]): ErrorHeaders
   const missing = names.filter((one) => !listed.has(one.toLowerCase()))
   if (listed.has('*') || missing.length === 0) return headers
   return { ...headers, [name]: [present, ...missing].filter(Boolean).join(', ') }
+}
+
+/** The headers on which the answer to a request with a session depends. */
+export function varyByOf({ tokens }: Deployment): readonly string[] {
+  return tokens ? bothHeaders : cookieHeader
 }

@@ -10,7 +10,7 @@ import type { Session } from '../session/session.ts'
 import type { SessionStorage } from '../storage/storage-type.ts'
 import { attach, attachmentOf } from './attachment.ts'
 import type { Attachment } from './attachment.ts'
-import { withHeaders } from './error-headers.ts'
+import { varyByOf, withHeaders } from './error-headers.ts'
 import { carryOver } from './legacy.ts'
 
 /** What `session()` adds to a Koa context. */
@@ -39,7 +39,9 @@ export function session<S = SessionStorage>(
 ): Middleware<DefaultState, SessionContext<S>> {
   const sessions = options instanceof Sessions ? options : new Sessions<S>(options)
   const deployment = deploymentOf(sessions)
-  const { asyncContext, legacy } = deployment.settings
+  const { settings, tokens } = deployment
+  const { asyncContext, legacy } = settings
+  const varyBy = varyByOf(deployment)
 
   const middleware = async function session(ctx: Context, next: () => Promise<unknown>) {
     const present = attachmentOf(ctx)
@@ -48,9 +50,10 @@ export function session<S = SessionStorage>(
       throw new SessionOptionError('a second session() with options of its own is on this request')
     }
     const attachment = attach(ctx, deployment)
-    // Most requests of guests have nothing to wait for.
-    const loading = attachment.hasCredentials ? attachment.request.load() : undefined
-    if (loading) await loading
+    // Without these headers nothing comes with the request that opens a session.
+    const { cookie, authorization } = ctx.req.headers
+    const mayOpen = cookie !== undefined || (authorization !== undefined && tokens !== undefined)
+    if (mayOpen) await attachment.request.load()
     const carrying = legacy ? carryOver(ctx, attachment) : undefined
     if (carrying) await carrying
 
@@ -68,7 +71,11 @@ export function session<S = SessionStorage>(
       throw closing(ctx, withHeaders(error, attachment))
     }
     attachment.usedCookie?.apply()
-    if (usedRequest.isAttached && !ctx.headerSent) vary(ctx, usedRequest.varyBy)
+    if (usedRequest.isAttached && !ctx.headerSent) {
+      // Koa's own way is dear, and where nothing is there it comes to the same.
+      if (ctx.res.hasHeader('Vary')) ctx.vary([...varyBy])
+      else ctx.res.setHeader('Vary', varyBy.join(', '))
+    }
     return undefined
   }
   return middleware as Middleware<DefaultState, SessionContext<S>>
@@ -88,12 +95,6 @@ async function failed(ctx: Context, attachment: Attachment, error: unknown): Pro
     return closing(ctx, withHeaders(failure, attachment))
   }
   return closing(ctx, withHeaders(error, attachment))
-}
-
-/** Adds to the `Vary` header, without looking for what is there where nothing is. */
-function vary(ctx: Context, names: readonly string[]): void {
-  if (ctx.res.hasHeader('Vary')) ctx.vary([...names])
-  else ctx.res.setHeader('Vary', names.join(', '))
 }
 
 /**

@@ -25,9 +25,9 @@ export const serverRequest: RequestFacts = {
 
 /** A session for the server's own use. */
 export function serverSession<S>(deployment: Deployment, loaded: LoadedSession): Session<S> {
-  const origin = { ...serverRequest, now: loaded.now }
+  const origin = { request: serverRequest, now: loaded.now }
   const state = SessionState.loaded(deployment, origin, loaded)
-  return new Session<S>(new LiveSession(state, noCarrier))
+  return new Session<S>(new LiveSession(state, serverRequest))
 }
 
 /** Finds the session of the server's own code, and makes it when it is not there yet. */

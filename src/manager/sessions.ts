@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 
 import { readCredentials } from '../cookie/cookie.ts'
-import { isSessionId, trustedCredential } from '../cookie/cookie.ts'
+import { trustedCredential } from '../cookie/cookie.ts'
 import { SessionStoreError } from '../errors/errors.ts'
 import type { SessionEventName, SessionEvents } from '../events/events.ts'
 import { resolveOptions } from '../options/option-table.ts'
@@ -24,6 +24,9 @@ import { readBearer } from '../tokens/bearer.ts'
 import { openSession } from './open-session.ts'
 import type { OpenedSession, OpenInput } from './open-session.ts'
 import { serverRequest, storedProcedure } from './server-session.ts'
+
+const hex = '([\\da-f]{4})'
+const idForm = new RegExp(`^([\\da-f]{8})-?${hex}-?${hex}-?${hex}-?([\\da-f]{12})$`, 'i')
 
 /**
  * What a `Sessions` has inside, for the other parts of this package.
@@ -109,7 +112,10 @@ export class Sessions<S = SessionStorage> {
     checkUserName(userName)
     if (userName === '') return []
     const { store, settings } = this.#deployment
-    return activeSessions(await store.list(userName, settings.policy), options.current?.id)
+    return activeSessions(
+      await store.list(userName, settings.policy),
+      sessionIdIn(options.current?.id),
+    )
   }
 
   /**
@@ -128,10 +134,10 @@ export class Sessions<S = SessionStorage> {
   ): Promise<boolean> {
     const { userName } = options
     if (userName !== undefined) checkUserName(userName)
-    if (!isSessionId(id) || userName === '' || id === storedProcedureId) return false
-    const { store } = this.#deployment
-    const isEnded = await store.destroy(id, userName)
-    if (isEnded) this.#terminated([id])
+    const known = sessionIdIn(id)
+    if (known === undefined || userName === '' || known === storedProcedureId) return false
+    const isEnded = await this.#deployment.store.destroy(known, userName)
+    if (isEnded) this.#terminated([known])
     return isEnded
   }
 
@@ -148,8 +154,9 @@ export class Sessions<S = SessionStorage> {
     readonly userName: string
   }): Promise<number> {
     // The user of the server's own code may be somebody's name too.
-    if (session.id === storedProcedureId) return 0
-    return this.#terminateAll(session.userName, session.id)
+    const id = sessionIdIn(session.id)
+    if (id === storedProcedureId) return 0
+    return this.#terminateAll(session.userName, id)
   }
 
   /**
@@ -353,9 +360,10 @@ export class Sessions<S = SessionStorage> {
 
   /** Finds any live session; it is no activity. */
   async #find(id: string): Promise<Extract<LoadOutcome, { status: 'live' }> | undefined> {
-    if (!isSessionId(id)) return undefined
+    const known = sessionIdIn(id)
+    if (known === undefined) return undefined
     const { store, settings } = this.#deployment
-    const found = await store.load(trustedCredential(id), settings.policy, false)
+    const found = await store.load(trustedCredential(known), settings.policy, false)
     return found?.status === 'live' ? found : undefined
   }
 
@@ -393,6 +401,17 @@ export class Sessions<S = SessionStorage> {
     const { events } = this.#deployment
     for (const id of ids) events.emit('session:ended', { id, reason: 'terminated' })
   }
+}
+
+/**
+ * The id of a session, as sessions have it: in lower case and with hyphens.
+ *
+ * @param text An id in any case, with or without hyphens.
+ * @returns `undefined` for what is no id, and must become part of no key.
+ */
+export function sessionIdIn(text: unknown): string | undefined {
+  const parts = typeof text === 'string' ? idForm.exec(text) : null
+  return parts?.slice(1).join('-').toLowerCase()
 }
 
 function checkUserName(userName: unknown): asserts userName is string {

@@ -150,6 +150,7 @@ export class Grants {
   /** Discards all changes that the store does not have. */
   discard(): void {
     this.#granted = this.#stored
+    this.#taken = this.#stored
     this.#owner = this.#stored.userName
     this.#changes = noChanges
     this.#held = undefined

@@ -1,5 +1,5 @@
 import { newSecret } from '../cookie/cookie.ts'
-import type { NewSecret } from '../cookie/cookie.ts'
+import type { NewSecret, SessionCredential } from '../cookie/cookie.ts'
 import {
   SessionEndedError,
   SessionHeadersSentError,
@@ -44,7 +44,8 @@ export async function commit(
   caller: Caller,
   options: CommitOptions,
 ): Promise<SessionState> {
-  if (!state.isNew) return update(live, state, caller, options)
+  const { credential } = state
+  if (credential) return update(live, state, { ...options, credential, caller })
   const creates = caller === 'save' || state.isTouched
   if (creates || state.hasReplaced) await create(live, state, creates)
   return state
@@ -75,10 +76,10 @@ async function create(live: LiveSession, state: SessionState, creates: boolean):
 
 async function store({ deployment, cookie }: LiveSession, state: SessionState): Promise<void> {
   const { events, settings } = deployment
-  const client = await state.origin.describeClient()
+  const client = await state.origin.request.describeClient()
   const storage = state.storage.changes()
   const draft = state.draft(client, storage)
-  const grants = state.takeGrants()
+  const grants = state.grants.takeChanges()
   const signsIn = grants?.signsIn ?? false
   const { id } = state
   const secret = newSecret(id)
@@ -89,7 +90,7 @@ async function store({ deployment, cookie }: LiveSession, state: SessionState): 
     if (outcome.status === 'exists') throw new SessionStoreError('the session id is taken')
     if (outcome.status === 'tooLarge') throw tooLarge(deployment)
     if (outcome.status === 'refused') throw refused(state)
-    state.created(draft, { ...outcome, credential }, storage)
+    state.created(draft, { ...outcome, credential }, { storage, grants })
     ended = outcome.ended
   } catch (error) {
     takeBack(state, grants, error)
@@ -101,29 +102,29 @@ async function store({ deployment, cookie }: LiveSession, state: SessionState): 
   const { userName } = draft
   events.emit('session:created', { id, userName })
   if (signsIn) events.emit('session:signedIn', { id, userName })
-  exceeded(deployment, ended)
+  if (ended) exceeded(deployment, ended)
 }
 
 /** Changes a session that the store has. */
 async function update(
   live: LiveSession,
   state: SessionState,
-  caller: Caller,
-  { rotates = false, postpones = false, lock }: CommitOptions,
+  how: CommitOptions & { readonly credential: SessionCredential; readonly caller: Caller },
 ): Promise<SessionState> {
   const { deployment } = live
-  const { credential } = state
+  const { credential, caller, rotates = false, postpones = false, lock } = how
   const changes = state.changes()
-  if (credential === undefined || (!changes && caller !== 'save')) return state
+  if (!changes && caller !== 'save') return state
   // A block or a save() has told the app already.
-  if (caller === 'request' && state.isGone && !changes?.grants?.signsIn) return state
+  if (caller === 'request' && !changes?.grants?.signsIn && state.isGone) return state
 
   const { storage, grants, idleTimeoutMs } = changes ?? {}
-  const asksFor = gainsRights(grants) ? 'rights' : rotates ? 'secret' : undefined
-  const secret = newSecretFor(live, state, asksFor !== undefined || grants?.userName !== undefined)
+  const asksFor = grants && gainsRights(grants) ? 'rights' : rotates ? 'secret' : undefined
+  const needsSecret = asksFor !== undefined || grants?.userName !== undefined
+  const secret = needsSecret ? newSecretFor(live, state) : undefined
   const { policy } = deployment.settings
   const claim = lock?.claim(caller === 'block')
-  state.takeGrants()
+  if (grants) state.grants.takeChanges()
   let outcome: CommitOutcome
   try {
     outcome = await deployment.store.commit(
@@ -155,7 +156,7 @@ async function update(
     return moveOn(live, state, { status: outcome.status, caller, grants })
   }
   if (claim) lock?.claimed(claim)
-  state.committed({ storage, idleTimeoutMs, seen: outcome.seen })
+  state.committed({ storage, grants, idleTimeoutMs }, outcome.seen)
   if (grants?.signsIn) state.times.limitedFrom(outcome.now)
   if (outcome.status === 'committed') {
     if (secret) rotated(live, state, secret, grants)
@@ -163,18 +164,14 @@ async function update(
       const { record, seen, now } = outcome
       lock?.handOn({ record, seen, now, credential: state.credential ?? credential })
     }
-    exceeded(deployment, outcome.ended)
+    if (outcome.ended) exceeded(deployment, outcome.ended)
   }
   return state
 }
 
 /** A token stays as it is: its session has no secret. */
-function newSecretFor(
-  { cookie }: LiveSession,
-  state: SessionState,
-  isNeeded: boolean,
-): NewSecret | undefined {
-  if (!isNeeded || state.credential?.secretHash === '') return undefined
+function newSecretFor({ cookie }: LiveSession, state: SessionState): NewSecret | undefined {
+  if (state.credential?.secretHash === '') return undefined
   if (cookie.canSet) return newSecret(state.id)
   // The app is told, and the grants are forgotten: storage can go on being saved.
   state.grants.discard()
@@ -193,8 +190,7 @@ async function moveOn(
 ): Promise<SessionState> {
   const { status, caller, grants } = lost
   const error = status === 'ended' ? state.gone() : new SessionEndedError()
-  const moves = status === 'ended' ? grants?.signsIn : gainsRights(grants)
-  if (grants && moves) {
+  if (grants && (status === 'ended' ? grants.signsIn : gainsRights(grants))) {
     const next = state.successor(status === 'ended' ? 'changes' : 'storage', grants)
     try {
       await create(live, next, true)
@@ -225,7 +221,7 @@ function rotated(
 }
 
 /** Tells of sessions that ended for a sign-in. The one that signs in may be among them. */
-function exceeded({ events }: Deployment, ids: readonly string[] = []): void {
+function exceeded({ events }: Deployment, ids: readonly string[]): void {
   for (const id of ids) events.emit('session:ended', { id, reason: 'exceeded' })
 }
 
@@ -260,7 +256,6 @@ function isRefusal(error: unknown): boolean {
   return error instanceof StorageSizeError || error instanceof SessionLimitError
 }
 
-function gainsRights(grants: GrantChanges | undefined): boolean {
-  if (!grants) return false
+function gainsRights(grants: GrantChanges): boolean {
   return Boolean(grants.userName) || grants.privileges.length > 0 || grants.roles.length > 0
 }

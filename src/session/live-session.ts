@@ -19,10 +19,9 @@ import type { HeldLock } from './use-lock.ts'
  */
 export class LiveSession implements StorageOwner {
   readonly deployment: Deployment
-  /** Takes the cookie to the client. */
-  readonly cookie: Carrier
   /** Why nothing can be changed; `undefined` when it can. */
   readonly refusal: Error | undefined
+  readonly #client: { readonly cookie: Carrier }
   #state: SessionState
   #queue: Promise<void> = Promise.resolve()
   /** How many calls are carried out or wait for it. */
@@ -30,11 +29,17 @@ export class LiveSession implements StorageOwner {
   /** Held while a block runs. */
   #lock: HeldLock | undefined
 
-  constructor(state: SessionState, cookie: Carrier, refusal?: Error) {
+  /** @param client Has what takes the cookie to the client, made when it is asked for. */
+  constructor(state: SessionState, client: { readonly cookie: Carrier }, refusal?: Error) {
     this.deployment = state.deployment
     this.#state = state
-    this.cookie = cookie
+    this.#client = client
     this.refusal = refusal
+  }
+
+  /** Takes the cookie to the client. */
+  get cookie(): Carrier {
+    return this.#client.cookie
   }
 
   /** Another one after the session has become another one. */
@@ -53,7 +58,8 @@ export class LiveSession implements StorageOwner {
   }
 
   changeableStorage(): Storage {
-    return this.openState.storage
+    if (this.#state.isEnded) throw new SessionEndedError()
+    return this.#state.storage
   }
 
   /** Whether there may be anything to commit or to wait for at the end of the request. */
@@ -203,8 +209,9 @@ export class LiveSession implements StorageOwner {
   async #commit(caller: Caller, options: CommitOptions = {}): Promise<void> {
     const state = this.openState
     // A session that a block has gone on to has another id, and no lock.
-    const lock = this.#lock?.session.record.id === state.id ? this.#lock : undefined
-    const next = await commit(this, state, caller, { ...options, lock })
+    const held = this.#lock
+    const lock = held && held.session.record.id === state.id ? held : undefined
+    const next = await commit(this, state, caller, lock ? { ...options, lock } : options)
     // The app may have gone on to another session meanwhile.
     if (this.#state === state) this.#state = next
   }

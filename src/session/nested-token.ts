@@ -37,7 +37,7 @@ export function nestedClaims(input: NestedTokenInput, state: SessionState): Omit
   const grants = new Grants(nothingGranted, settings.roles, onUndeclared)
   grants.add(parseGrant(named))
   const { privileges, roles } = grants.granted
-  const { header } = state.origin
+  const header = (name: string): string => state.origin.request.header(name)
   const inherited = state.isNested ? state.token?.claims : undefined
   const culture = inherited ? inherited.culture : clientCulture(header)
   const uiCulture = inherited ? inherited.ui_culture : clientUICulture(header)

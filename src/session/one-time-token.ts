@@ -66,7 +66,11 @@ export async function joinByOTP(
   const { record, seen, now } = outcome
   const { id } = record
   const credential = { id, secretHash: secret.secretHash }
-  const joined = SessionState.loaded(deployment, state.origin, { record, seen, credential, now })
+  const joined = SessionState.loaded(
+    deployment,
+    { ...state.origin, now },
+    { record, seen, credential, now },
+  )
   cookie.set(secret.value, joined.times.lifetimeMs)
   events.emit('session:rotated', { id })
   // The browser has gone over, whatever becomes of what it has left.

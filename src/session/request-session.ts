@@ -1,6 +1,5 @@
 import { isIP } from 'node:net'
 
-import type { ClientDescription } from '../client/description.ts'
 import { noCarrier } from '../cookie/carrier.ts'
 import type { Carrier } from '../cookie/carrier.ts'
 import { trustedCredential } from '../cookie/cookie.ts'
@@ -24,24 +23,18 @@ import { debug } from './deployment.ts'
 import type { Deployment } from './deployment.ts'
 import { LiveSession } from './live-session.ts'
 import { SessionState } from './session-state.ts'
-import type { LeftSession, LoadedSession, SessionOrigin, SessionToken } from './session-state.ts'
+import type { LeftSession, LoadedSession, SessionClient, SessionToken } from './session-state.ts'
 import { typeRules } from './session-types.ts'
 import { Session } from './session.ts'
 
 /** A request, as far as its session goes. */
-export interface RequestFacts {
+export interface RequestFacts extends SessionClient {
   /** The well-formed values that the request has for the session cookie. */
   readonly credentials: readonly SessionCredential[]
-  /** The request's bearer token, where tokens are on; it wins over the cookie. */
+  /** The request's bearer token; it wins over the cookie. Asked only where tokens are on. */
   readonly bearer?: BearerCredentials
   /** Takes the cookie to the client. */
   readonly cookie: Carrier
-  /** The client's IP address; `''` when not known. */
-  readonly ip: string
-  /** Reads one of its headers. */
-  header(name: string): string
-  /** Finds out who the client is. Asked only when a session is stored first. Never rejects. */
-  describeClient(): Promise<ClientDescription>
   /** Whether it keeps the session alive. Asked only when there is a cookie to look up. */
   isActivity(): boolean
 }
@@ -58,9 +51,8 @@ type Lookup =
   /** It gets a guest, whose changes meet the error. */
   | { readonly status: 'refused'; readonly error: Error }
 
+const noCookie = { cookie: noCarrier }
 const nothing: Lookup = { status: 'nothing' }
-const cookieHeader: readonly string[] = ['Cookie']
-const bothHeaders: readonly string[] = ['Cookie', 'Authorization']
 
 // A browser has one cookie, or two while somebody tries to slip it another.
 const maxTried = 4
@@ -82,20 +74,10 @@ export class RequestSession<S> {
     this.#request = request
   }
 
-  /**
-   * Looks up the session. Never rejects: a fault shows when somebody asks for the session.
-   *
-   * @returns `undefined` when there is nothing to look up.
-   */
-  load(): Promise<void> | undefined {
-    if (this.isBearer) return this.#load(() => this.#loadToken())
-    const { credentials } = this.#request
-    return credentials.length === 0 ? undefined : this.#load(() => this.#loadCookies(credentials))
-  }
-
-  async #load(look: () => Promise<Lookup>): Promise<void> {
+  /** Looks up the session. Never rejects: a fault shows when somebody asks for the session. */
+  async load(): Promise<void> {
     try {
-      this.#lookup = await look()
+      this.#lookup = this.isBearer ? await this.#loadToken() : await this.#loadCookies()
     } catch (error) {
       if (!(error instanceof SessionStoreError)) throw error
       this.fail(error)
@@ -127,7 +109,9 @@ export class RequestSession<S> {
     return { status: 'found', loaded: { ...outcome, credential }, token }
   }
 
-  async #loadCookies(credentials: readonly SessionCredential[]): Promise<Lookup> {
+  async #loadCookies(): Promise<Lookup> {
+    const { credentials } = this.#request
+    if (credentials.length === 0) return nothing
     const { store, settings, events } = this.#deployment
     const isActivity = this.#request.isActivity()
     const loads = credentials
@@ -181,12 +165,8 @@ export class RequestSession<S> {
 
   /** Whether the request is that of a bearer token, so that no cookie matters. */
   get isBearer(): boolean {
-    return (this.#request.bearer?.status ?? 'none') !== 'none'
-  }
-
-  /** The headers on which the answer then depends. */
-  get varyBy(): readonly string[] {
-    return this.#deployment.tokens ? bothHeaders : cookieHeader
+    const bearer = this.#deployment.tokens && this.#request.bearer
+    return bearer !== undefined && bearer.status !== 'none'
   }
 
   /** Why nobody knows whose request it is; `undefined` when that is clear. */
@@ -275,10 +255,11 @@ export class RequestSession<S> {
    * @returns `undefined` when there is nothing left.
    */
   commit(): Promise<void> | undefined {
-    return this.#lives.some((live) => live.isPending) ? this.#commit() : undefined
+    if (!this.#lives.some((live) => live.isPending)) return undefined
+    return this.#lives.length === 1 ? this.#live?.finish() : this.#commitAll()
   }
 
-  async #commit(): Promise<void> {
+  async #commitAll(): Promise<void> {
     // In order: what takes the cookie away comes before what sets a new one.
     for (const live of this.#lives) await live.finish()
   }
@@ -290,14 +271,18 @@ export class RequestSession<S> {
     if (ended || lookup.status !== 'found') return this.#start(this.#guest())
     const { loaded, token } = lookup
     return this.#start(
-      SessionState.loaded(this.#deployment, this.#origin(loaded.now, token), loaded),
+      SessionState.loaded(
+        this.#deployment,
+        { request: this.#request, now: loaded.now, token },
+        loaded,
+      ),
     )
   }
 
   #start(state: SessionState): LiveSession {
-    const cookie = this.isBearer ? noCarrier : this.#request.cookie
+    const client = this.isBearer ? noCookie : this.#request
     const refusal = this.#lookup.status === 'refused' ? this.#lookup.error : undefined
-    const live = new LiveSession(state, cookie, refusal)
+    const live = new LiveSession(state, client, refusal)
     this.#lives.push(live)
     this.#live = live
     this.#session = undefined
@@ -305,18 +290,7 @@ export class RequestSession<S> {
   }
 
   #guest(left?: LeftSession): SessionState {
-    return SessionState.guest(this.#deployment, this.#origin(Date.now()), left)
-  }
-
-  #origin(now: number, token?: SessionToken): SessionOrigin {
-    const request = this.#request
-    return {
-      now,
-      ip: request.ip,
-      header: (name) => request.header(name),
-      describeClient: () => request.describeClient(),
-      token,
-    }
+    return SessionState.guest(this.#deployment, { request: this.#request, now: Date.now() }, left)
   }
 }
 

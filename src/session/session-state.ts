@@ -1,6 +1,6 @@
 import type { ClientKind } from '../client/describe-client.ts'
 import { unknownClient } from '../client/description.ts'
-import type { ClientDescription, HeaderReader } from '../client/description.ts'
+import type { ClientDescription } from '../client/description.ts'
 import { newSessionId } from '../cookie/cookie.ts'
 import type { SessionCredential } from '../cookie/cookie.ts'
 import { SessionEndedError } from '../errors/errors.ts'
@@ -15,16 +15,21 @@ import type { Deployment } from './deployment.ts'
 import { SessionTimes } from './session-times.ts'
 import { systemUser, typeRules } from './session-types.ts'
 
-/** Where a session comes from. */
-export interface SessionOrigin {
-  /** The time of the request. Epoch milliseconds. */
-  readonly now: number
+/** The request that a session comes from, as far as the session needs it. */
+export interface SessionClient {
   /** The client's IP address; `''` when not known. */
   readonly ip: string
-  /** Reads the request's headers. */
-  readonly header: HeaderReader
-  /** Finds out who the client is. Never rejects. */
-  readonly describeClient: () => Promise<ClientDescription>
+  /** Reads one of the request's headers; `''` when it is missing. */
+  header(name: string): string
+  /** Finds out who the client is. Asked only when a session is stored first. Never rejects. */
+  describeClient(): Promise<ClientDescription>
+}
+
+/** Where a session comes from. */
+export interface SessionOrigin {
+  readonly request: SessionClient
+  /** The time of the request. Epoch milliseconds. */
+  readonly now: number
   /** The token that came with the request; `undefined` without one. */
   readonly token?: SessionToken | undefined
 }
@@ -129,12 +134,13 @@ export class SessionState {
     origin: SessionOrigin,
     loaded: LoadedSession,
   ): SessionState {
-    return new SessionState(deployment, { ...origin, now: loaded.now }, loaded)
+    return new SessionState(deployment, origin, loaded)
   }
 
   /** The same session, read anew: uncommitted changes are dropped, promotions stay. */
   reloaded(loaded: LoadedSession): SessionState {
-    const state = SessionState.loaded(this.deployment, this.origin, loaded)
+    const origin = { ...this.origin, now: loaded.now }
+    const state = SessionState.loaded(this.deployment, origin, loaded)
     state.#promotions = this.#promotions
     return state
   }
@@ -153,7 +159,9 @@ export class SessionState {
 
   /** A new guest for another user, in place of this one. */
   leftForAnotherUser(): SessionState {
-    return SessionState.guest(this.deployment, this.origin, this.left)
+    const { left } = this
+    const isLeft = left.replaces.length > 0 || left.leavesCarried
+    return SessionState.guest(this.deployment, this.origin, isLeft ? left : undefined)
   }
 
   /**
@@ -235,7 +243,7 @@ export class SessionState {
 
   /** The client's address at creation. */
   get ip(): string {
-    return this.#record?.ip ?? this.origin.ip
+    return this.#record?.ip ?? this.origin.request.ip
   }
 
   /** What kind of client it has. */
@@ -311,8 +319,8 @@ export class SessionState {
       (this.#storage?.mayDiffer ?? false) ||
       this.#grants?.changes !== undefined ||
       this.#times?.changedIdleTimeoutMs !== undefined ||
-      this.hasReplaced ||
-      (this.isNew && (this.#isCarried || this.#isGranted))
+      this.#left !== nothingLeft ||
+      (this.#credential === undefined && (this.#isCarried || this.#isGranted))
     )
   }
 
@@ -346,11 +354,6 @@ export class SessionState {
     return { storage, grants, idleTimeoutMs }
   }
 
-  /** Hands the changes of the grants to a commit; what changes from now on is for the next one. */
-  takeGrants(): GrantChanges | undefined {
-    return this.#grants?.takeChanges()
-  }
-
   /** Everything that the store needs to create the session. */
   draft(client: ClientDescription, storage: StorageChanges | undefined): RecordDraft {
     const { type, ip } = this
@@ -364,22 +367,18 @@ export class SessionState {
   created(
     draft: RecordDraft,
     { credential, seen, now }: Omit<LoadedSession, 'record'>,
-    storage: StorageChanges | undefined,
+    { storage, grants }: Pick<StateChanges, 'storage' | 'grants'>,
   ): void {
-    this.committed({ storage, idleTimeoutMs: draft.idleTimeoutMs, seen })
+    this.committed({ storage, grants, idleTimeoutMs: draft.idleTimeoutMs }, seen)
     this.#credential = credential
     this.#client = draft.client
     this.times.created(now)
   }
 
   /** The store has what a commit took; more may have changed since. */
-  committed({
-    storage,
-    idleTimeoutMs,
-    seen,
-  }: Omit<StateChanges, 'grants'> & { readonly seen: unknown }): void {
+  committed({ storage, grants, idleTimeoutMs }: StateChanges, seen: unknown): void {
     if (storage) this.storage.committed(storage)
-    this.#grants?.committed()
+    if (grants) this.grants.committed()
     if (idleTimeoutMs !== undefined) this.times.committed(idleTimeoutMs)
     this.#seen = seen
   }

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 
 import { clientCulture, clientUICulture, clientUtcOffset } from '../client/culture.ts'
+import type { HeaderReader } from '../client/description.ts'
 import { parseGrant } from '../privileges/privileges.ts'
 import type { GrantInput, PrivilegeName } from '../privileges/privileges.ts'
 import type { SessionStorage, StorageOf } from '../storage/storage-type.ts'
@@ -11,6 +12,7 @@ import type { LiveSession } from './live-session.ts'
 import type { NestedTokenInput } from './nested-token.ts'
 import { infoOf } from './session-info.ts'
 import type { SessionInfo } from './session-info.ts'
+import type { SessionState } from './session-state.ts'
 import { typeRules } from './session-types.ts'
 
 /** What Passport keeps of its user in a session. */
@@ -172,14 +174,14 @@ export class Session<S = SessionStorage> {
   get clientCulture(): string | null {
     const { state } = this.#live
     if (state.isNested) return state.token?.claims.culture ?? null
-    return clientCulture(state.origin.header)
+    return clientCulture(headerOf(state))
   }
 
   /** The same for the texts that the client shows, from `X-Client-UI-Culture`. */
   get clientUICulture(): string | null {
     const { state } = this.#live
     if (state.isNested) return state.token?.claims.ui_culture ?? null
-    return clientUICulture(state.origin.header)
+    return clientUICulture(headerOf(state))
   }
 
   /**
@@ -189,7 +191,7 @@ export class Session<S = SessionStorage> {
   get clientUtcOffset(): number | null {
     const { state } = this.#live
     if (state.isNested) return state.token?.claims.utc_offset ?? null
-    return clientUtcOffset(state.origin.header)
+    return clientUtcOffset(headerOf(state))
   }
 
   /** Whether the client is a browser or an application that the `applications` option calls `web`. */
@@ -460,6 +462,10 @@ export class Session<S = SessionStorage> {
     const dates = { creationDateTime, expirationDate, idleTimeout }
     return { id, type, userName, ...actor, privileges, ...dates }
   }
+}
+
+function headerOf({ origin }: SessionState): HeaderReader {
+  return (name) => origin.request.header(name)
 }
 
 Object.defineProperty(Session.prototype, inspect.custom, {

@@ -100,7 +100,7 @@ export class DeadlineStore implements SessionStore {
     { id, isUsers = false }: Subject,
     call: () => Promise<T>,
   ): Promise<T> {
-    const node = this.#nodeOf(id)
+    const node = this.#store.nodeOf ? this.#store.nodeOf(id) : ''
     if (node !== undefined && this.#breakers.get(node)?.isOpen) {
       const error = new SessionStoreError('the session store does not answer')
       this.#onError(operation, error)
@@ -123,12 +123,12 @@ export class DeadlineStore implements SessionStore {
         if (isOver) return
         isOver = true
         clearTimeout(timer)
-        if (node !== undefined) this.#answered(node)
+        if (node !== undefined && this.#breakers.size > 0) this.#answered(node)
         resolve(value)
       }
       const giveUp = (): void => {
         if (isOver) return
-        this.#timedOut(isUsers ? this.#nodeOf() : node, id ?? nobody)
+        this.#timedOut(isUsers && this.#store.nodeOf ? this.#store.nodeOf() : node, id ?? nobody)
         fail(new SessionStoreError(`the session store did not answer in ${this.#timeoutMs} ms`))
       }
       // An answer may be there that this process was too busy to read: it comes first.
@@ -141,12 +141,7 @@ export class DeadlineStore implements SessionStore {
     })
   }
 
-  #nodeOf(id?: string): string | undefined {
-    return this.#store.nodeOf ? this.#store.nodeOf(id) : ''
-  }
-
   #answered(node: string): void {
-    if (this.#breakers.size === 0) return
     this.#breakers.get(node)?.close()
     this.#breakers.delete(node)
   }

@@ -77,6 +77,8 @@ export class RedisStore implements SessionStore {
   readonly #prefix: string
   readonly #users: UserSessions
   readonly #changes: Changes
+  /** One Redis is one server: only a Cluster has several. */
+  readonly nodeOf?: (id?: string) => string | undefined
 
   /**
    * @throws {SessionOptionError} When the prefix is not text or has a brace, which would change the
@@ -89,6 +91,10 @@ export class RedisStore implements SessionStore {
     this.#connection = new RedisConnection(redis)
     this.#prefix = prefix
     this.#changes = new Changes(this.#connection, prefix)
+    if (redis.isCluster) {
+      this.nodeOf = (id) =>
+        id === undefined ? undefined : this.#connection.nodeOf(sessionKey(prefix, id))
+    }
     this.#users = new UserSessions(this.#connection, prefix, {
       describe: (id) => this.#describe(id),
       end: (id, userName) => this.#end(id, userName),
@@ -138,16 +144,22 @@ export class RedisStore implements SessionStore {
     // The deadline counts from here, whatever must be read first.
     const until = performance.now() + policy.timeoutMs
     if (commit.lock && isAboutLock(commit)) return this.#extendLock(id, commit.lock)
-    const seen = Seen.in(commit.seen, id) ?? (await this.#changes.look(id))
-    if (!seen) return { status: 'ended' }
-    const { record } = Seen.sessionOf(seen)
+    const seen = Seen.in(commit.seen, id)
+    const session = seen?.session ?? (await this.#changes.readHead(id))
+    if (!session) return { status: 'ended' }
+    const { record } = session
     const idleTimeoutMs = commit.idleTimeoutMs ?? record.idleTimeoutMs
     // The user's index must live as long as the session may now.
     if (commit.idleTimeoutMs !== undefined) {
       this.#users.keep({ id, userName: record.userName, idleTimeoutMs }, policy)
     }
     const write = (index?: IndexEntry): Promise<Written<CommitOutcome>> =>
-      this.#changes.commit(credential, seen, { commit, policy, until, index })
+      this.#changes.commit(credential, seen ?? { session, text: '' }, {
+        commit,
+        policy,
+        until,
+        index,
+      })
     const userName = commit.ownedBy === undefined ? (commit.grants?.userName ?? '') : ''
     if (userName !== '') {
       const signIn = { id, userName, timeToLiveMs: timeToLiveMs(idleTimeoutMs, policy.expiry) }
@@ -188,11 +200,6 @@ export class RedisStore implements SessionStore {
     const ended = await this.#end(id, userName)
     if (ended?.userName) this.#users.ended(ended.userName, id)
     return ended?.isLive ?? false
-  }
-
-  nodeOf(id?: string): string | undefined {
-    if (!this.#connection.isCluster) return ''
-    return id === undefined ? undefined : this.#connection.nodeOf(sessionKey(this.#prefix, id))
   }
 
   async close(): Promise<void> {

@@ -37,7 +37,7 @@ import { unknownClient } from '../client/description.ts'
 import type { ClientDescription } from '../client/description.ts'
 import { clientItems, readClient } from './client-items.ts'
 import { sessionTypes } from './record.ts'
-import type { SessionRecord, SessionType } from './record.ts'
+import type { SessionType } from './record.ts'
 import { escapeText, StorageTexts, unescapeText } from './storage-texts.ts'
 import type { StoredOTP, StoredSecret, StoredSession } from './stored-session.ts'
 
@@ -72,6 +72,7 @@ const places: readonly number[] = Array.from({ length: 0x80 }, (_, code) =>
 const active = 0x61
 const postponed = 0x70
 const hyphen = 0x2d
+const joinedTag = 0x6a
 const wholeNumber = /^\d+$/
 const offsetBasis = 0x811c9dc5
 const checks = 46_656
@@ -110,7 +111,7 @@ export function partsOf(session: StoredSession): SessionText {
 
 /** Returns a session's revision as in its text. */
 export function revisionOf({ revision }: Pick<StoredSession, 'revision'>): string {
-  return digits(revision, revisionLength)
+  return revision.toString(36).padStart(revisionLength, '0')
 }
 
 /** Returns a session's state and last activity as in its text. */
@@ -128,20 +129,34 @@ export function decodeSession(id: string, text: string): StoredSession | undefin
   const headEnd = endOf(text, '\n', keysAt, text.length)
   const keysEnd = endOf(text, '\t', keysAt, headEnd)
   const type = typesByLetter.get(text.charAt(keysEnd + 1))
-  const bodyAt = keysEnd + 2 + checkLength
-  if (type === undefined || !isChecked(text, keysEnd + 1, headEnd)) return undefined
+  const keys = text.slice(keysAt, keysEnd)
+  if (type === undefined || !wholeNumber.test(keys)) return undefined
   try {
-    const keys = text.slice(keysAt, keysEnd)
-    if (!wholeNumber.test(keys)) return undefined
-    const reader = new HeadReader(text, bodyAt, headEnd)
-    const { secrets, otps } = reader
+    if (!isChecked(text, keysEnd + 1, headEnd)) return undefined
+    const createdStart = keysEnd + 2 + checkLength
+    const createdEnd = endOf(text, '\t', createdStart, headEnd)
+    const createdAt = numberIn(text, createdStart, createdEnd, lastInstant)
+    const items = readItems(text, createdEnd, headEnd, createdAt)
     return {
-      record: reader.record(id, type, new StorageTexts(text.slice(headEnd), Number(keys))),
-      activeAt: instantIn(text, 2, 2 + activeLength),
+      record: {
+        id,
+        type,
+        createdAt,
+        signedInAt: items.signedInAt,
+        endsAt: items.endsAt,
+        idleTimeoutMs: items.idleTimeoutMs,
+        userName: items.userName,
+        privileges: items.privileges,
+        roles: items.roles,
+        ip: items.ip,
+        client: items.client,
+        storage: new StorageTexts(text.slice(headEnd), Number(keys)),
+      },
+      activeAt: numberIn(text, 2, 2 + activeLength, lastInstant),
       isPostponed: state === postponed,
-      secrets,
-      otps,
-      revision: numberIn(text, keysAt - revisionLength, keysAt),
+      secrets: items.secrets,
+      otps: items.otps,
+      revision: numberIn(text, keysAt - revisionLength, keysAt, lastInstant),
     }
   } catch {
     return undefined
@@ -171,117 +186,106 @@ function itemsOf({ record, secrets, otps }: StoredSession): string {
   return items
 }
 
-/** Reads a head's items. Accepts known tags in order, and repeats only from `s` on. */
-class HeadReader {
-  readonly secrets: StoredSecret[] = []
-  readonly otps: StoredOTP[] = []
-  readonly #text: string
-  readonly #createdAt: number
-  readonly #privileges: string[] = []
-  readonly #roles: string[] = []
-  #idleTimeoutMs = Infinity
-  #signedInAt = 0
-  #endsAt = Infinity
-  #userName = ''
-  #ip = ''
-  readonly #client: ClientDescription
+/** What a head says behind the creation. */
+interface Items {
+  idleTimeoutMs: number
+  signedInAt: number
+  endsAt: number
+  userName: string
+  ip: string
+  client: ClientDescription
+  readonly privileges: string[]
+  readonly roles: string[]
+  readonly secrets: StoredSecret[]
+  readonly otps: StoredOTP[]
+}
 
-  constructor(text: string, start: number, headEnd: number) {
-    this.#text = text
-    const first = endOf(text, '\t', start, headEnd)
-    this.#createdAt = instantIn(text, start, first)
-    let place = -1
-    let clientAt = -1
-    let client = unknownClient
-    for (let at = first; at < headEnd;) {
-      const end = endOf(text, '\t', at + 1, headEnd)
-      const tag = text.charCodeAt(at + 1)
-      const next = end > at + 1 ? placeOf(tag) : -1
-      if (next < place || (next === place && next < firstRepeated) || next < 0) {
-        throw new TypeError('no such item')
-      }
-      place = next
-      const isClient = tag >= firstClientTag && tag <= lastClientTag
-      if (isClient && clientAt < 0) clientAt = at
-      if (clientAt >= 0 && (!isClient || end === headEnd)) {
-        client = readClient(text.slice(clientAt, isClient ? end : at))
-        clientAt = -1
-      }
-      if (!isClient) this.#take(tag, at + 2, end)
-      at = end
-    }
-    this.#client = client
+/**
+ * Reads the items of a head. Accepts known tags in order, and repeats only from `s` on.
+ *
+ * @throws {TypeError} When the head is damaged.
+ */
+function readItems(text: string, start: number, headEnd: number, createdAt: number): Items {
+  const most = lastInstant - createdAt
+  const items: Items = {
+    idleTimeoutMs: Infinity,
+    signedInAt: 0,
+    endsAt: Infinity,
+    userName: '',
+    ip: '',
+    client: unknownClient,
+    privileges: [],
+    roles: [],
+    secrets: [],
+    otps: [],
   }
-
-  record(id: string, type: SessionType, storage: StorageTexts): SessionRecord {
-    return {
-      id,
-      type,
-      createdAt: this.#createdAt,
-      signedInAt: this.#signedInAt,
-      endsAt: this.#endsAt,
-      idleTimeoutMs: this.#idleTimeoutMs,
-      userName: this.#userName,
-      privileges: this.#privileges,
-      roles: this.#roles,
-      ip: this.#ip,
-      client: this.#client,
-      storage,
+  let place = -1
+  let clientAt = -1
+  for (let at = start; at < headEnd;) {
+    const end = endOf(text, '\t', at + 1, headEnd)
+    const tag = text.charCodeAt(at + 1)
+    const value = at + 2
+    const next = end > at + 1 ? (places[tag] ?? -1) : -1
+    if (next < place || (next === place && next < firstRepeated) || next < 0) {
+      throw new TypeError('no such item')
     }
-  }
-
-  #take(tag: number, start: number, end: number): void {
-    const text = this.#text
+    place = next
+    const isClient = tag >= firstClientTag && tag <= lastClientTag
+    if (isClient && clientAt < 0) clientAt = at
+    if (clientAt >= 0 && (!isClient || end === headEnd)) {
+      items.client = readClient(text.slice(clientAt, isClient ? end : at))
+      clientAt = -1
+    }
     switch (tag) {
-      case 0x69: // i
-        this.#idleTimeoutMs = durationIn(text, start, end)
-        return
+      case 0x69: // i; at most half of all time, so that it ends at a date whatever the clock says
+        items.idleTimeoutMs = numberIn(text, value, end, lastInstant / 2)
+        break
       case 0x6e: // n
-        this.#signedInAt = this.#since(start, end)
-        return
+        items.signedInAt = createdAt + numberIn(text, value, end, most)
+        break
       case 0x65: // e
-        this.#endsAt = this.#since(start, end)
-        return
+        items.endsAt = createdAt + numberIn(text, value, end, most)
+        break
       case 0x75: // u
-        this.#userName = unescapeText(text.slice(start, end))
-        return
+        items.userName = unescapeText(text.slice(value, end))
+        break
       case 0x61: // a
-        this.#ip = unescapeText(text.slice(start, end))
-        return
+        items.ip = unescapeText(text.slice(value, end))
+        break
       case 0x73: // s
       case 0x6a: // j
-        this.secrets.push(this.#secret(tag === 0x6a, start, end))
-        return
+        items.secrets.push(readSecret(text, value, end, createdAt))
+        break
       case 0x70: // p
-        this.#privileges.push(unescapeText(text.slice(start, end)))
-        return
+        items.privileges.push(unescapeText(text.slice(value, end)))
+        break
       case 0x72: // r
-        this.#roles.push(unescapeText(text.slice(start, end)))
-        return
-      default:
-        this.otps.push({
-          hash: text.slice(start, start + hashLength),
-          goodUntil: this.#since(start + hashLength, end),
+        items.roles.push(unescapeText(text.slice(value, end)))
+        break
+      case 0x6f: // o
+        items.otps.push({
+          hash: text.slice(value, value + hashLength),
+          goodUntil: createdAt + numberIn(text, value + hashLength, end, most),
         })
+        break
+      default:
     }
+    at = end
   }
+  return items
+}
 
-  #secret(isJoined: boolean, start: number, end: number): StoredSecret {
-    const madeAt = start + hashLength
-    let madeEnd = madeAt
-    while (madeEnd < end && this.#text.charCodeAt(madeEnd) !== hyphen) madeEnd++
-    return {
-      hash: this.#text.slice(start, madeAt),
-      madeAt: this.#since(madeAt, madeEnd),
-      isJoined,
-      renewedAt: madeEnd === end ? 0 : this.#since(madeEnd + 1, end),
-    }
-  }
-
-  #since(start: number, end: number): number {
-    const at = this.#createdAt + numberIn(this.#text, start, end)
-    if (at > lastInstant) throw new TypeError('not an instant')
-    return at
+/** Reads a secret, which stands behind its tag. */
+function readSecret(text: string, start: number, end: number, createdAt: number): StoredSecret {
+  const most = lastInstant - createdAt
+  const madeAt = start + hashLength
+  let madeEnd = madeAt
+  while (madeEnd < end && text.charCodeAt(madeEnd) !== hyphen) madeEnd++
+  return {
+    hash: text.slice(start, madeAt),
+    madeAt: createdAt + numberIn(text, madeAt, madeEnd, most),
+    isJoined: text.charCodeAt(start - 1) === joinedTag,
+    renewedAt: madeEnd === end ? 0 : createdAt + numberIn(text, madeEnd + 1, end, most),
   }
 }
 
@@ -304,7 +308,7 @@ function isChecked(text: string, typeAt: number, headEnd: number): boolean {
   const start = hashFrom(offsetBasis, text, keysAt - revisionLength, keysAt)
   const middle = hashFrom(start, text, typeAt, typeAt + 1)
   const hash = hashFrom(middle, text, typeAt + 1 + checkLength, headEnd)
-  return valueIn(text, typeAt + 1, typeAt + 1 + checkLength) === (hash >>> 0) % checks
+  return numberIn(text, typeAt + 1, typeAt + 1 + checkLength, checks) === (hash >>> 0) % checks
 }
 
 function endOf(text: string, mark: string, from: number, otherwise: number): number {
@@ -312,57 +316,24 @@ function endOf(text: string, mark: string, from: number, otherwise: number): num
   return end < 0 || end > otherwise ? otherwise : end
 }
 
-function placeOf(tag: number): number {
-  return tag < places.length ? (places[tag] ?? -1) : -1
-}
-
 /** Writes a number in base 36, 0 for a negative one, in at least this many digits. */
 function digits(number: number, length: number): string {
   return Math.max(0, Math.floor(number)).toString(36).padStart(length, '0')
 }
 
-/** Reads the number between two places of a text, `NaN` for anything else. */
-function valueIn(text: string, start: number, end: number): number {
-  let value = start < end ? 0 : Number.NaN
-  for (let index = start; index < end; index++) {
-    const code = text.charCodeAt(index)
-    if (code >= 0x30 && code <= 0x39) value = value * 36 + code - 0x30
-    else if (code >= 0x61 && code <= 0x7a) value = value * 36 + code - 0x57
-    else return Number.NaN
-  }
-  return value
-}
-
 /**
  * Reads the number between two places of a text.
  *
- * @throws {TypeError} When the text there is not a number.
+ * @throws {TypeError} When the text there is not a number, or is more than `most`.
  */
-function numberIn(text: string, start: number, end: number): number {
-  const value = valueIn(text, start, end)
-  if (!Number.isFinite(value)) throw new TypeError('not a number')
-  return value
-}
-
-/**
- * Reads the instant between two places of a text: epoch milliseconds.
- *
- * @throws {TypeError} When the text there is not an instant.
- */
-function instantIn(text: string, start: number, end: number): number {
-  const at = numberIn(text, start, end)
-  if (at > lastInstant) throw new TypeError('not an instant')
-  return at
-}
-
-/**
- * Reads the duration between two places of a text, in milliseconds: at most half of
- * {@link lastInstant}, so that it ends at a date, whatever the clock says.
- *
- * @throws {TypeError} When the text there is not a duration.
- */
-function durationIn(text: string, start: number, end: number): number {
-  const ms = numberIn(text, start, end)
-  if (ms > lastInstant / 2) throw new TypeError('not a duration')
-  return ms
+function numberIn(text: string, start: number, end: number, most: number): number {
+  let number = start < end ? 0 : Infinity
+  for (let index = start; index < end; index++) {
+    const code = text.charCodeAt(index)
+    if (code >= 0x30 && code <= 0x39) number = number * 36 + code - 0x30
+    else if (code >= 0x61 && code <= 0x7a) number = number * 36 + code - 0x57
+    else throw new TypeError('not a digit')
+  }
+  if (number > most) throw new TypeError('not such a number')
+  return number
 }

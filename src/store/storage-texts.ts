@@ -61,7 +61,7 @@ export class StorageTexts implements ReadonlyMap<string, string> {
       return StorageTexts.from(all)
     }
     const entries: (readonly [string, string])[] = []
-    for (const [name, json] of set) entries.push([name, entryOf(name, json)])
+    for (const [name, json] of set) entries.push([name, `\n${escapeText(name)}\t${json}`])
     for (const name of removed) entries.push([name, ''])
     return entries.reduce<StorageTexts>(
       (texts, [name, entry]) => texts.#replaced(name, entry),
@@ -94,11 +94,12 @@ export class StorageTexts implements ReadonlyMap<string, string> {
 
   #find(name: string): { start: number; value: number; end: number } | undefined {
     const text = this.#text
-    const begin = entryOf(name, '')
+    const begin = `\n${escapeText(name)}\t`
     const start = text.indexOf(begin)
     if (start < 0) return undefined
     const value = start + begin.length
-    return { start, value, end: endOfLine(text, value) }
+    const end = text.indexOf('\n', value)
+    return { start, value, end: end < 0 ? text.length : end }
   }
 
   #replaced(name: string, entry: string): StorageTexts {
@@ -124,10 +125,6 @@ export class StorageTexts implements ReadonlyMap<string, string> {
     this.#all = all
     return all
   }
-}
-
-function entryOf(name: string, json: string): string {
-  return `\n${escapeText(name)}\t${json}`
 }
 
 function endOfLine(text: string, from: number): number {
@@ -158,19 +155,15 @@ export function storedSize(storage: Iterable<readonly [string, string]>): number
 
 /** Escapes text as in JSON, without the quotes. Yields one line, and preserves lone surrogates. */
 export function escapeText(text: string): string {
-  if (isPlain(text)) return text
+  // Most names are short, printable ASCII without quotes and backslashes.
+  let at = text.length > 32 ? -1 : 0
+  while (at >= 0 && at < text.length) {
+    const code = text.charCodeAt(at)
+    at = code < 0x20 || code > 0x7e || code === 0x22 || code === 0x5c ? -1 : at + 1
+  }
+  if (at >= 0) return text
   const json = JSON.stringify(text)
   return json.length === text.length + 2 ? text : json.slice(1, -1)
-}
-
-/** Recognizes short, printable ASCII without quotes and backslashes, as in most names. */
-function isPlain(text: string): boolean {
-  if (text.length > 32) return false
-  for (let index = 0; index < text.length; index++) {
-    const code = text.charCodeAt(index)
-    if (code < 0x20 || code > 0x7e || code === 0x22 || code === 0x5c) return false
-  }
-  return true
 }
 
 /** Restores the text that {@link escapeText} has escaped. */

@@ -145,9 +145,13 @@ export function changeSession(
   const joins = isRedeemed || (isRenewed && asksFor === 'rights' && isUsers)
   if (isRenewed && !joins && (asksFor !== undefined || newOTP)) return { status: 'renewed' }
 
-  const before = StorageTexts.from(record.storage)
-  const storage = commit.storage ? before.changed(commit.storage) : before
-  if (isOver(storage, before, policy.limits)) return { status: 'tooLarge' }
+  let { storage } = record
+  if (commit.storage) {
+    const before = StorageTexts.from(storage)
+    const changed = before.changed(commit.storage)
+    if (isOver(changed, before, policy.limits)) return { status: 'tooLarge' }
+    storage = changed
+  }
 
   const newSecretHash = isRenewed && !joins ? undefined : commit.newSecretHash
   const isSame = !grants && !newOTP && newSecretHash === undefined && idleTimeoutMs === undefined
@@ -155,7 +159,7 @@ export function changeSession(
     status: isRenewed && !joins ? 'merged' : 'committed',
     session: {
       record: {
-        ...granted(record, grants),
+        ...(grants ? granted(record, grants) : record),
         ...(grants?.signsIn && { signedInAt: now, endsAt: now + policy.expiry.absoluteTimeoutMs }),
         idleTimeoutMs: idleTimeoutMs ?? record.idleTimeoutMs,
         storage,
@@ -166,12 +170,15 @@ export function changeSession(
         newSecretHash === undefined
           ? session.secrets
           : changedSecrets(session.secrets, newSecretHash, { now, joins }),
-      otps: changedOTPs(session, {
-        newOTP,
-        redeemsOTP,
-        now,
-        renews: newSecretHash !== undefined && !joins,
-      }),
+      otps:
+        isSame && !redeems
+          ? session.otps
+          : changedOTPs(session, {
+              newOTP,
+              redeemsOTP,
+              now,
+              renews: newSecretHash !== undefined && !joins,
+            }),
       revision:
         isSame && !commit.postpones ? session.revision : (session.revision + 1) % (maxRevision + 1),
     },
@@ -233,8 +240,7 @@ function isGoodOTP({ otps }: StoredSession, hash: string, now: number): boolean 
   return otps.some((otp) => isSameHash(otp.hash, hash) && now < otp.goodUntil)
 }
 
-function granted(record: SessionRecord, grants: GrantChanges | undefined): SessionRecord {
-  if (!grants) return record
+function granted(record: SessionRecord, grants: GrantChanges): SessionRecord {
   const before = grants.clears ? nothingGranted : record
   return {
     ...record,
@@ -304,15 +310,11 @@ export class Seen {
   }
 
   /** What an outcome had, if it is about the session with this id. */
-  static in(seen: unknown, id: string): Seen | undefined {
-    return seen instanceof Seen && seen.#session.record.id === id ? seen : undefined
-  }
-
-  static sessionOf(seen: Seen): StoredSession {
-    return seen.#session
-  }
-
-  static textOf(seen: Seen): string {
-    return seen.#text
+  static in(
+    seen: unknown,
+    id: string,
+  ): { readonly session: StoredSession; readonly text: string } | undefined {
+    if (!(seen instanceof Seen) || seen.#session.record.id !== id) return undefined
+    return { session: seen.#session, text: seen.#text }
   }
 }

@@ -124,8 +124,10 @@ function enteredIn(scripts: readonly Profiler.ScriptCoverage[]): ReadonlyMap<str
     if (!file.startsWith(`${src}/`)) continue
     const names = functions
       .filter(({ functionName, ranges }) => functionName !== '' && (ranges[0]?.count ?? 0) > 0)
-      // What the loader has added.
-      .filter(({ functionName }) => functionName !== '__name')
+      // Neither what the loader has added nor what V8 calls the fields of a class.
+      .filter(
+        ({ functionName }) => !/^(?:__name|<instance_members_initializer>)$/.test(functionName),
+      )
       .map(({ functionName }) => functionName)
     if (names.length > 0) entered.set(relative(src, file), names)
   }

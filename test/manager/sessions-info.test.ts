@@ -52,6 +52,24 @@ describe.each(storeKinds)('sessions.info() with a %s', (_, makeStore) => {
     expect(Math.abs(Date.parse(info?.creationDateTime ?? '') - Date.now())).toBeLessThan(minute)
   })
 
+  it('M1: takes ids in any case, with and without hyphens', async () => {
+    const { sessions, browser } = makeApp(handlers, { store: makeStore() })
+    const client = browser()
+    await client.get('/login')
+    const { id } = await me(client)
+    const spellings = [id.toUpperCase(), id.replaceAll('-', ''), id.replace('-', '').toUpperCase()]
+
+    for (const spelling of spellings) {
+      expect(await sessions.info(spelling)).toMatchObject({ ID: id })
+      expect(await sessions.storage(spelling)).toEqual({})
+      const [listed] = await sessions.list('ann', { current: { id: spelling } })
+      expect(listed).toMatchObject({ id, isCurrent: true })
+      expect(await sessions.terminateOthers({ id: spelling, userName: 'ann' })).toBe(0)
+    }
+    expect(await sessions.info(`${id} `)).toBeNull()
+    expect(await sessions.terminate(spellings[2] ?? '')).toBe(true)
+  })
+
   it('S7: is the same in the request that stores the session first', async () => {
     const { sessions, browser } = makeApp(
       {

@@ -27,13 +27,9 @@ function newSession(options: SessionsOptions = {}): Session {
 
 function liveSession(options: SessionsOptions): LiveSession {
   const deployment = createDeployment(resolveOptions(options))
-  const origin = {
-    now,
-    ip: '192.0.2.1',
-    header: () => '',
-    describeClient: async () => unknownClient,
-  }
-  return new LiveSession(SessionState.guest(deployment, origin), noCarrier)
+  const request = { ip: '192.0.2.1', header: () => '', describeClient: async () => unknownClient }
+  const origin = { request, now }
+  return new LiveSession(SessionState.guest(deployment, origin), { cookie: noCarrier })
 }
 
 /** Assigns as strict code does. */

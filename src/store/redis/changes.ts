@@ -42,22 +42,21 @@ export class Changes {
     return head === undefined ? undefined : decodeSession(id, head)
   }
 
-  /** The same, as a request that has not seen the session needs it. */
-  async look(id: string): Promise<Seen | undefined> {
-    const session = await this.readHead(id)
-    return session && new Seen(session)
-  }
-
+  /**
+   * As `SessionStore.commit`.
+   *
+   * @param seen The session that was seen, and its whole text; `''` where that was not read.
+   */
   async commit(
     credential: SessionCredential,
-    seen: Seen,
+    seen: { readonly session: StoredSession; readonly text: string },
     { commit, policy, until, index }: HowToWrite & { readonly commit: SessionCommit },
   ): Promise<Written<CommitOutcome>> {
     const { id } = credential
     const key = sessionKey(this.#prefix, id)
     // The script merges the entries of storage, because it knows those of now.
     const headCommit = { ...commit, storage: undefined }
-    let before: StoredSession | undefined = Seen.sessionOf(seen)
+    let before: StoredSession | undefined = seen.session
     let after: StoredSession | undefined
     let place: PlaceInQueue | undefined
     let isFresh = false
@@ -71,14 +70,15 @@ export class Changes {
       const change = changeSession(before, credential, headCommit, { now, policy })
       // What was seen may no longer hold.
       if (!('session' in change)) return isFresh ? { outcome: change } : readAgain()
-      const replacing = isFresh
-        ? undefined
-        : replaceCall(Seen.sessionOf(seen), Seen.textOf(seen), { key, clock, commit, until })
+      const replacing =
+        isFresh || seen.text === ''
+          ? undefined
+          : replaceCall(seen.session, seen.text, { key, clock, commit, until })
       const replaced = replacing && (await this.#connection.run(replaceValue, replacing))
       if (replaced?.status === 'late') return replaced
       if (replaced?.status === 'committed') {
         clock.note(replaced.now)
-        return { outcome: { status: change.status, now, seen } }
+        return { outcome: { status: change.status, now, seen: commit.seen } }
       }
       const call = { key, clock, before, session: change.session, commit, policy, index, until }
       const written = await this.#connection.run(commitSession, commitCall(call))
@@ -215,7 +215,7 @@ export function instantOf(clock: RedisClock, until: number): number {
  * What the script is called with that changes a value in its place.
  *
  * @param session What the request has seen of the session.
- * @param text Its whole text; `''` where the request has not seen that.
+ * @param text Its whole text.
  * @returns `undefined` when the change is more than that.
  */
 function replaceCall(
@@ -223,9 +223,12 @@ function replaceCall(
   text: string,
   { key, clock, commit, until }: Pick<Change, 'key' | 'clock' | 'commit' | 'until'>,
 ): CallOf<typeof replaceValue> | undefined {
-  const value = text === '' ? undefined : onlyValueIn(commit)
-  if (!value) return undefined
-  const [name, json] = value
+  const { storage, grants, lock, newSecretHash, idleTimeoutMs, postpones } = commit
+  const { newOTP, redeemsOTP, ownedBy } = commit
+  const others = [grants, lock, newSecretHash, idleTimeoutMs, newOTP, redeemsOTP, ownedBy]
+  const isPlain = others.every((other) => other === undefined) && !postpones
+  if (!isPlain || storage?.set.size !== 1 || storage.removed.length > 0) return undefined
+  const [[name, json] = ['', '']] = storage.set
   const begin = `\n${escapeText(name)}\t`
   const start = text.indexOf(begin)
   if (start < 0) return undefined
@@ -238,15 +241,4 @@ function replaceCall(
     args: { untilMs: instantOf(clock, until), revision: revisionOf(session), at },
     rest: [begin, json],
   }
-}
-
-/** Name and JSON of the value that a commit sets, if it does nothing else. */
-function onlyValueIn(commit: SessionCommit): [string, string] | undefined {
-  const { storage, grants, lock, newSecretHash, idleTimeoutMs, postpones } = commit
-  const { newOTP, redeemsOTP, ownedBy } = commit
-  const others = [grants, lock, newSecretHash, idleTimeoutMs, newOTP, redeemsOTP, ownedBy]
-  const isPlain = others.every((other) => other === undefined) && !postpones
-  if (!isPlain || storage?.set.size !== 1 || storage.removed.length > 0) return undefined
-  const [entry] = storage.set
-  return entry
 }

@@ -85,7 +85,12 @@ export class RedisConnection {
     const { keyCount, values } = valuesOf(script, call)
     this.#prepare()
     try {
-      return script.parse(replyOf(await this.#evalsha(script, keyCount, values)))
+      const { sha1, lua } = script
+      const reply = await this.#redis.evalsha(sha1, keyCount, ...values).catch((error: unknown) => {
+        if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
+        return this.#redis.eval(lua, keyCount, ...values)
+      })
+      return script.parse(replyOf(reply))
     } catch (error) {
       throw storeError(error)
     }
@@ -98,7 +103,7 @@ export class RedisConnection {
    * @param key A session's.
    */
   clockOf(key: string): RedisClock {
-    const node = this.nodeOf(key)
+    const node = this.isCluster ? this.nodeOf(key) : ''
     let clock = this.#clocks.get(node)
     if (!clock) this.#clocks.set(node, (clock = new RedisClock()))
     return clock
@@ -128,7 +133,7 @@ export class RedisConnection {
    * @param attempt Returns `undefined` for another try.
    * @throws {SessionStoreError} When the caller has stopped waiting.
    */
-  async inTime<T extends object>(
+  async inTime<T extends { readonly outcome: unknown }>(
     key: string,
     until: number,
     attempt: (clock: RedisClock) => Promise<T | Late | undefined>,
@@ -138,7 +143,7 @@ export class RedisConnection {
     if (asking) await asking
     for (;;) {
       const result = await attempt(clock)
-      if (result && !isLate(result)) return result
+      if (result && 'outcome' in result) return result
       // The refusal has told what Redis' clock says now.
       if (result) clock.set(result.now)
       if (performance.now() >= until) throw new SessionStoreError('Redis answered too late')
@@ -152,7 +157,7 @@ export class RedisConnection {
    * @returns `''` where there is one Redis.
    */
   nodeOf(key: string): string {
-    return (this.isCluster && this.#redis.slots?.[slotOf(key)]?.[0]) || ''
+    return this.#redis.slots?.[slotOf(key)]?.[0] ?? ''
   }
 
   async #askTime(key: string, clock: RedisClock): Promise<void> {
@@ -166,19 +171,6 @@ export class RedisConnection {
     } catch (error) {
       if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return foreignText
       throw storeError(error)
-    }
-  }
-
-  async #evalsha(
-    { sha1, lua }: Pick<Script<string, string, unknown>, 'sha1' | 'lua'>,
-    keyCount: number,
-    values: readonly string[],
-  ): Promise<unknown> {
-    try {
-      return await this.#redis.evalsha(sha1, keyCount, ...values)
-    } catch (error) {
-      if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
-      return this.#redis.eval(lua, keyCount, ...values)
     }
   }
 
@@ -228,10 +220,6 @@ export function replyOf(reply: unknown): Reply {
   return { word, numbers: numbers.map(Number), text: end < 0 ? '' : reply.slice(end + 1) }
 }
 
-function isLate(result: object): result is Late {
-  return 'status' in result && result.status === 'late'
-}
-
 /**
  * Estimates the clock of one Redis from the times in replies, on top of a monotonic clock. The
  * estimate may be behind by a reply's travel time, but is never ahead.
@@ -248,7 +236,7 @@ export class RedisClock {
 
   /** The estimate of Redis' time, in epoch milliseconds. */
   get now(): number {
-    return this.at(performance.now())
+    return Math.floor(performance.now() + this.#offsetMs)
   }
 
   /**
@@ -257,7 +245,7 @@ export class RedisClock {
    */
   mustAsk(): boolean {
     const now = performance.now()
-    if (this.isKnown && now - this.#askedAt < freshForMs) return false
+    if (this.#offsetMs > -Infinity && now - this.#askedAt < freshForMs) return false
     this.#askedAt = now
     return true
   }
