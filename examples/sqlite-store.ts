@@ -69,7 +69,7 @@ export class SQLiteStore implements SessionStore {
     this.#transaction((now) => {
       const { credential, draft } = newSession
       if (this.#find(credential.id, now)) return { status: 'exists' }
-      const stored = rules.createSession(newSession, now, policy)
+      const stored = rules.newSession(newSession, now, policy)
       if (!stored) return { status: 'tooLarge' }
       const ended = this.#signIn(draft.userName, credential.id, { now, policy })
       if (!ended) return { status: 'refused' }
@@ -96,7 +96,7 @@ export class SQLiteStore implements SessionStore {
       const row = this.#find(credential.id, now)
       if (!row?.session) return { status: 'ended' }
       const change = rules.changeSession(row.session, credential, commit, { now, policy })
-      if (change.status === 'ended' || change.status === 'renewed') return change
+      if (change.status === 'ended' || change.status === 'rotated') return change
       const lock = commit.lock ? rules.extendLock(row.lock, commit.lock, now) : row.lock
       if (!lock) return { status: 'unlocked' }
       if (change.status === 'tooLarge') return change

@@ -1,4 +1,4 @@
-export { lockTurnMs, maxOTPs, renewedMemoryMs } from './store/session-store.ts'
+export { lockTurnMs, maxOTPs, rotatedMemoryMs } from './store/session-store.ts'
 export type {
   CommitOutcome,
   CreateOutcome,
@@ -15,7 +15,7 @@ export type {
 
 export {
   changeSession,
-  createSession,
+  newSession,
   expiryOf,
   isRefreshDue,
   maxRevision,

@@ -53,7 +53,7 @@ it('exports what authors of stores need from entries of their own', () => {
   expect(Object.keys(store).toSorted()).toEqual([
     'askForLock',
     'changeSession',
-    'createSession',
+    'newSession',
     'decodeSession',
     'encodeSession',
     'endedBySignIn',
@@ -65,7 +65,7 @@ it('exports what authors of stores need from entries of their own', () => {
     'maxRevision',
     'openingOf',
     'refreshed',
-    'renewedMemoryMs',
+    'rotatedMemoryMs',
     'summaryOf',
     'unknownClient',
   ])

@@ -70,7 +70,7 @@ describe.each(storeKinds)('signedIn(), with a %s', (_, makeStore) => {
     expect([response.status, await response.text()]).toEqual([200, 'welcome'])
   })
 
-  it('C5: gives a cookie that later grants renew, which the agent follows', async () => {
+  it('C5: gives a cookie that later grants rotate, which the agent follows', async () => {
     const { app, sessions, visit } = makeGuarded({ store: makeStore() })
     const { id, cookie } = await signedIn(sessions, { userName: 'ann' })
     const agent = supertest.agent(app.callback()).set('Cookie', cookie)

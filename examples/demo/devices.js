@@ -1,4 +1,4 @@
-// The page works without this script. With it, a click ends a session and the list is renewed in
+// The page works without this script. With it, a click ends a session and the list is rotated in
 // place, and times are those of this browser.
 
 const devices = document.querySelector('#devices')
@@ -26,7 +26,7 @@ devices.addEventListener('submit', async (event) => {
   isEnding = true
   devices.setAttribute('aria-busy', 'true')
   const { name, value } = event.submitter
-  await renew({ method: 'POST', body: new URLSearchParams({ [name]: value }) })
+  await rotate({ method: 'POST', body: new URLSearchParams({ [name]: value }) })
   devices.removeAttribute('aria-busy')
   isEnding = false
 })
@@ -34,14 +34,14 @@ devices.addEventListener('submit', async (event) => {
 document.addEventListener('visibilitychange', async () => {
   if (document.visibilityState !== 'visible') return
   showTimes()
-  if (!isEnding) await renew()
+  if (!isEnding) await rotate()
 })
 
 setInterval(showTimes, 20_000)
 setClock()
 
 /** Asks for the page, and takes the list and the message out of it. */
-async function renew(request) {
+async function rotate(request) {
   asked += 1
   const mine = asked
   try {

@@ -138,7 +138,7 @@ export class SessionCrossSiteError extends SessionError {
   }
 }
 
-/** The session has ended: signed out, terminated, expired, or its cookie value was renewed. */
+/** The session has ended: signed out, terminated, expired, or its cookie value was rotated. */
 export class SessionEndedError extends SessionError {
   readonly code = 'ERR_SESSION_ENDED'
   readonly status = 401

@@ -152,7 +152,7 @@ async function update(
     if (!isRefusal(error)) lock?.mayBeLost()
     throw error
   }
-  if (outcome.status === 'ended' || outcome.status === 'renewed') {
+  if (outcome.status === 'ended' || outcome.status === 'rotated') {
     return moveOn(live, state, { status: outcome.status, caller, grants })
   }
   if (claim) lock?.claimed(claim)
@@ -183,7 +183,7 @@ async function moveOn(
   live: LiveSession,
   state: SessionState,
   lost: {
-    readonly status: 'ended' | 'renewed'
+    readonly status: 'ended' | 'rotated'
     readonly caller: Caller
     readonly grants: GrantChanges | undefined
   },

@@ -34,7 +34,7 @@ export async function makeOTP(state: SessionState, lifespanMs: number): Promise<
   const newOTP = { hash: otp.secretHash, lifespanMs }
   const { store, settings } = deployment
   const outcome = credential && (await store.commit(credential, { seen, newOTP }, settings.policy))
-  if (outcome?.status === 'renewed') throw new SessionEndedError()
+  if (outcome?.status === 'rotated') throw new SessionEndedError()
   if (outcome?.status !== 'committed') throw state.gone()
   return otp.value
 }

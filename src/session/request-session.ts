@@ -126,7 +126,7 @@ export class RequestSession<S> {
       if (outcome?.status === 'live') {
         const { record, seen, now } = outcome
         found.push({ record, seen, now, credential })
-      } else if (outcome?.status === 'renewed') isRotated = true
+      } else if (outcome?.status === 'rotated') isRotated = true
       else if (outcome?.status === 'unreadable') {
         events.emit('session:storeError', { operation: 'load', id: credential.id })
       }
@@ -192,7 +192,7 @@ export class RequestSession<S> {
    * Ends the session when the request is committed; from now on there is a new guest session.
    *
    * @throws {SessionStoreError} When the session could not be loaded.
-   * @throws {SessionEndedError} When the request's cookie value was renewed a moment ago.
+   * @throws {SessionEndedError} When the request's cookie value was rotated a moment ago.
    * @throws {TypeError} When it is the stored-procedure session.
    */
   end(): void {

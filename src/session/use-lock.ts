@@ -131,7 +131,7 @@ export class Locks {
       return this.#held(id, line, session)
     } catch (error) {
       // The store may have locked under this token, or may not: the token is not used again.
-      renew(line)
+      startAnew(line)
       this.#next(id, line)
       throw error
     }
@@ -190,7 +190,7 @@ export class Locks {
       unlock: () => this.#extend(id, { token, leaseMs: 0 }),
       next: (keepsToken, handed) => {
         clearInterval(timer)
-        if (!keepsToken) renew(line)
+        if (!keepsToken) startAnew(line)
         this.#next(id, line, keepsToken ? handed : undefined)
       },
     })
@@ -208,7 +208,7 @@ export class Locks {
 }
 
 /** What asks from now on is another holder to the store. */
-function renew(line: Line): void {
+function startAnew(line: Line): void {
   line.token = randomUUID()
   line.turns = 0
 }

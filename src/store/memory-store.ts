@@ -20,7 +20,7 @@ import type {
 import { decodeSession, encodeSession } from './session-text.ts'
 import {
   changeSession,
-  createSession,
+  newSession,
   expiryOf,
   isRefreshDue,
   openingOf,
@@ -96,7 +96,7 @@ export class MemoryStore implements SessionStore {
     const { userName } = session.draft
     const now = Date.now()
     if (this.#entries.has(id)) return { status: 'exists' }
-    const stored = createSession(session, now, policy)
+    const stored = newSession(session, now, policy)
     if (!stored) return { status: 'tooLarge' }
     const ended = this.#endedBySignIn(userName, id, policy)
     if (!ended) return { status: 'refused' }
@@ -116,7 +116,7 @@ export class MemoryStore implements SessionStore {
     const session = entry && decodeSession(credential.id, entry.text)
     const opening = session && openingOf(session, credential, now)
     if (!session || !opening) return undefined
-    if (opening === 'renewed') return { status: 'renewed' }
+    if (opening === 'rotated') return { status: 'rotated' }
     const isDue = isActivity && isRefreshDue(session, now, policy.expiry)
     if (isDue) this.#put(refreshed(session, now), entry.lock, { now, policy })
     const { record, activeAt, isPostponed } = session
@@ -136,7 +136,7 @@ export class MemoryStore implements SessionStore {
     const before = entry && decodeSession(id, entry.text)
     if (!before) return { status: 'ended' }
     const change = changeSession(before, credential, commit, { now, policy })
-    if (change.status === 'ended' || change.status === 'renewed') return change
+    if (change.status === 'ended' || change.status === 'rotated') return change
     const lock = commit.lock ? extendLock(entry.lock, commit.lock, now) : entry.lock
     if (!lock) return { status: 'unlocked' }
     if (change.status === 'tooLarge') return change

@@ -38,7 +38,7 @@ import {
 } from './session-text.ts'
 import { escapeText } from './storage-texts.ts'
 import {
-  createSession as newSession,
+  newSession,
   isRefreshDue,
   openingOf,
   refreshed,
@@ -125,7 +125,7 @@ export class RedisStore implements SessionStore {
     const { now } = clock
     const opening = openingOf(session, credential, now)
     if (!opening) return undefined
-    if (opening === 'renewed') return { status: 'renewed' }
+    if (opening === 'rotated') return { status: 'rotated' }
     const { record, activeAt, isPostponed } = session
     const isDue = isActivity && isRefreshDue(session, now, policy.expiry)
     const seen = new Seen(isDue ? refreshed(session, now) : session, text)

@@ -3,7 +3,7 @@
  * hash it has. Every store must pass the test suite `describeSessionStore()` of
  * `koa-user-sessions/store-contract`.
  *
- * A store with transactions needs no rules of its own: `createSession()` and `changeSession()` of
+ * A store with transactions needs no rules of its own: `newSession()` and `changeSession()` of
  * `koa-user-sessions/store` apply a call to a session, and `encodeSession()` and `decodeSession()`
  * convert a session to one text and back.
  *
@@ -13,7 +13,7 @@
  * clock never decides when a session ends.
  *
  * An empty `secretHash` belongs to a caller that this package trusts, such as one with a signed
- * token, or the server itself. It counts as a good secret that is never renewed.
+ * token, or the server itself. It counts as a good secret that is never rotated.
  *
  * @module
  */
@@ -29,7 +29,7 @@ import type { RecordDraft, SessionRecord, SessionSummary } from './record.ts'
  * How long a session remembers a replaced secret, in milliseconds: a request that started with the
  * secret while it was good may still store plain changes.
  */
-export const renewedMemoryMs = 30_000
+export const rotatedMemoryMs = 30_000
 
 /**
  * How long a released lock is reserved for the first refused claimant, in milliseconds: longer than
@@ -105,11 +105,11 @@ export type LoadOutcome =
       readonly activeAt: number
       /** Whether the client announced that it suspends, and returns only now. */
       readonly isPostponed: boolean
-      /** Whether the store renewed the time to live. */
+      /** Whether the store rotated the time to live. */
       readonly refreshed: boolean
     }
-  /** The secret was replaced less than {@link renewedMemoryMs} ago, and opens nothing. */
-  | { readonly status: 'renewed' }
+  /** The secret was replaced less than {@link rotatedMemoryMs} ago, and opens nothing. */
+  | { readonly status: 'rotated' }
   /** The id's entry is not a session that this version can read. */
   | { readonly status: 'unreadable' }
 
@@ -199,11 +199,11 @@ export type CommitOutcome =
     }
   /**
    * Stored, except for the new secret: the request's own secret was replaced less than
-   * {@link renewedMemoryMs} ago, and the changes gain nothing.
+   * {@link rotatedMemoryMs} ago, and the changes gain nothing.
    */
   | { readonly status: 'merged'; readonly now: number; readonly seen?: unknown }
   /** Nothing stored: the request's secret was replaced, and the changes would gain something. */
-  | { readonly status: 'renewed' }
+  | { readonly status: 'rotated' }
   /** Nothing stored: the session has ended, never had the secret, or belongs to another user. */
   | { readonly status: 'ended' }
   /** Nothing stored: the storage would exceed its limits. */
@@ -227,7 +227,7 @@ export interface SessionStore {
 
   /**
    * Returns the session of a credential with a good secret, and counts as activity: when a refresh
-   * is due, renews the time to live, but never before the secret is verified. A failing refresh
+   * is due, rotates the time to live, but never before the secret is verified. A failing refresh
    * does not fail the load. Returns `undefined` when the session is unknown or past its absolute
    * end, or the secret is not one of the session's.
    *

@@ -177,7 +177,7 @@ function itemsOf({ record, secrets, otps }: StoredSession): string {
     for (const secret of secrets) {
       if (secret.isJoined !== isJoined) continue
       items += `\t${isJoined ? 'j' : 's'}${secret.hash}${since(secret.madeAt)}`
-      if (secret.renewedAt !== 0) items += `-${since(secret.renewedAt)}`
+      if (secret.rotatedAt !== 0) items += `-${since(secret.rotatedAt)}`
     }
   }
   for (const name of record.privileges) items += `\tp${escapeText(name)}`
@@ -285,7 +285,7 @@ function readSecret(text: string, start: number, end: number, createdAt: number)
     hash: text.slice(start, madeAt),
     madeAt: createdAt + numberIn(text, madeAt, madeEnd, most),
     isJoined: text.charCodeAt(start - 1) === joinedTag,
-    renewedAt: madeEnd === end ? 0 : createdAt + numberIn(text, madeEnd + 1, end, most),
+    rotatedAt: madeEnd === end ? 0 : createdAt + numberIn(text, madeEnd + 1, end, most),
   }
 }
 

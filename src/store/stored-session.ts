@@ -7,7 +7,7 @@ import type { GrantChanges } from '../privileges/grants.ts'
 import type { StorageLimits } from '../storage/storage-value.ts'
 import type { ExpiryPolicy } from './expiry.ts'
 import type { SessionRecord, SessionSummary } from './record.ts'
-import { maxOTPs, renewedMemoryMs } from './session-store.ts'
+import { maxOTPs, rotatedMemoryMs } from './session-store.ts'
 import type { NewOTP, NewSession, SessionCommit, StorePolicy } from './session-store.ts'
 import { StorageTexts } from './storage-texts.ts'
 
@@ -39,7 +39,7 @@ export interface StoredSecret {
   /** Whether its browser joined the session, by a one-time token or a second sign-in. */
   readonly isJoined: boolean
   /** When the secret was replaced, or 0 while it is good. */
-  readonly renewedAt: number
+  readonly rotatedAt: number
 }
 
 /** A one-time token. */
@@ -56,7 +56,7 @@ export const maxRevision = 46_655
 /** What {@link changeSession} returns: the new session, or why there is none. */
 export type SessionChange =
   | { readonly status: 'ended' }
-  | { readonly status: 'renewed' }
+  | { readonly status: 'rotated' }
   | { readonly status: 'tooLarge' }
   | { readonly status: 'committed' | 'merged'; readonly session: StoredSession }
 
@@ -65,7 +65,7 @@ export type SessionChange =
  *
  * @param now The store's time in epoch milliseconds.
  */
-export function createSession(
+export function newSession(
   { credential, draft, signsIn }: NewSession,
   now: number,
   policy: StorePolicy,
@@ -73,7 +73,7 @@ export function createSession(
   const storage = StorageTexts.from(draft.storage)
   if (isOver(storage, undefined, policy.limits)) return undefined
   const { id, secretHash } = credential
-  const secret = { hash: secretHash, madeAt: now, isJoined: false, renewedAt: 0 }
+  const secret = { hash: secretHash, madeAt: now, isJoined: false, rotatedAt: 0 }
   return {
     // Property by property, because a spread is slow when many users sign in.
     record: {
@@ -100,8 +100,8 @@ export function createSession(
 }
 
 /**
- * Returns whether a credential opens the session with its id: `'renewed'` for a secret that was
- * replaced less than {@link renewedMemoryMs} ago, `undefined` for a wrong secret, or when the
+ * Returns whether a credential opens the session with its id: `'rotated'` for a secret that was
+ * replaced less than {@link rotatedMemoryMs} ago, `undefined` for a wrong secret, or when the
  * session is past its absolute end.
  *
  * @param now The store's time in epoch milliseconds.
@@ -110,16 +110,16 @@ export function openingOf(
   session: StoredSession,
   { secretHash }: SessionCredential,
   now: number,
-): 'good' | 'renewed' | undefined {
+): 'good' | 'rotated' | undefined {
   if (now >= session.record.endsAt) return undefined
   if (secretHash === '') return 'good'
-  let renewedAt: number | undefined
+  let rotatedAt: number | undefined
   for (const secret of session.secrets) {
-    if (isSameHash(secret.hash, secretHash)) renewedAt = secret.renewedAt
+    if (isSameHash(secret.hash, secretHash)) rotatedAt = secret.rotatedAt
   }
-  if (renewedAt === undefined) return undefined
-  if (renewedAt === 0) return 'good'
-  return now - renewedAt <= renewedMemoryMs ? 'renewed' : undefined
+  if (rotatedAt === undefined) return undefined
+  if (rotatedAt === 0) return 'good'
+  return now - rotatedAt <= rotatedMemoryMs ? 'rotated' : undefined
 }
 
 /**
@@ -140,10 +140,10 @@ export function changeSession(
   const isRedeemed = redeems && isGoodOTP(session, redeemsOTP, now)
   if (!opening || !isOwned || (redeems && !isRedeemed)) return { status: 'ended' }
 
-  const isRenewed = opening === 'renewed'
+  const isRotated = opening === 'rotated'
   const isUsers = Boolean(commit.userName) && commit.userName === record.userName
-  const joins = isRedeemed || (isRenewed && asksFor === 'rights' && isUsers)
-  if (isRenewed && !joins && (asksFor !== undefined || newOTP)) return { status: 'renewed' }
+  const joins = isRedeemed || (isRotated && asksFor === 'rights' && isUsers)
+  if (isRotated && !joins && (asksFor !== undefined || newOTP)) return { status: 'rotated' }
 
   let { storage } = record
   if (commit.storage) {
@@ -153,10 +153,10 @@ export function changeSession(
     storage = changed
   }
 
-  const newSecretHash = isRenewed && !joins ? undefined : commit.newSecretHash
+  const newSecretHash = isRotated && !joins ? undefined : commit.newSecretHash
   const isSame = !grants && !newOTP && newSecretHash === undefined && idleTimeoutMs === undefined
   return {
-    status: isRenewed && !joins ? 'merged' : 'committed',
+    status: isRotated && !joins ? 'merged' : 'committed',
     session: {
       record: {
         ...(grants ? granted(record, grants) : record),
@@ -177,7 +177,7 @@ export function changeSession(
               newOTP,
               redeemsOTP,
               now,
-              renews: newSecretHash !== undefined && !joins,
+              rotates: newSecretHash !== undefined && !joins,
             }),
       revision:
         isSame && !commit.postpones ? session.revision : (session.revision + 1) % (maxRevision + 1),
@@ -186,7 +186,7 @@ export function changeSession(
 }
 
 /**
- * Returns whether activity now must renew a session's time to live, so that the session does not
+ * Returns whether activity now must rotate a session's time to live, so that the session does not
  * end before its idle timeout.
  *
  * @param now The store's time in epoch milliseconds.
@@ -258,11 +258,11 @@ function changedSecrets(
 ): readonly StoredSecret[] {
   const changed: StoredSecret[] = []
   for (const secret of secrets) {
-    const { renewedAt } = secret
-    if (renewedAt !== 0 && now - renewedAt > renewedMemoryMs) continue
-    changed.push(renewedAt === 0 && !joins ? { ...secret, renewedAt: now } : secret)
+    const { rotatedAt } = secret
+    if (rotatedAt !== 0 && now - rotatedAt > rotatedMemoryMs) continue
+    changed.push(rotatedAt === 0 && !joins ? { ...secret, rotatedAt: now } : secret)
   }
-  return [...changed, { hash, madeAt: now, isJoined: joins, renewedAt: 0 }]
+  return [...changed, { hash, madeAt: now, isJoined: joins, rotatedAt: 0 }]
 }
 
 // A new token drops expired ones and, beyond the limit, those that expire first.
@@ -272,11 +272,11 @@ function changedOTPs(
     readonly newOTP: NewOTP | undefined
     readonly redeemsOTP: string | undefined
     readonly now: number
-    readonly renews: boolean
+    readonly rotates: boolean
   },
 ): readonly StoredOTP[] {
-  const { newOTP, redeemsOTP, now, renews } = change
-  const kept = renews ? [] : otps.filter(({ hash }) => hash !== redeemsOTP)
+  const { newOTP, redeemsOTP, now, rotates } = change
+  const kept = rotates ? [] : otps.filter(({ hash }) => hash !== redeemsOTP)
   if (!newOTP) return kept.length === otps.length ? otps : kept
   const last = kept
     .filter(({ goodUntil }) => goodUntil > now)

@@ -185,7 +185,7 @@ describe('two browsers of one user', () => {
 })
 
 describe('the script', () => {
-  it('renews the list without a page load, and says so where reading goes on', async () => {
+  it('rotates the list without a page load, and says so where reading goes on', async () => {
     const url = await openShop()
     await signedIn(url, phone)
     const page = await signedIn(url, { ...linux, timezoneId: 'Asia/Kolkata' })
@@ -215,7 +215,7 @@ describe('the script', () => {
     await signedInAt.getByText('5 minutes ago').first().waitFor()
   })
 
-  it('renews the list when the tab comes back, and leaves the focus where it is', async () => {
+  it('rotates the list when the tab comes back, and leaves the focus where it is', async () => {
     const url = await openShop()
     const page = await signedIn(url, linux)
     const own = page.getByRole('button', { name: `End ${onLinux}, this device` })

@@ -352,14 +352,14 @@ describe('Max-Age', () => {
     const testApp = makeApp({}, { cookie: { persistent: false } })
 
     const first = await testApp.visit('/write?a=1')
-    const renewed = await testApp.visit('/login', cookieOf(first))
+    const rotated = await testApp.visit('/login', cookieOf(first))
 
-    for (const response of [first, renewed]) {
+    for (const response of [first, rotated]) {
       expect(attributesOf(response)).toBe('Path=/; HttpOnly; SameSite=Lax')
     }
   })
 
-  it('C4: is what is left of the absolute time when the secret is renewed, all of it at a sign-in', async () => {
+  it('C4: is what is left of the absolute time when the secret is rotated, all of it at a sign-in', async () => {
     vi.useFakeTimers({ toFake: ['Date'] })
     onTestFinished(() => {
       vi.useRealTimers()
@@ -382,7 +382,7 @@ describe('Max-Age', () => {
 })
 
 describe('Set-Cookie', () => {
-  it('C4: is sent when the session is stored first and when its secret is renewed only', async () => {
+  it('C4: is sent when the session is stored first and when its secret is rotated only', async () => {
     const testApp = makeApp({
       '/elevate': ({ session }) => session.setPrivileges('audit'),
       '/idle': ({ session }) => void (session.idleTimeout = 90),

@@ -236,7 +236,7 @@ describe('the option legacy', () => {
     expect([bad.status, malformed.status, testApp.reads]).toEqual([401, 400, []])
   })
 
-  it('L10: is not asked for a request whose value was renewed a moment ago', async () => {
+  it('L10: is not asked for a request whose value was rotated a moment ago', async () => {
     const { visit, reads } = legacyApp()
     const before = cookieOf(await visit('/write?a=1'))
     await visit('/login', before)

@@ -131,12 +131,12 @@ describe.each(storeKinds)('parallel requests with a %s', (_name, makeStore) => {
 })
 
 describe.each(storeKinds)(
-  'a request whose cookie was renewed away, with a %s',
+  'a request whose cookie was rotated out, with a %s',
   (_name, makeStore) => {
     it('merges what it changes in storage (C8)', async () => {
-      const { server, renewedDuring } = await signedIn(makeStore())
+      const { server, rotatedDuring } = await signedIn(makeStore())
 
-      const { answer, cookie } = await renewedDuring(({ session }) => {
+      const { answer, cookie } = await rotatedDuring(({ session }) => {
         session.storage['late'] = 1
       })
 
@@ -160,9 +160,9 @@ describe.each(storeKinds)(
       ['reload()', ({ session }) => session.reload()],
       ['regenerate()', ({ session }) => session.regenerate()],
     ])('is refused %s with ERR_SESSION_ENDED (C8)', async (_call, work) => {
-      const { server, renewedDuring } = await signedIn(makeStore())
+      const { server, rotatedDuring } = await signedIn(makeStore())
 
-      const { answer, cookie } = await renewedDuring(work)
+      const { answer, cookie } = await rotatedDuring(work)
 
       expect(answer.status).toBe(401)
       expect(codeOf(answer.error)).toBe('ERR_SESSION_ENDED')
@@ -175,9 +175,9 @@ describe.each(storeKinds)(
     })
 
     it('takes rights away with clearPrivileges() all the same (C8)', async () => {
-      const { server, renewedDuring } = await signedIn(makeStore())
+      const { server, rotatedDuring } = await signedIn(makeStore())
 
-      const { answer, cookie } = await renewedDuring(({ session }) => {
+      const { answer, cookie } = await rotatedDuring(({ session }) => {
         session.clearPrivileges()
       })
 
@@ -198,9 +198,9 @@ describe.each(storeKinds)(
         },
       ],
     ])('ends the session with %s all the same (C8)', async (_call, end) => {
-      const { server, store, id, renewedDuring } = await signedIn(makeStore())
+      const { server, store, id, rotatedDuring } = await signedIn(makeStore())
 
-      const { cookie } = await renewedDuring(end)
+      const { cookie } = await rotatedDuring(end)
 
       expect(await read(store, id)).toBeUndefined()
       expect((await server.visit(viewOf, cookie)).result).toMatchObject({
@@ -210,9 +210,9 @@ describe.each(storeKinds)(
     })
 
     it('joins the session when it signs in as its user (C8)', async () => {
-      const { server, id, renewedDuring } = await signedIn(makeStore())
+      const { server, id, rotatedDuring } = await signedIn(makeStore())
 
-      const { answer, cookie } = await renewedDuring(({ session }) => {
+      const { answer, cookie } = await rotatedDuring(({ session }) => {
         session.setPrivileges({ privileges: 'another', userName: 'ann' })
       })
 
@@ -235,7 +235,7 @@ describe.each(storeKinds)(
       const store = makeStore()
       const server = await serve(store)
       const { cookie: before, id } = await server.signUp()
-      let renewed: string | undefined
+      let rotated: string | undefined
 
       const answer = await server.visit(async ({ session }) => {
         void session.id
@@ -243,7 +243,7 @@ describe.each(storeKinds)(
           ctx.session.setPrivileges({ privileges: 'admin', userName: 'ann' })
           ctx.session.storage['secret'] = 'of ann'
         }, before)
-        renewed = other.cookie
+        rotated = other.cookie
         session.storage['own'] = 1
         session.setPrivileges({ privileges: 'browse', userName: 'bob' })
       }, before)
@@ -255,7 +255,7 @@ describe.each(storeKinds)(
         storage: { made: true, own: 1 },
       })
       expect(result).not.toMatchObject({ id })
-      expect((await server.visit(viewOf, renewed)).result).toEqual({
+      expect((await server.visit(viewOf, rotated)).result).toEqual({
         id,
         userName: 'ann',
         privileges: ['admin'],
@@ -267,14 +267,14 @@ describe.each(storeKinds)(
       const store = makeStore()
       const server = await serve(store)
       const { cookie: before, id } = await server.signUp()
-      let renewed: string | undefined
+      let rotated: string | undefined
 
       const answer = await server.visit(async ({ session }) => {
         await session.use(async (storage) => {
           const other = await server.visit((ctx) => {
             ctx.session.setPrivileges({ privileges: 'admin', userName: 'ann' })
           }, before)
-          renewed = other.cookie
+          rotated = other.cookie
           storage['own'] = 1
           session.setPrivileges({ privileges: 'browse', userName: 'bob' })
         })
@@ -286,7 +286,7 @@ describe.each(storeKinds)(
         privileges: ['browse'],
         storage: { made: true, own: 1 },
       })
-      expect((await server.visit(viewOf, renewed)).result).toEqual({
+      expect((await server.visit(viewOf, rotated)).result).toEqual({
         id,
         userName: 'ann',
         privileges: ['admin'],
@@ -305,13 +305,13 @@ interface Server {
   signUp(): Promise<{ readonly id: string; readonly cookie: string }>
 }
 
-/** Ann's session, and a way to have its cookie renewed by another request while one runs. */
+/** Ann's session, and a way to have its cookie rotated by another request while one runs. */
 async function signedIn(store: SessionStore): Promise<{
   readonly server: Server
   readonly store: SessionStore
   readonly id: string
   /** Answers also the cookie that the other request got, with the privilege `more`. */
-  readonly renewedDuring: (
+  readonly rotatedDuring: (
     work: (ctx: Context) => unknown,
   ) => Promise<{ readonly answer: Answer; readonly cookie: string | undefined }>
 }> {
@@ -324,7 +324,7 @@ async function signedIn(store: SessionStore): Promise<{
     server,
     store,
     id: guest.id,
-    async renewedDuring(work) {
+    async rotatedDuring(work) {
       let cookie: string | undefined
       const answer = await server.visit(async (ctx) => {
         void ctx.session.id

@@ -925,7 +925,7 @@ describe('a session that another request has ended', () => {
   })
 })
 
-describe('a cookie value that was renewed a moment ago', () => {
+describe('a cookie value that was rotated a moment ago', () => {
   it.each(storeKinds)(
     'L10: reads as a guest, and nothing happens to the cookie, on %s',
     async (_, makeStore) => {
@@ -1297,7 +1297,7 @@ describe('destroy()', () => {
 })
 
 describe('regenerate()', () => {
-  it.each(storeKinds)('S9: renews the cookie; id and data stay, on %s', async (_, makeStore) => {
+  it.each(storeKinds)('S9: rotates the cookie; id and data stay, on %s', async (_, makeStore) => {
     const testApp = makeApp(
       { '/regenerate': ({ session }) => session.regenerate() },
       { store: makeStore() },
@@ -1484,7 +1484,7 @@ describe('a gain of rights', () => {
     roles: [{ role: 'Manager', privileges: ['audit'] }],
   }
 
-  it.each(gains)('C5: renews the cookie: %s', async (_, gain) => {
+  it.each(gains)('C5: rotates the cookie: %s', async (_, gain) => {
     const testApp = makeApp({ '/gain': gain }, { roles })
     const browser = testApp.browser()
     const old = cookieOf(await browser.get('/login'))

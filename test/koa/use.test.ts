@@ -83,14 +83,14 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(result).toEqual([true, true, true])
     })
 
-    it('gives the lock back when the next block comes with a renewed secret (T4)', async () => {
+    it('gives the lock back when the next block comes with a rotated secret (T4)', async () => {
       const backend = makeBackend()
       const store = backend.store()
       const server = await serve(backend.store())
       const { cookie } = await signUp(server)
       const codes: unknown[] = []
 
-      const { cookie: renewed = '' } = await server.visit(async (ctx) => {
+      const { cookie: rotated = '' } = await server.visit(async (ctx) => {
         let late: Promise<unknown> | undefined
         await ctx.session.use(async () => {
           // Waits for its turn, for which this block keeps the lock, then comes with an old secret.
@@ -109,7 +109,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       }, cookie)
 
       expect(codes).toEqual(['ERR_SESSION_ENDED'])
-      const credential = parseCookieValue(renewed.replace(/^.*?=/, ''))
+      const credential = parseCookieValue(rotated.replace(/^.*?=/, ''))
       expect(await store.lock(credential!, { token: 'other', leaseMs: 1000 })).toMatchObject({
         status: 'locked',
       })
@@ -167,7 +167,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       const server = await serve(makeBackend().store())
       const { cookie } = await signUp(server)
 
-      const { result, cookie: renewed } = await server.visit(async (ctx) => {
+      const { result, cookie: rotated } = await server.visit(async (ctx) => {
         const { session } = ctx
         session.storage['early'] = 1
         const failure = await failureOf(
@@ -189,7 +189,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
         storage: { made: true, early: 1 },
       }
       expect(result).toEqual(['Error: from the block', view])
-      expect(renewed).toBeUndefined()
+      expect(rotated).toBeUndefined()
       expect((await server.visit(viewOf, cookie)).result).toEqual(view)
     })
 
@@ -480,7 +480,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(await storageOf(server, cookie)).toEqual({ made: true, kept: ['made'] })
     })
 
-    it('goes on with a secret renewed after reload(), whatever the block throws (T4, S9)', async () => {
+    it('goes on with a secret rotated after reload(), whatever the block throws (T4, S9)', async () => {
       const server = await serve(makeBackend().store())
       const { cookie } = await signUp(server)
 

@@ -78,14 +78,14 @@ describe.each(storeKinds)('sessions.list() with a %s', (_, makeStore) => {
   it("M2: has no secret, no hash and no content of one's sessions", async () => {
     const { sessions, visit } = makeApp({}, { store: makeStore() })
     const cookie = cookieOf(await visit('/write?cart=tea-and-milk'))
-    const renewed = cookieOf(await visit('/login?privileges=WebAdmin', cookie))
+    const rotated = cookieOf(await visit('/login?privileges=WebAdmin', cookie))
 
     const text = JSON.stringify(await sessions.list('ann'))
 
     expect(text).toContain('"appName"')
     expect(text).not.toContain('tea-and-milk')
     expect(text).not.toContain('WebAdmin')
-    for (const value of [cookie, renewed]) expect(text).not.toContain(value.split('=', 2)[1])
+    for (const value of [cookie, rotated]) expect(text).not.toContain(value.split('=', 2)[1])
   })
 
   it("M2: is empty for '' and for who has no sessions, without a store call for ''", async () => {

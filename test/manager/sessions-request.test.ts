@@ -93,17 +93,17 @@ describe.each(storeKinds)('sessions.fromRequest() with a %s', (_, makeStore) => 
     expect(store.calls).toEqual([])
   })
 
-  it('M9: is null with a cookie that is unknown, ended or renewed', async () => {
+  it('M9: is null with a cookie that is unknown, ended or rotated', async () => {
     const { sessions, visit, store, events } = makeApp({}, { store: makeStore() })
     const ended = cookieOf(await visit('/login'))
     await visit('/logout', ended)
-    const renewed = cookieOf(await visit('/write?a=1'))
-    await visit('/login', renewed)
+    const rotated = cookieOf(await visit('/write?a=1'))
+    await visit('/login', rotated)
     const ask = await listen((req) => sessions.fromRequest(req))
     store.calls.length = 0
     const told = events.length
 
-    const found = [await ask(`session=${wellFormed}`), await ask(ended), await ask(renewed)]
+    const found = [await ask(`session=${wellFormed}`), await ask(ended), await ask(rotated)]
 
     expect(found).toEqual([null, null, null])
     expect(new Set(store.calls)).toEqual(new Set(['load']))

@@ -213,7 +213,7 @@ describe('the time to live in Redis', () => {
     await expectSoon(() => timeToLiveMs(key), { min: max - slackMs, max })
   })
 
-  it('L4: is not raised by who comes with a wrong or a renewed cookie', async () => {
+  it('L4: is not raised by who comes with a wrong or a rotated cookie', async () => {
     const { start, timeToLiveMs, visit, pass } = makeExpiring()
     const { cookie, key } = await start()
     await visit('/login', cookie)

@@ -161,7 +161,7 @@ export interface EndFigures {
   readonly alive: number
   /** Sign-ins that were acknowledged with a cookie that opens nothing. */
   readonly lostSignIns: number
-  /** Requests that a race was against, and those of them that found the session gone or renewed. */
+  /** Requests that a race was against, and those of them that found the session gone or rotated. */
   readonly contenders: number
   readonly late: number
   /** Errors other than that the session has ended. */
@@ -169,7 +169,7 @@ export interface EndFigures {
 }
 
 /**
- * Races of a sign-out, `destroy()` or an end by id against requests that write, use, touch, renew
+ * Races of a sign-out, `destroy()` or an end by id against requests that write, use, touch, rotate
  * or sign in, some of which have loaded the session before.
  *
  * @param stage Where.
@@ -200,7 +200,7 @@ async function raceEnd(stage: Stage, random: Random): Promise<Omit<EndFigures, '
     { do: 'destroy' },
     { do: 'terminate', id },
   ])
-  // First, because a sign-out by a value that was renewed before has no session to end.
+  // First, because a sign-out by a value that was rotated before has no session to end.
   const ender = stage.send(worker(), { cookie, steps: [{ do: 'pause' }, end] })
   await ender.paused
   const plans = range(3).map(() => ({

@@ -179,11 +179,11 @@ describe('the checker finds', () => {
     expect(history.rules).toContain('old value opens')
   })
 
-  it('a second good value that survives a renewal (C5)', () => {
+  it('a second good value that survives a rotation (C5)', () => {
     const history = new History()
     const session = history.create(0)
     const ann = history.login(10, session, 'ann').after!
-    // Joins it: the value of before was renewed away while this request ran.
+    // Joins it: the value of before was rotated out while this request ran.
     history.login(9, session, 'ann', { returned: 16, set: 'c-s1-beside' })
     const cookie = 'c-s1-ann'
     history.call(20, { action: { do: 'regenerate' }, cookie, view: ann, after: ann, set: 'c-3' })
@@ -228,7 +228,7 @@ describe('the checker finds', () => {
     expect(history.rules).toEqual(['foreign user', 'foreign right'])
   })
 
-  it("a guest's session that shows a user without a renewed cookie (C5)", () => {
+  it("a guest's session that shows a user without a rotated cookie (C5)", () => {
     const history = new History()
     const session = history.create(0)
     history.login(10, session, 'ann', { error: 'ERR_SESSION_STORE', set: null })

@@ -59,7 +59,7 @@ export type Rule =
   | 'lost right'
   | 'foreign storage'
 
-// For so long changes by a renewed value merge; later they may be dropped without an error.
+// For so long changes by a rotated value merge; later they may be dropped without an error.
 const mergesForMs = 30_000
 
 /**
@@ -91,7 +91,7 @@ class Facts {
   /** Calls that may have ended a session. */
   readonly endersOf = new Map<string, Call[]>()
   /** Calls that may have given a session a new secret. */
-  readonly renewersOf = new Map<string, Call[]>()
+  readonly rotatorsOf = new Map<string, Call[]>()
   /** Calls that may have signed in with a session. */
   readonly loginsOf = new Map<string, Call[]>()
 
@@ -109,7 +109,7 @@ class Facts {
     if (view && (action.do === 'logout' || switchesUser(call))) push(this.endersOf, view.id, call)
     if (action.do === 'terminate') push(this.endersOf, action.id, call)
     if (view && (action.do === 'login' || action.do === 'regenerate')) {
-      push(this.renewersOf, view.id, call)
+      push(this.rotatorsOf, view.id, call)
     }
     if (action.do !== 'login') return
     if (after) push(this.loginsOf, after.id, call)
@@ -134,7 +134,7 @@ function checkEnds(calls: readonly Call[], facts: Facts): Violation[] {
 
 /** Which cookie values open what, and from when on they must not. */
 function checkValues(calls: readonly Call[], facts: Facts): Violation[] {
-  const { issuerOf, endersOf, renewersOf } = facts
+  const { issuerOf, endersOf, rotatorsOf } = facts
   const violations: Violation[] = []
   const deadSince = new Map<string, { readonly at: number; readonly by: Call }>()
   const dies = (cookie: string, at: number, by: Call): void => {
@@ -151,7 +151,7 @@ function checkValues(calls: readonly Call[], facts: Facts): Violation[] {
     if (!view) dies(cookie, call.loaded, call)
     if (typeof set !== 'string' || !isAcknowledged(call)) continue
     dies(cookie, call.returned, call)
-    if (!view || view.id !== after?.id || isBesideAnother(call, renewersOf.get(view.id))) continue
+    if (!view || view.id !== after?.id || isBesideAnother(call, rotatorsOf.get(view.id))) continue
     for (const issuer of issuedFor.get(view.id) ?? []) {
       if (issuer !== call && issuer.returned < call.invoked) dies(issuer.set!, call.returned, call)
     }
@@ -173,16 +173,16 @@ function checkValues(calls: readonly Call[], facts: Facts): Violation[] {
     if (view || !issuer?.after) continue
     const { id } = issuer.after
     const isEnded = endersOf.get(id)?.some(({ invoked }) => invoked < call.loaded)
-    const isRenewed = renewersOf
+    const isRotated = rotatorsOf
       .get(id)
       ?.some(
-        (renewer) =>
-          renewer !== issuer &&
-          renewer.invoked < call.loaded &&
-          (renewer.returned > issuer.loaded || !isAcknowledged(renewer)),
+        (rotator) =>
+          rotator !== issuer &&
+          rotator.invoked < call.loaded &&
+          (rotator.returned > issuer.loaded || !isAcknowledged(rotator)),
       )
-    if (!isEnded && !isRenewed) {
-      const text = 'a cookie value opens nothing, though nobody has ended or renewed the session'
+    if (!isEnded && !isRotated) {
+      const text = 'a cookie value opens nothing, though nobody has ended or rotated the session'
       violations.push({ rule: 'vanished', text, calls: [issuer, call] })
     }
   }
@@ -190,11 +190,11 @@ function checkValues(calls: readonly Call[], facts: Facts): Violation[] {
 }
 
 /**
- * Whether the secret may have been renewed away while a call ran, so that it took a secret beside
+ * Whether the secret may have been rotated out while a call ran, so that it took a secret beside
  * others and not in their place.
  */
-function isBesideAnother(call: Call, renewers: readonly Call[] = []): boolean {
-  return renewers.some(
+function isBesideAnother(call: Call, rotators: readonly Call[] = []): boolean {
+  return rotators.some(
     (other) =>
       other !== call &&
       other.invoked < call.returned &&
@@ -270,7 +270,7 @@ function ownerOf(cookie: string, facts: Facts, known: Map<string, string>): stri
       owner = issuer.action.userName
       break
     }
-    // Renewed for the same user, or the first value of a guest.
+    // Rotated for the same user, or the first value of a guest.
     value = issuer?.action.do === 'regenerate' && issuer.view ? issuer.cookie : undefined
   }
   for (const value of chain) known.set(value, owner)
@@ -295,11 +295,11 @@ function checkNewSessions(calls: readonly Call[], facts: Facts): Violation[] {
       !view ||
       switchesUser(call) ||
       facts.endersOf.get(view.id)?.some((end) => end !== call && end.invoked < call.returned)
-    // A sign-in by a value that was renewed away takes the storage along that it had loaded.
+    // A sign-in by a value that was rotated out takes the storage along that it had loaded.
     const isCopyAllowed =
       view &&
       !switchesUser(call) &&
-      facts.renewersOf
+      facts.rotatorsOf
         .get(view.id)
         ?.some((other) => other !== call && other.invoked < call.returned)
     const allowed = [isEmptyAllowed && own, isCopyAllowed && { ...view.storage, ...own }]

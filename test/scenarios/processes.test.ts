@@ -79,9 +79,9 @@ describe('two processes', () => {
       privileges: ['browse', 'audit'],
       isGuest: false,
     })
-    const renewed = cookieOf(await one.visit('/clear', cookie))
+    const rotated = cookieOf(await one.visit('/clear', cookie))
 
-    expect((await two.visit('/me', renewed)).body).toMatchObject({
+    expect((await two.visit('/me', rotated)).body).toMatchObject({
       userName: '',
       privileges: [],
       isGuest: true,
@@ -131,14 +131,14 @@ describe('two processes', () => {
     expect((await two.visit('/me', cookie)).body.id).toBe(body.id)
   })
 
-  it('C5: know at once that a cookie was renewed', async () => {
+  it('C5: know at once that a cookie was rotated', async () => {
     const [one, two] = makeTwo()
     const old = cookieOf(await one.visit('/write?a=1'))
 
-    const renewed = cookieOf(await two.visit('/login', old))
+    const rotated = cookieOf(await two.visit('/login', old))
 
     expect((await one.visit('/me', old)).body).toMatchObject(guestView)
-    expect((await one.visit('/me', renewed)).body).toMatchObject({ userName: 'ann', isNew: false })
+    expect((await one.visit('/me', rotated)).body).toMatchObject({ userName: 'ann', isNew: false })
   })
 
   it('L8: know at once that the other has ended a session', async () => {

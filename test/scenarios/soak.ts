@@ -162,7 +162,7 @@ async function countUndead(stage: Stage, calls: readonly Call[]): Promise<number
 
 function happenings(calls: readonly Call[]): RoundResult['seen'] {
   const count = (is: (call: Call) => unknown): number => calls.filter(is).length
-  const renewed = new Set(
+  const rotated = new Set(
     calls.filter(({ set }) => typeof set === 'string').map(({ cookie }) => cookie),
   )
   const answers = new Map<string, number>()
@@ -188,7 +188,7 @@ function happenings(calls: readonly Call[]): RoundResult['seen'] {
         typeof call.set === 'string' &&
         call.view?.userName === '' &&
         call.view.id !== call.after?.id &&
-        renewed.has(call.cookie),
+        rotated.has(call.cookie),
     ),
     'unknown outcome': count(({ error }) => error !== undefined && error !== 'ERR_SESSION_ENDED'),
   }

@@ -186,15 +186,15 @@ export function everything(): SessionCommit & { readonly newSecretHash: string }
   }
 }
 
-/** Renews the secret of a session. Answers what opens it now. */
-export async function renewed(
+/** Rotates the secret of a session. Answers what opens it now. */
+export async function rotated(
   store: SessionStore,
   credential: SessionCredential,
 ): Promise<SessionCredential> {
   const newSecretHash = newHash()
   const commit: SessionCommit = { ...emptyCommit, newSecretHash, asksFor: 'secret' }
   const outcome = await store.commit(credential, commit, policy)
-  if (outcome.status !== 'committed') throw new Error(`not renewed but ${outcome.status}`)
+  if (outcome.status !== 'committed') throw new Error(`not rotated but ${outcome.status}`)
   return { id: credential.id, secretHash: newSecretHash }
 }
 

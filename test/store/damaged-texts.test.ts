@@ -125,7 +125,7 @@ function sessions(): readonly StoredSession[] {
     },
     activeAt: createdAt,
     isPostponed: false,
-    secrets: [{ hash, madeAt: createdAt, isJoined: false, renewedAt: 0 }],
+    secrets: [{ hash, madeAt: createdAt, isJoined: false, rotatedAt: 0 }],
     otps: [],
     revision: 5,
   }
@@ -148,7 +148,7 @@ function sessions(): readonly StoredSession[] {
       isPostponed: true,
       secrets: [
         ...base.secrets,
-        { hash: newHash(), madeAt: createdAt, isJoined: true, renewedAt: createdAt + 9 },
+        { hash: newHash(), madeAt: createdAt, isJoined: true, rotatedAt: createdAt + 9 },
       ],
       otps: [{ hash: newHash(), goodUntil: createdAt + 100 * minute }],
     },

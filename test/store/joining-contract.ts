@@ -123,15 +123,15 @@ export function describeJoining(
       }
     })
 
-    it('X1: are as good after the cookie was renewed', async () => {
+    it('X1: are as good after the cookie was rotated', async () => {
       const { store } = await makeStore()
       const credential = await created(store)
-      await renewed(store, credential)
+      await rotated(store, credential)
 
       const outcome = await store.load({ ...credential, secretHash: '' }, policy, false)
 
       expect(outcome).toMatchObject({ status: 'live' })
-      expect(await store.load(credential, policy, false)).toEqual({ status: 'renewed' })
+      expect(await store.load(credential, policy, false)).toEqual({ status: 'rotated' })
     })
 
     it('X1: leave the secrets as they are', async () => {
@@ -341,7 +341,7 @@ export function describeJoining(
     it('X5: are made only with a secret that is good', async () => {
       const { store } = await makeStore()
       const credential = await created(store)
-      const good = await renewed(store, credential)
+      const good = await rotated(store, credential)
       const [first, next, last] = [newCredential(good.id), newCredential(good.id), newHash()]
 
       expect(await addOTP(store, credential, first.secretHash, minute, policy)).toBe(false)
@@ -352,11 +352,11 @@ export function describeJoining(
       expect(await redeemOTP(store, next, newHash(), policy)).toBeUndefined()
     })
 
-    it('C5: are gone once the secret is renewed', async () => {
+    it('C5: are gone once the secret is rotated', async () => {
       const { store } = await makeStore()
       const { credential, otp } = await withOTP(store)
 
-      const good = await renewed(store, credential)
+      const good = await rotated(store, credential)
 
       expect(await redeemOTP(store, otp, newHash(), policy)).toBeUndefined()
       // And can be made anew.
@@ -364,23 +364,23 @@ export function describeJoining(
       expect(await redeemOTP(store, otp, newHash(), policy)).toMatchObject({ status: 'live' })
     })
 
-    it('C5: open a session that a later renewal shuts', async () => {
+    it('C5: open a session that a later rotation shuts', async () => {
       const { store } = await makeStore()
       const { credential, otp } = await withOTP(store)
       const joined = { ...credential, secretHash: newHash() }
       await redeemOTP(store, otp, joined.secretHash, policy)
 
-      const good = await renewed(store, joined)
+      const good = await rotated(store, joined)
 
-      expect(await statusOf(store, credential)).toBe('renewed')
-      expect(await statusOf(store, joined)).toBe('renewed')
+      expect(await statusOf(store, credential)).toBe('rotated')
+      expect(await statusOf(store, joined)).toBe('rotated')
       expect(await statusOf(store, good)).toBe('live')
     })
 
-    it('C8: stay when a sign-in joins the session by a secret that was renewed away', async () => {
+    it('C8: stay when a sign-in joins the session by a secret that was rotated out', async () => {
       const { store } = await makeStore()
       const before = await created(store, { userName: '' })
-      const after = await renewed(store, before, signIn())
+      const after = await rotated(store, before, signIn())
       const otp = newCredential(before.id)
       await addOTP(store, after, otp.secretHash, minute, policy)
 
@@ -392,7 +392,7 @@ export function describeJoining(
       expect(await redeemOTP(store, otp, newHash(), policy)).toMatchObject({ status: 'live' })
     })
 
-    it('X5: stay for changes that renew no secret', async () => {
+    it('X5: stay for changes that rotate no secret', async () => {
       const { store } = await makeStore()
       const { credential, otp } = await withOTP(store)
       const grants = grantsOf({ privileges: ['browse'] })
@@ -633,14 +633,14 @@ function signIn(): SessionCommit {
   }
 }
 
-/** Renews the secret. Answers what opens the session now. */
-async function renewed(
+/** Rotates the secret. Answers what opens the session now. */
+async function rotated(
   store: SessionStore,
   credential: SessionCredential,
   commit: SessionCommit = { ...emptyCommit, newSecretHash: newHash(), asksFor: 'secret' },
 ): Promise<SessionCredential> {
   const { status } = await store.commit(credential, commit, policy)
-  if (status !== 'committed') throw new Error(`not renewed but ${status}`)
+  if (status !== 'committed') throw new Error(`not rotated but ${status}`)
   return { id: credential.id, secretHash: commit.newSecretHash ?? '' }
 }
 

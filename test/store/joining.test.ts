@@ -45,7 +45,7 @@ describe('RedisStore and those without a cookie', () => {
       const before = await store.load(trusted, policy, false)
       await rewrite(redis, keyOf(id), (session) => ({
         ...session,
-        secrets: [{ hash: newHash(), madeAt: Date.now(), isJoined: false, renewedAt: 0 }],
+        secrets: [{ hash: newHash(), madeAt: Date.now(), isJoined: false, rotatedAt: 0 }],
       }))
 
       const after = await store.load(trusted, policy, false)

@@ -36,7 +36,7 @@ describe('askForLock', () => {
     expect(second).toEqual({ isLocked: false, state: first.state })
   })
 
-  it('T4: lets the first in the queue renew its turn as it asks again', () => {
+  it('T4: lets the first in the queue rotate its turn as it asks again', () => {
     const { state } = askForLock(held, ann, now)
 
     expect(askForLock(state, ann, now + 100).state.next).toEqual({

@@ -18,7 +18,7 @@ import { newSecret, newSessionId } from '../../src/cookie/cookie.ts'
 import { sessionKey } from '../../src/store/redis/keys.ts'
 import { encodeSession } from '../../src/store/session-text.ts'
 import { storedSize } from '../../src/store/storage-texts.ts'
-import { createSession } from '../../src/store/stored-session.ts'
+import { newSession as newStoredSession } from '../../src/store/stored-session.ts'
 import type { StoredSession } from '../../src/store/stored-session.ts'
 import { countCommands } from '../support/command-count.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
@@ -161,7 +161,7 @@ describe('RedisStore', () => {
     const asks = { newSecretHash: newHash(), asksFor: 'rights' } as const
     const outcome = await store.commit(seen, { ...emptyCommit, ...asks, grants }, policy)
 
-    expect(outcome).toEqual({ status: 'renewed' })
+    expect(outcome).toEqual({ status: 'rotated' })
     expect(await read(store, seen.id)).toMatchObject({ userName: 'ann', privileges: ['a'] })
   })
 
@@ -288,15 +288,15 @@ describe('RedisStore', () => {
     expect(await redis.pttl(key)).toSatisfy(isJustUnder(59 * minute))
   })
 
-  it('L4, L10: refreshes nothing for a secret that was renewed away', async () => {
+  it('L4, L10: refreshes nothing for a secret that was rotated out', async () => {
     const { store, keyOf } = makeStore()
     const credential = await created(store)
-    const renews = { newSecretHash: newHash(), asksFor: 'secret' } as const
-    await store.commit(credential, { ...emptyCommit, ...renews }, policy)
+    const rotates = { newSecretHash: newHash(), asksFor: 'secret' } as const
+    await store.commit(credential, { ...emptyCommit, ...rotates }, policy)
     await idle(redis, keyOf(credential), 2 * minute)
     const before = await redis.get(keyOf(credential))
 
-    expect(await store.load({ ...credential }, policy, true)).toEqual({ status: 'renewed' })
+    expect(await store.load({ ...credential }, policy, true)).toEqual({ status: 'rotated' })
     await backgroundIsDone(redis)
 
     expect(await redis.get(keyOf(credential))).toBe(before)
@@ -425,7 +425,7 @@ describe('RedisStore', () => {
       await redis.keys(`${prefix}*`),
       await redis.get(keyOf(credential)),
     ])
-    expect(secrets.map(({ hash, renewedAt }) => [hash, renewedAt > 0])).toEqual([
+    expect(secrets.map(({ hash, rotatedAt }) => [hash, rotatedAt > 0])).toEqual([
       [first.secretHash, true],
       [next.secretHash, false],
     ])
@@ -934,7 +934,7 @@ function commitOf(store: SessionStore, commit: SessionCommit): Promise<unknown> 
 
 /** As it is stored. */
 function storedFor(session: NewSession): StoredSession {
-  const stored = createSession(session, Date.now(), policy)
+  const stored = newStoredSession(session, Date.now(), policy)
   if (!stored) throw new Error('too large')
   return stored
 }

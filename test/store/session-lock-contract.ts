@@ -136,12 +136,12 @@ export function describeSessionLocks(
       expect(await extendLock(store, credential.id, { token: 'a', leaseMs })).toBe(false)
     })
 
-    it('is undefined for a wrong secret, one renewed away, and no session (T4, C8)', async () => {
+    it('is undefined for a wrong secret, one rotated out, and no session (T4, C8)', async () => {
       const { store, credential } = await stored(makeStore())
-      const renewed = { ...credential, secretHash: hashOf() }
+      const rotated = { ...credential, secretHash: hashOf() }
       await store.commit(
         credential,
-        { ...writing({}), newSecretHash: renewed.secretHash, asksFor: 'secret' },
+        { ...writing({}), newSecretHash: rotated.secretHash, asksFor: 'secret' },
         policy,
       )
       const lock = { token: 'a', leaseMs }
@@ -149,7 +149,7 @@ export function describeSessionLocks(
       expect(await store.lock({ ...credential, secretHash: hashOf() }, lock)).toBeUndefined()
       expect(await store.lock(credential, lock)).toBeUndefined()
       expect(await store.lock({ ...credential, id: randomUUID() }, lock)).toBeUndefined()
-      expect((await store.lock(renewed, { token: 'b', leaseMs }))?.status).toBe('locked')
+      expect((await store.lock(rotated, { token: 'b', leaseMs }))?.status).toBe('locked')
     })
 
     it('tells a secret that is not good of no lock, held or free (C1, T4)', async () => {

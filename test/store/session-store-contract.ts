@@ -29,7 +29,7 @@ import {
   policy,
   recordIn,
   recordOf,
-  renewed,
+  rotated,
   second,
   setting,
   signInOf,
@@ -493,21 +493,21 @@ export function describeSessionStore(
         expect(await isRefreshed(store, credential)).toBe(false)
       })
 
-      it('C1: finds nothing under an unknown id, with a wrong secret or with a renewed one', async () => {
+      it('C1: finds nothing under an unknown id, with a wrong secret or with a rotated one', async () => {
         const { store } = await makeStore()
         const credential = await created(store)
         const wrong = { id: credential.id, secretHash: newHash() }
-        await renewed(store, credential)
+        await rotated(store, credential)
 
         expect(await touch(store, newCredential(), policy)).toBeUndefined()
         expect(await touch(store, wrong, policy)).toBeUndefined()
         expect(await touch(store, credential, policy)).toBeUndefined()
       })
 
-      it('C1: keeps nothing alive with a wrong secret or with a renewed one', async () => {
+      it('C1: keeps nothing alive with a wrong secret or with a rotated one', async () => {
         const { store, passTime } = await makeStore()
         const before = await created(store)
-        const credential = await renewed(store, before)
+        const credential = await rotated(store, before)
         await passTime(2 * minute)
 
         await touch(store, { id: before.id, secretHash: newHash() }, policy)
@@ -1060,11 +1060,11 @@ export function describeSessionStore(
         const { store } = await makeStore()
         const first = await created(store)
 
-        const next = await renewed(store, first)
-        const third = await renewed(store, next)
+        const next = await rotated(store, first)
+        const third = await rotated(store, next)
 
-        expect(await store.load(first, policy, true)).toEqual({ status: 'renewed' })
-        expect(await store.load(next, policy, true)).toEqual({ status: 'renewed' })
+        expect(await store.load(first, policy, true)).toEqual({ status: 'rotated' })
+        expect(await store.load(next, policy, true)).toEqual({ status: 'rotated' })
         expect(await store.load(third, policy, true)).toMatchObject({ status: 'live' })
       })
 
@@ -1097,7 +1097,7 @@ export function describeSessionStore(
         expect(await store.load(credential, policy, true)).toMatchObject({ status: 'live' })
       })
 
-      it('C5: lets one of 20 parallel renewals be the good one', async () => {
+      it('C5: lets one of 20 parallel rotations be the good one', async () => {
         const { store } = await makeStore()
         const credential = await created(store)
         const hashes = Array.from({ length: 20 }, () => newHash())
@@ -1112,41 +1112,41 @@ export function describeSessionStore(
         )
 
         expect(outcomes.filter(({ status }) => status === 'committed')).toHaveLength(1)
-        expect(outcomes.filter(({ status }) => status === 'renewed')).toHaveLength(19)
+        expect(outcomes.filter(({ status }) => status === 'rotated')).toHaveLength(19)
         expect(statuses).toEqual(
           outcomes.map(({ status }) => (status === 'committed' ? 'live' : undefined)),
         )
       })
 
-      it('L10: makes earlier ones read as renewed for 30 s, and as unknown then', async () => {
+      it('L10: makes earlier ones read as rotated for 30 s, and as unknown then', async () => {
         const { store, passTime } = await makeStore()
         const before = await created(store)
-        const credential = await renewed(store, before)
+        const credential = await rotated(store, before)
 
         await passTime(25 * second)
         const early = await store.load(before, policy, true)
         await passTime(10 * second)
 
-        expect(early).toEqual({ status: 'renewed' })
+        expect(early).toEqual({ status: 'rotated' })
         expect(await store.load(before, policy, true)).toBeUndefined()
         expect(await touch(store, before, policy)).toBeUndefined()
         expect(await store.commit(before, setting({ a: '1' }), policy)).toEqual(ended)
         expect(await storageOf(store, credential)).toEqual({})
       })
 
-      it('L10: remembers no earlier one for longer because of a later renewal', async () => {
+      it('L10: remembers no earlier one for longer because of a later rotation', async () => {
         const { store, passTime } = await makeStore()
         const first = await created(store)
-        const next = await renewed(store, first)
+        const next = await rotated(store, first)
         await passTime(20 * second)
 
-        const third = await renewed(store, next)
+        const third = await rotated(store, next)
         await passTime(15 * second)
-        const fourth = await renewed(store, third)
+        const fourth = await rotated(store, third)
 
         expect(await store.load(first, policy, true)).toBeUndefined()
-        expect(await store.load(next, policy, true)).toEqual({ status: 'renewed' })
-        expect(await store.load(third, policy, true)).toEqual({ status: 'renewed' })
+        expect(await store.load(next, policy, true)).toEqual({ status: 'rotated' })
+        expect(await store.load(third, policy, true)).toEqual({ status: 'rotated' })
         expect(await store.load(fourth, policy, true)).toMatchObject({ status: 'live' })
       })
 
@@ -1154,7 +1154,7 @@ export function describeSessionStore(
         const { store, passTime } = await makeStore()
         const before = await created(store)
         await passTime(2 * minute)
-        const credential = await renewed(store, before)
+        const credential = await rotated(store, before)
 
         await store.load(before, policy, true)
 
@@ -1162,12 +1162,12 @@ export function describeSessionStore(
       })
     })
 
-    describe('commit: with a secret that was renewed away', () => {
+    describe('commit: with a secret that was rotated out', () => {
       it('C8: merges plain changes for 30 s', async () => {
         const { store, passTime } = await makeStore()
         const storage = new Map(Object.entries({ a: '1', b: '1' }))
         const before = await created(store, draftOf({ storage }))
-        const credential = await renewed(store, before)
+        const credential = await rotated(store, before)
         await passTime(25 * second)
 
         const outcome = await store.commit(
@@ -1187,7 +1187,7 @@ export function describeSessionStore(
       it('C8: takes no new secret with plain changes', async () => {
         const { store } = await makeStore()
         const before = await created(store)
-        const credential = await renewed(store, before)
+        const credential = await rotated(store, before)
         const newSecretHash = newHash()
 
         const outcome = await store.commit(
@@ -1198,7 +1198,7 @@ export function describeSessionStore(
 
         expect(outcome.status).toBe('merged')
         expect(await statusOf(store, before.id, newSecretHash)).toBeUndefined()
-        expect(await store.load(before, policy, true)).toEqual({ status: 'renewed' })
+        expect(await store.load(before, policy, true)).toEqual({ status: 'rotated' })
         expect(await storageOf(store, credential)).toEqual({ a: '1' })
       })
 
@@ -1238,7 +1238,7 @@ export function describeSessionStore(
 
           const outcome = await store.commit(before, commit, policy)
 
-          expect(outcome).toEqual({ status: 'renewed' })
+          expect(outcome).toEqual({ status: 'rotated' })
           expect(await recordOf(store, credential)).toEqual(stored)
           expect(await statusOf(store, before.id, commit.newSecretHash)).toBeUndefined()
         },
@@ -1249,13 +1249,13 @@ export function describeSessionStore(
         async (asksFor) => {
           const { store } = await makeStore()
           const before = await created(store)
-          const credential = await renewed(store, before)
+          const credential = await rotated(store, before)
           const stored = await recordOf(store, credential)
           const commit = { ...everything(), asksFor, userName: '' }
 
           const outcome = await store.commit(before, commit, policy)
 
-          expect(outcome).toEqual({ status: 'renewed' })
+          expect(outcome).toEqual({ status: 'rotated' })
           expect(await recordOf(store, credential)).toEqual(stored)
         },
       )
@@ -1271,7 +1271,7 @@ export function describeSessionStore(
 
         const outcome = await store.commit(before, { ...everything(), userName: '' }, policy)
 
-        expect(outcome).toEqual({ status: 'renewed' })
+        expect(outcome).toEqual({ status: 'rotated' })
         expect(await recordOf(store, credential)).toEqual(stored)
       })
 
@@ -1302,7 +1302,7 @@ export function describeSessionStore(
           signedInAt: timeOf(outcome),
           storage: new Map([['b', '2']]),
         })
-        expect(await store.load(before, policy, true)).toEqual({ status: 'renewed' })
+        expect(await store.load(before, policy, true)).toEqual({ status: 'rotated' })
       })
 
       it('C8: gives each of 20 parallel sign-ins of one user a secret that works', async () => {
@@ -1319,7 +1319,7 @@ export function describeSessionStore(
 
         expect(outcomes.map(({ status }) => status)).toEqual(Array(20).fill('committed'))
         expect(statuses).toEqual(Array(20).fill('live'))
-        expect(await store.load(before, policy, true)).toEqual({ status: 'renewed' })
+        expect(await store.load(before, policy, true)).toEqual({ status: 'rotated' })
       })
 
       it('C8: lets one of 20 parallel sign-ins of different users have the session', async () => {
@@ -1336,7 +1336,7 @@ export function describeSessionStore(
 
         const winner = outcomes.findIndex(({ status }) => status === 'committed')
         const credential = { id: before.id, secretHash: hashes[winner] ?? '' }
-        expect(outcomes.filter(({ status }) => status === 'renewed')).toHaveLength(19)
+        expect(outcomes.filter(({ status }) => status === 'rotated')).toHaveLength(19)
         expect(await recordOf(store, credential)).toMatchObject({
           userName: `user ${winner}`,
           privileges: [`of user ${winner}`],
@@ -1351,21 +1351,21 @@ export function describeSessionStore(
         const same = await store.commit(before, signInOf(text, newHash()), policy)
         const other = await store.commit(before, signInOf(`${text} `, newHash()), policy)
 
-        expect([same.status, other.status]).toEqual(['committed', 'renewed'])
+        expect([same.status, other.status]).toEqual(['committed', 'rotated'])
       })
 
-      it('C5: renews all good secrets at the next renewal', async () => {
+      it('C5: rotates all good secrets at the next rotation', async () => {
         const { store } = await makeStore()
         const before = await created(store)
         const first = await signedIn(store, before)
         const next = await signedIn(store, before)
         const both = [await store.load(first, policy, true), await store.load(next, policy, true)]
 
-        const third = await renewed(store, next)
+        const third = await rotated(store, next)
 
         expect(both.map((outcome) => outcome?.status)).toEqual(['live', 'live'])
-        expect(await store.load(first, policy, true)).toEqual({ status: 'renewed' })
-        expect(await store.load(next, policy, true)).toEqual({ status: 'renewed' })
+        expect(await store.load(first, policy, true)).toEqual({ status: 'rotated' })
+        expect(await store.load(next, policy, true)).toEqual({ status: 'rotated' })
         expect(await store.load(third, policy, true)).toMatchObject({ status: 'live' })
       })
 
@@ -1381,13 +1381,13 @@ export function describeSessionStore(
         expect(await recordOf(store, credential)).toMatchObject({
           privileges: ['browse', 'of ann'],
         })
-        expect(await store.load(before, policy, true)).toEqual({ status: 'renewed' })
+        expect(await store.load(before, policy, true)).toEqual({ status: 'rotated' })
       })
 
       it('T7: passes no limit of storage', async () => {
         const { store } = await makeStore()
         const before = await created(store, draftOf({ storage: new Map([['a', '1']]) }))
-        const credential = await renewed(store, before)
+        const credential = await rotated(store, before)
 
         const commit = setting({ b: '2' })
         const outcome = await store.commit(before, commit, withLimits({ storageKeys: 1 }))
@@ -1402,7 +1402,7 @@ export function describeSessionStore(
         const session = newSession()
         await store.create(session, limited)
         await passTime(50 * second)
-        await renewed(store, session.credential)
+        await rotated(store, session.credential)
         await passTime(15 * second)
 
         expect(await store.commit(session.credential, setting({ a: '1' }), limited)).toEqual(ended)
@@ -1453,7 +1453,7 @@ export function describeSessionStore(
       it('L8: is undone by nothing that comes later', async () => {
         const { store } = await makeStore()
         const before = await created(store, signedInDraft)
-        const credential = await renewed(store, before)
+        const credential = await rotated(store, before)
         await store.destroy(credential.id)
         const commit = everything()
 

@@ -33,7 +33,7 @@ const guest: StoredSession = {
   },
   activeAt: createdAt,
   isPostponed: false,
-  secrets: [{ hash, madeAt: createdAt, isJoined: false, renewedAt: 0 }],
+  secrets: [{ hash, madeAt: createdAt, isJoined: false, rotatedAt: 0 }],
   otps: [],
   revision: 0,
 }
@@ -44,8 +44,8 @@ const user = having(
     activeAt: createdAt + 60_000,
     isPostponed: true,
     secrets: [
-      { hash, madeAt: createdAt, isJoined: false, renewedAt: createdAt + 35 },
-      { hash: otherHash, madeAt: createdAt + 36, isJoined: true, renewedAt: 0 },
+      { hash, madeAt: createdAt, isJoined: false, rotatedAt: createdAt + 35 },
+      { hash: otherHash, madeAt: createdAt + 36, isJoined: true, rotatedAt: 0 },
     ],
     otps: [{ hash, goodUntil: createdAt + 1296 }],
     revision: 35,
@@ -108,11 +108,11 @@ const anySession: fc.Arbitrary<StoredSession> = fc
     const known = Object.fromEntries(clientTexts.map((name, index) => [name, texts[index] ?? '']))
     const secretOf =
       (isJoined: boolean) =>
-      ([one, made, renewed]: (typeof secrets)[number]) => ({
+      ([one, made, rotated]: (typeof secrets)[number]) => ({
         hash: one,
         madeAt: created + made,
         isJoined,
-        renewedAt: renewed === null ? 0 : created + renewed,
+        rotatedAt: rotated === null ? 0 : created + rotated,
       })
     return {
       record: {
@@ -222,7 +222,7 @@ describe('the text of a session', () => {
       hash: newHash(),
       madeAt: createdAt + index,
       isJoined: index > 0,
-      renewedAt: 0,
+      rotatedAt: 0,
     }))
     const session = { ...guest, otps, secrets }
 
@@ -365,7 +365,7 @@ describe('a text that is no session', () => {
     ['a role with a broken escape', body.replace('rClerk', String.raw`r\x`)],
     ['a secret without its instant', body.replace(`s${hash}0-z`, `s${hash}`)],
     ['a secret that is too short', body.replace(`s${hash}0-z`, `s${hash.slice(9)}0-z`)],
-    ['a secret renewed at no instant', body.replace('0-z', '0-')],
+    ['a secret rotated at no instant', body.replace('0-z', '0-')],
     ['a one-time token for ever', body.replace(`o${hash}100`, `o${hash}`)],
     ['an unknown tag', `${body}\tz1`],
     ['an empty item', `${body}\t`],

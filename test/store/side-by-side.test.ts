@@ -206,7 +206,7 @@ class World {
   }
 
   #commit(): readonly [string, Call] {
-    const kinds = ['storage', 'storage', 'grant', 'clear', 'sign in', 'renew', 'idle'] as const
+    const kinds = ['storage', 'storage', 'grant', 'clear', 'sign in', 'rotate', 'idle'] as const
     const more = ['postpone', 'OTP', 'redeem', 'locked', 'owned', 'all'] as const
     const kind = this.#of([...kinds, ...more])
     const slot = this.#slot()
@@ -241,11 +241,11 @@ class World {
         return {
           storage,
           grants: { ...noGrants, clears: true, userName: '' },
-          ...this.#renewal(slot),
+          ...this.#rotation(slot),
         }
       case 'sign in':
         return { storage, grants: signIn, userName, ...asks }
-      case 'renew':
+      case 'rotate':
         return { storage, newSecretHash: asks.newSecretHash, asksFor: 'secret' }
       case 'idle':
         return { storage, idleTimeoutMs: this.#of([5, 60, 400]) * minute }
@@ -272,7 +272,7 @@ class World {
     }
   }
 
-  #renewal(slot: Slot): SessionCommit {
+  #rotation(slot: Slot): SessionCommit {
     return this.#chance() < 0.5 ? {} : { newSecretHash: this.#newHash(slot) }
   }
 

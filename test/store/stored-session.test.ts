@@ -1,10 +1,10 @@
-import { maxOTPs, renewedMemoryMs } from 'koa-user-sessions/store'
+import { maxOTPs, rotatedMemoryMs } from 'koa-user-sessions/store'
 import type { SessionCommit, SessionCredential, SessionRecord } from 'koa-user-sessions/store'
 import { describe, expect, it } from 'vitest'
 
 import {
   changeSession,
-  createSession,
+  newSession,
   expiryOf,
   isRefreshDue,
   maxRevision,
@@ -32,7 +32,7 @@ const lifeMs = policy.expiry.absoluteTimeoutMs
 
 const session = storedSession()
 
-describe('createSession', () => {
+describe('newSession', () => {
   it('L5, S6: sets the creation, the sign-in and the absolute end to the time of the store', () => {
     const made = created({ signsIn: true })
     const guest = created({ signsIn: false })
@@ -41,7 +41,7 @@ describe('createSession', () => {
       record: { id, createdAt: now, signedInAt: now, endsAt: now + lifeMs },
       activeAt: now,
       isPostponed: false,
-      secrets: [{ hash: good, madeAt: now, isJoined: false, renewedAt: 0 }],
+      secrets: [{ hash: good, madeAt: now, isJoined: false, rotatedAt: 0 }],
       otps: [],
       revision: now % (maxRevision + 1),
     })
@@ -72,15 +72,15 @@ describe('openingOf', () => {
     expect(wrong.map(opens)).toEqual(Array(6).fill(undefined))
   })
 
-  it('L10: remembers a secret that was renewed away for 30 s', () => {
-    const opensAfter = (renewedAt: number): unknown => {
-      const secrets = [...session.secrets, secretOf(old, { renewedAt })]
+  it('L10: remembers a secret that was rotated out for 30 s', () => {
+    const opensAfter = (rotatedAt: number): unknown => {
+      const secrets = [...session.secrets, secretOf(old, { rotatedAt })]
       return openingOf({ ...session, secrets }, { id, secretHash: old }, now)
     }
 
-    expect(opensAfter(now)).toBe('renewed')
-    expect(opensAfter(now - renewedMemoryMs)).toBe('renewed')
-    expect(opensAfter(now - renewedMemoryMs - 1)).toBeUndefined()
+    expect(opensAfter(now)).toBe('rotated')
+    expect(opensAfter(now - rotatedMemoryMs)).toBe('rotated')
+    expect(opensAfter(now - rotatedMemoryMs - 1)).toBeUndefined()
   })
 
   it('X1: opens to a trusted caller, whatever the secrets are', () => {
@@ -100,7 +100,7 @@ describe('openingOf', () => {
 describe('changeSession: who may change', () => {
   it.each([
     ['a secret that is not known', { secretHash: fresh }, {}, now],
-    ['a secret renewed away long ago', { secretHash: forgotten }, {}, now],
+    ['a secret rotated out long ago', { secretHash: forgotten }, {}, now],
     ['a session past its absolute end', {}, {}, now + lifeMs],
     ['the session of another user', {}, { ownedBy: 'bob' }, now],
     ['a session with a user where nobody should be', {}, { ownedBy: '' }, now],
@@ -123,7 +123,7 @@ describe('changeSession: who may change', () => {
     expect(changed.secrets).toBe(session.secrets)
   })
 
-  it('T3, C8: merges plain changes of a secret that was renewed away, and gives it nothing', () => {
+  it('T3, C8: merges plain changes of a secret that was rotated out, and gives it nothing', () => {
     const change: SessionCommit = {
       storage: changes({ a: '2' }),
       grants: { ...noGrants, clears: true, userName: '' },
@@ -143,11 +143,11 @@ describe('changeSession: who may change', () => {
     ['rights of another user', { asksFor: 'rights', newSecretHash: fresh, userName: 'bob' }],
     ['a one-time token', { newOTP: { hash: fresh, lifespanMs: minute } }],
   ] satisfies [string, SessionCommit][])(
-    'L10, C8: refuses %s to a secret that was renewed away',
+    'L10, C8: refuses %s to a secret that was rotated out',
     (_, commit) => {
       const grants = { ...noGrants, privileges: ['WebAdmin'] }
 
-      expect(outcomeOf(old, { ...commit, grants })).toEqual({ status: 'renewed' })
+      expect(outcomeOf(old, { ...commit, grants })).toEqual({ status: 'rotated' })
     },
   )
 
@@ -165,8 +165,8 @@ describe('changeSession: who may change', () => {
     expect(outcome).toMatchObject({ status: 'committed' })
     expect(sessionIn(outcome).secrets).toEqual([
       secretOf(good),
-      secretOf(old, { renewedAt: now - 5 * second }),
-      { hash: fresh, madeAt: now, isJoined: true, renewedAt: 0 },
+      secretOf(old, { rotatedAt: now - 5 * second }),
+      { hash: fresh, madeAt: now, isJoined: true, rotatedAt: 0 },
     ])
     expect(sessionIn(outcome).otps).toEqual(session.otps)
   })
@@ -176,19 +176,19 @@ describe('changeSession: who may change', () => {
     const change = { asksFor: 'rights', userName: '', newSecretHash: fresh } as const
 
     expect(changeSession(guest, { id, secretHash: old }, change, { now, policy })).toEqual({
-      status: 'renewed',
+      status: 'rotated',
     })
   })
 })
 
 describe('changeSession: what becomes of it', () => {
-  it('C5: renews all secrets away by a new one, forgets old ones, and drops one-time tokens', () => {
+  it('C5: rotates all secrets away by a new one, forgets old ones, and drops one-time tokens', () => {
     const changed = changedBy(good, { newSecretHash: fresh, asksFor: 'secret' })
 
     expect(changed.secrets).toEqual([
-      secretOf(good, { renewedAt: now }),
-      secretOf(old, { renewedAt: now - 5 * second }),
-      { hash: fresh, madeAt: now, isJoined: false, renewedAt: 0 },
+      secretOf(good, { rotatedAt: now }),
+      secretOf(old, { rotatedAt: now - 5 * second }),
+      { hash: fresh, madeAt: now, isJoined: false, rotatedAt: 0 },
     ])
     expect(changed.otps).toEqual([])
   })
@@ -205,7 +205,7 @@ describe('changeSession: what becomes of it', () => {
       hash: fresh,
       madeAt: now,
       isJoined: true,
-      renewedAt: 0,
+      rotatedAt: 0,
     })
     expect(changed.secrets[0]).toEqual(secretOf(good))
     expect(changed.otps).toEqual([])
@@ -438,10 +438,10 @@ function created(parts: {
 }): StoredSession | undefined {
   const { signsIn = false, secretHash = good, storage = new Map(), policy: own = policy } = parts
   const credential: SessionCredential = { id, secretHash }
-  return createSession({ credential, draft: draftOf({ storage }), signsIn }, now, own)
+  return newSession({ credential, draft: draftOf({ storage }), signsIn }, now, own)
 }
 
-/** Ann's, with a good secret, one renewed away 5 s ago, one long ago, and a one-time token. */
+/** Ann's, with a good secret, one rotated out 5 s ago, one long ago, and a one-time token. */
 function storedSession(): StoredSession {
   const record: SessionRecord = {
     ...draftOf({ userName: 'ann', privileges: ['browse'], roles: ['Clerk'] }),
@@ -457,8 +457,8 @@ function storedSession(): StoredSession {
     isPostponed: false,
     secrets: [
       secretOf(good),
-      secretOf(old, { renewedAt: now - 5 * second }),
-      secretOf(forgotten, { renewedAt: now - renewedMemoryMs - 1 }),
+      secretOf(old, { rotatedAt: now - 5 * second }),
+      secretOf(forgotten, { rotatedAt: now - rotatedMemoryMs - 1 }),
     ],
     otps: [{ hash: otp, goodUntil: now + minute }],
     revision: 7,
@@ -466,7 +466,7 @@ function storedSession(): StoredSession {
 }
 
 function secretOf(hash: string, parts: Partial<StoredSecret> = {}): StoredSecret {
-  return { hash, madeAt: now - 10 * minute, isJoined: false, renewedAt: 0, ...parts }
+  return { hash, madeAt: now - 10 * minute, isJoined: false, rotatedAt: 0, ...parts }
 }
 
 function outcomeOf(

@@ -32,7 +32,7 @@ import {
   policy,
   read,
   recordOf,
-  renewed,
+  rotated,
   second,
   setting,
   signInOf,
@@ -190,7 +190,7 @@ export function describeUserSessions(
         roles: ['the role'],
         storage: new Map([['the name', '"the value"']]),
       })
-      const credential = await renewed(store, before)
+      const credential = await rotated(store, before)
       await store.lock(credential, { token: 'the-token', leaseMs: minute })
 
       const summary = await summaryOf(store, credential)
@@ -268,7 +268,7 @@ export function describeUserSessions(
     it('M2: takes no read, no plain change and no wrong secret for activity', async () => {
       const { store, passTime } = await makeStore()
       const before = await created(store, signedInDraft)
-      const credential = await renewed(store, before)
+      const credential = await rotated(store, before)
       await passTime(2 * minute)
 
       await store.load(credential, policy, false)
@@ -479,11 +479,11 @@ export function describeUserSessions(
       expect(await store.list('ann', policy)).toMatchObject([{ userName: 'ann' }])
     })
 
-    it('M2: keeps a session whose secret is renewed', async () => {
+    it('M2: keeps a session whose secret is rotated', async () => {
       const { store } = await makeStore()
       const credential = await created(store, signedInDraft)
 
-      await renewed(store, credential)
+      await rotated(store, credential)
 
       expect(idsOf(await store.list('ann', policy))).toEqual([credential.id])
     })

@@ -95,11 +95,11 @@ export function earlier(session: StoredSession, ms: number): StoredSession {
       endsAt: record.endsAt - ms,
     },
     activeAt: activeAt - ms,
-    secrets: secrets.map(({ hash, madeAt, isJoined, renewedAt }) => ({
+    secrets: secrets.map(({ hash, madeAt, isJoined, rotatedAt }) => ({
       hash,
       madeAt: madeAt - ms,
       isJoined,
-      renewedAt: renewedAt === 0 ? 0 : renewedAt - ms,
+      rotatedAt: rotatedAt === 0 ? 0 : rotatedAt - ms,
     })),
     otps: otps.map(({ hash, goodUntil }) => ({ hash, goodUntil: goodUntil - ms })),
   }

@@ -53,7 +53,7 @@ const handlers: Readonly<Record<string, Handler>> = {
       inspected: inspect(session),
     }
   },
-  '/renew': ({ session }) => session.regenerate(),
+  '/rotate': ({ session }) => session.regenerate(),
 }
 
 function makeNestedApp(
@@ -162,12 +162,12 @@ describe.each(storeKinds)('a nested token, with a %s', (_, makeStore) => {
     }
   })
 
-  it('X3: outlives a cookie that is renewed, and rights that its session loses', async () => {
+  it('X3: outlives a cookie that is rotated, and rights that its session loses', async () => {
     const testApp = makeNestedApp({ store: makeStore() })
     const cookie = await signIn(testApp)
     const token = await testApp.nest(cookie, { privileges: 'audit' })
 
-    const renewed = cookieOf(await testApp.visit('/renew', cookie))
+    const rotated = cookieOf(await testApp.visit('/rotate', cookie))
     expect((await testApp.as(token, '/seen')).status).toBe(200)
     expect(await testApp.sessions.clearPrivileges('ann')).toBe(1)
 
@@ -175,7 +175,7 @@ describe.each(storeKinds)('a nested token, with a %s', (_, makeStore) => {
       userName: 'bob',
       privileges: ['audit'],
     })
-    expect((await testApp.visit('/me', renewed)).body.isGuest).toBe(true)
+    expect((await testApp.visit('/me', rotated)).body.isGuest).toBe(true)
   })
 
   it('X3: does not follow a session that goes on as another one', async () => {

@@ -70,17 +70,17 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
     it.each([
       ['the browser that has joined', 1],
       ['the browser that was there first', 0],
-    ])('C5: keeps both signed in until %s renews its cookie', async (_who, index) => {
+    ])('C5: keeps both signed in until %s rotates its cookie', async (_who, index) => {
       const server = await start(makeBackend())
       const { cookie, otp, view } = await signUp(server)
       const { cookie: joined } = await restore(server, otp)
 
-      const renewed = await server.visit(
+      const rotated = await server.visit(
         ({ session }) => session.setPrivileges('more'),
         [cookie, joined][index],
       )
 
-      expect(await viewOf(server, renewed.cookie)).toMatchObject({ id: view.id, userName: 'ann' })
+      expect(await viewOf(server, rotated.cookie)).toMatchObject({ id: view.id, userName: 'ann' })
       expect(await viewOf(server, cookie)).toMatchObject({ isNew: true, userName: '' })
       expect(await viewOf(server, joined)).toMatchObject({ isNew: true, userName: '' })
     })
@@ -325,7 +325,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect((await restore(server, otp)).result).toMatchObject({ isRestored: true })
     })
 
-    it('L10: is refused to a request whose cookie was renewed a moment ago', async () => {
+    it('L10: is refused to a request whose cookie was rotated a moment ago', async () => {
       const server = await start(makeBackend())
       const { otp } = await signUp(server)
       const { cookie } = await server.visit(fillCart)
@@ -536,7 +536,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(result).toBe('ERR_SESSION_ENDED')
     })
 
-    it('C8: throws when the cookie was renewed meanwhile', async () => {
+    it('C8: throws when the cookie was rotated meanwhile', async () => {
       const server = await start(makeBackend())
       const { cookie } = await signUp(server)
 

@@ -26,8 +26,8 @@ import { isSessionId, uuidOf } from '../../cookie/cookie.ts'
  * length is overwritten in place (`replace-value`) if the app knows its place; any other change
  * writes the whole text again, at a cost that grows with its size.
  *
- * A replaced secret is remembered for 30 s, and removed at the next renewal after that. A one-time
- * token is removed when it is redeemed, when a renewal replaces all other secrets, or, once it has
+ * A replaced secret is remembered for 30 s, and removed at the next rotation after that. A one-time
+ * token is removed when it is redeemed, when a rotation replaces all other secrets, or, once it has
  * expired, when another token is made.
  *
  * ## `sess:{<id>}:lock`, `sess:{<id>}:turn`: while a `use()` runs

@@ -1,6 +1,6 @@
 // A store of an app's own, written with the rules of the packed package; compiled as the app is.
 
-import { changeSession, createSession, decodeSession } from 'koa-user-sessions/store'
+import { changeSession, newSession, decodeSession } from 'koa-user-sessions/store'
 import { encodeSession, endedBySignIn, expiryOf, summaryOf } from 'koa-user-sessions/store'
 import type { CommitOutcome, SessionStore, StoredSession } from 'koa-user-sessions/store'
 import { describeSessionStore } from 'koa-user-sessions/store-contract'
@@ -11,7 +11,7 @@ const nowOf = (session: StoredSession): number => summaryOf(session, Date.now())
 
 export const create: SessionStore['create'] = async (session, policy) => {
   const now = Date.now()
-  const stored = createSession(session, now, policy)
+  const stored = newSession(session, now, policy)
   if (!stored) return { status: 'tooLarge' }
   const ended: readonly string[] | undefined = endedBySignIn('id', [], policy.maxSessions)
   if (!ended) return { status: 'refused' }

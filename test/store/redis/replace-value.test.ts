@@ -15,7 +15,7 @@ import {
   draftOf,
   granting,
   policy,
-  renewed,
+  rotated,
   setting,
   storageOf,
 } from '../contract-parts.ts'
@@ -102,10 +102,10 @@ describe('a value that keeps its length', () => {
     expect(storage['a']).toBe(meanwhile.storage?.set.get('a') ?? '"one"')
   })
 
-  it('C5, L8: is not changed where the secret was renewed long ago, or the session has ended', async () => {
+  it('C5, L8: is not changed where the secret was rotated long ago, or the session has ended', async () => {
     const { store, credential, prefix } = await setUp()
     const seen = await seenBy(store, credential)
-    await renewed(store, credential)
+    await rotated(store, credential)
     const key = sessionKey(prefix, credential.id)
 
     const merged = await store.commit(credential, { ...setting({ a: '"two"' }), seen }, policy)

@@ -1,6 +1,6 @@
 import { defineScript, linesOf, unexpectedReply } from '../script.ts'
 import type { Script } from '../script.ts'
-import { clock, enlist, fence, others, read } from './shared.ts'
+import { clock, enlist, deadline, others, read } from './shared.ts'
 
 /** The reply of {@link commitSession}. */
 export type Committed =
@@ -57,7 +57,7 @@ export const commitSession: Script<
 > = defineScript({
   keys: ['session', 'lock', 'userSessions'],
   args,
-  shared: [clock, fence, read, enlist, others],
+  shared: [clock, deadline, read, enlist, others],
   lua: /* lua */ `
 local find, sub = string.find, string.sub
 local lock, userSessions = KEYS[2], KEYS[#KEYS]

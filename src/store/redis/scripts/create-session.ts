@@ -1,6 +1,6 @@
 import { defineScript, linesOf, unexpectedReply } from '../script.ts'
 import type { Script } from '../script.ts'
-import { clock, enlist, fence, others } from './shared.ts'
+import { clock, enlist, deadline, others } from './shared.ts'
 
 /** The reply of {@link createSession}. */
 export type Created =
@@ -32,7 +32,7 @@ export const createSession: Script<
 > = defineScript({
   keys: ['session', 'userSessions'],
   args: ['untilMs', 'timeToLiveMs', 'member', 'keepMs', 'perUser'],
-  shared: [clock, fence, enlist, others],
+  shared: [clock, deadline, enlist, others],
   lua: /* lua */ `
 local count = 0
 if member ~= '' then

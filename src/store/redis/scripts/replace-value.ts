@@ -1,6 +1,6 @@
 import { defineScript, unexpectedReply } from '../script.ts'
 import type { Script } from '../script.ts'
-import { clock, fence } from './shared.ts'
+import { clock, deadline } from './shared.ts'
 
 /** The reply of {@link replaceValue}. */
 export type Replaced =
@@ -21,7 +21,7 @@ export const replaceValue: Script<'session', 'untilMs' | 'revision' | 'at', Repl
   defineScript({
     keys: ['session'],
     args: ['untilMs', 'revision', 'at'],
-    shared: [clock, fence],
+    shared: [clock, deadline],
     lua: /* lua */ `
 local name, json = ARGV[2], ARGV[3]
 local head = redis.pcall('GETRANGE', session, 0, 13)

@@ -12,7 +12,7 @@ local function say(word, ...)
 end`
 
 /** Refuses a call that arrives after `untilMs`, when its caller has stopped waiting. */
-export const fence = /* lua */ `
+export const deadline = /* lua */ `
 if now > tonumber(untilMs) then
   return say('late', now)
 end`
