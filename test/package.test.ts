@@ -53,7 +53,6 @@ it('exports what authors of stores need from entries of their own', () => {
   expect(Object.keys(store).toSorted()).toEqual([
     'askForLock',
     'changeSession',
-    'newSession',
     'decodeSession',
     'encodeSession',
     'endedBySignIn',
@@ -63,6 +62,7 @@ it('exports what authors of stores need from entries of their own', () => {
     'lockTurnMs',
     'maxOTPs',
     'maxRevision',
+    'newSession',
     'openingOf',
     'refreshed',
     'rotatedMemoryMs',
