@@ -9,6 +9,7 @@ const longFolders = ['test/scenarios/', 'test/examples/', 'test/faults/']
 /** Starts the longest files first, so that none of them is left over when all others are done. */
 export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    // oxlint-disable-next-line unicorn/no-array-sort -- it is none, and returns another one
     const sorted = await super.sort(files)
     return sorted.toSorted((one, other) => this.#rank(one) - this.#rank(other))
   }

@@ -5,6 +5,16 @@ import { inject } from 'vitest'
 
 const clients = new Set<Redis>()
 
+/**
+ * Connects to the server shared by the run until the process ends: for a module that several test
+ * files of one process share.
+ */
+export function lastingRedis(): Redis {
+  const client = new Redis(inject('redisUrl'))
+  client.on('error', () => {})
+  return client
+}
+
 /** Ends the connections of a test file; `close-clients.ts` has it called when the file is over. */
 export function disconnectClients(): void {
   for (const client of clients) client.disconnect()
