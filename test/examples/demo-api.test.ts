@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import request from 'supertest'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { createApp } from '../../examples/demo/app.ts'
 import { users } from '../../examples/demo/users.ts'
@@ -14,6 +14,11 @@ import {
   textOf,
   visit,
 } from '../support/shop-visits.ts'
+
+vi.mock('node:crypto', async (load) => {
+  const { withQuickScrypt } = await import('../support/quick-scrypt.ts')
+  return withQuickScrypt(() => load())
+})
 
 describe('the API', () => {
   it('M7: opens a session for a name and a password, as JSON and as a form', async () => {

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 
 import { deviceOf, placeOfClient } from '../../examples/demo/device-words.ts'
 import { agoText } from '../../examples/demo/moment.ts'
@@ -15,6 +15,11 @@ import {
   visit,
 } from '../support/shop-visits.ts'
 import { userAgents } from '../support/user-agents.ts'
+
+vi.mock('node:crypto', async (load) => {
+  const { withQuickScrypt } = await import('../support/quick-scrypt.ts')
+  return withQuickScrypt(() => load())
+})
 
 const infoNames =
   'type userName machineName systemUserName IPAddress hostType creationDateTime state ID ' +

@@ -1,12 +1,17 @@
 import { once } from 'node:events'
 
 import request from 'supertest'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { createApp } from '../../examples/demo/app.ts'
 import { html } from '../../examples/demo/html.ts'
 import { connectRedis } from '../support/redis-client.ts'
 import { addToCart, cookiesOf, send, signIn, textOf, visit } from '../support/shop-visits.ts'
+
+vi.mock('node:crypto', async (load) => {
+  const { withQuickScrypt } = await import('../support/quick-scrypt.ts')
+  return withQuickScrypt(() => load())
+})
 
 describe('escaping', () => {
   it('escapes what people typed, in text and in attributes', async () => {

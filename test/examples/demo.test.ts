@@ -15,6 +15,11 @@ import {
   visit,
 } from '../support/shop-visits.ts'
 
+vi.mock('node:crypto', async (load) => {
+  const { withQuickScrypt } = await import('../support/quick-scrypt.ts')
+  return withQuickScrypt(() => load())
+})
+
 describe('the pages', () => {
   it.each([
     ['/', 'Goods for wet days'],
