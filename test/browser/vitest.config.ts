@@ -11,6 +11,7 @@ export default defineConfig({
   test: {
     root: fileURLToPath(new URL('../..', import.meta.url)),
     include: ['test/browser/**/*.test.ts'],
+    setupFiles: ['test/support/close-clients.ts'],
     globalSetup: ['test/support/global-redis.ts', 'test/browser/global-chromium.ts'],
     testTimeout: 30_000,
     hookTimeout: 30_000,

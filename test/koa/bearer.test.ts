@@ -3,17 +3,9 @@ import { request as httpRequest } from 'node:http'
 import type { IncomingMessage } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { inspect } from 'node:util'
-import type * as util from 'node:util'
 
 import type { Context } from 'koa'
-import {
-  MemoryStore,
-  requirePrivilege,
-  requireSameOrigin,
-  requireUser,
-  SessionError,
-} from 'koa-user-sessions'
-import type { OpenInput, SessionsOptions } from 'koa-user-sessions'
+import { MemoryStore, requirePrivilege, requireSameOrigin, SessionError } from 'koa-user-sessions'
 import supertest from 'supertest'
 import type { Response } from 'supertest'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
@@ -22,79 +14,25 @@ import { sessionKey } from '../../src/store/redis/keys.ts'
 import { grant, policy } from '../store/contract-parts.ts'
 import { cookieOf, makeApp, setCookies, storeKinds } from '../support/apps.ts'
 import type { Handler, TestApp } from '../support/apps.ts'
+import {
+  both,
+  handlers,
+  insufficient,
+  invalid,
+  key,
+  makeBearerApp,
+  malformed,
+} from '../support/bearer-app.ts'
 import { commandName, countCommands } from '../support/command-count.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
-import { startRedisServer } from '../support/redis-server.ts'
 import { passRedisTime } from '../support/time.ts'
-import { decode, makeKey, signed, tokensWith } from '../support/tokens.ts'
-
-const debugLines: string[] = vi.hoisted(() => [])
-
-// As with NODE_DEBUG, which Node reads when it starts.
-vi.mock('node:util', async (load) => {
-  const original = await load<typeof util>()
-  const debuglog =
-    () =>
-    (...values: unknown[]): void =>
-      void debugLines.push(original.format(...values))
-  return { ...original, debuglog }
-})
-
-const key = makeKey('HS256')
-const tokens = tokensWith(key)
-const privilegedTypes = ['web', 'rest', 'remote'] as const
-const invalid = 'Bearer realm="session", error="invalid_token"'
-const malformed = 'Bearer realm="session", error="invalid_request"'
-const insufficient = 'Bearer realm="session", error="insufficient_scope"'
-const both = 'Bearer realm="session", Cookie realm="session"'
-
-const auditors = requirePrivilege('audit')
-const users = requireUser()
-const handlers: Readonly<Record<string, Handler>> = {
-  '/audit': (ctx) => auditors(ctx, async () => void (ctx.body = 'inside')),
-  '/user': (ctx) => users(ctx, async () => void (ctx.body = 'inside')),
-  '/grant': ({ session, query }) => session.setPrivileges(String(query['privileges'])),
-  '/destroy': ({ session }) => session.destroy(),
-  '/404': (ctx) => ctx.throw(404),
-}
-
-interface BearerApp extends TestApp {
-  readonly open: (input?: Partial<OpenInput>) => Promise<{ id: string; token: string }>
-  /** One GET request with an `Authorization` header. */
-  readonly call: (path: string, token: string, cookie?: string) => Promise<Response>
-}
-
-function makeBearerApp(
-  options: SessionsOptions = {},
-  more: Readonly<Record<string, Handler>> = {},
-): BearerApp {
-  const testApp = makeApp({ ...handlers, ...more }, { tokens, privilegedTypes, ...options })
-  return {
-    ...testApp,
-    async open(input) {
-      const given = { userName: 'ann', applicationId: 'cli', privileges: 'browse', ...input }
-      const { session, token } = await testApp.sessions.open(given)
-      return { id: session.id, token }
-    },
-    async call(path, token, cookie) {
-      const asked = supertest(testApp.app.callback()).get(path)
-      asked.set('Authorization', `Bearer ${token}`)
-      if (cookie !== undefined) asked.set('Cookie', cookie)
-      return asked
-    },
-  }
-}
+import { decode, signed } from '../support/tokens.ts'
 
 /** The status, the challenge and the code that a test app answered. */
 function refusalOf({ errors }: TestApp, { status, headers }: Response): unknown[] {
   const error = errors.at(-1)
   const code = error instanceof SessionError ? error.code : undefined
   return [status, headers['www-authenticate'], code]
-}
-
-/** For a duration that was rounded, and counted from another second. */
-function isJustBelow(limit: number): (found: number) => boolean {
-  return (found) => found <= limit && found >= limit - 5
 }
 
 /** One request as it is written, with repeated headers. */
@@ -117,6 +55,13 @@ async function ask(
   const [response]: IncomingMessage[] = await once(outgoing, 'response')
   const { statusCode: status, headers: answered } = response!
   return { status, challenge: answered['www-authenticate'], body: await text(response!) }
+}
+
+const change = async (testApp: TestApp, authorization?: string): Promise<number> => {
+  const asked = supertest(testApp.app.callback()).post('/change')
+  asked.set('Origin', 'https://evil.example').set('Sec-Fetch-Site', 'cross-site')
+  if (authorization !== undefined) asked.set('Authorization', authorization)
+  return (await asked).status
 }
 
 describe.each(storeKinds)('a bearer token, with a %s', (_, makeStore) => {
@@ -544,65 +489,6 @@ describe('what a bearer request costs', () => {
   })
 })
 
-describe('what is seen of a token', () => {
-  it('H2: is nothing in Redis, in events, in errors and in debug output, all its life', async () => {
-    const server = await startRedisServer()
-    onTestFinished(() => server.stop())
-    const client = connectRedis(server.url)
-    const monitor = await connectRedis(server.url).monitor()
-    monitor.on('error', () => {})
-    onTestFinished(() => monitor.disconnect())
-    const seen: unknown[] = []
-    monitor.on('monitor', (...line) => seen.push(line))
-    const testApp = makeBearerApp(
-      { redis: client },
-      { '/nest': async ({ session }) => session.createNestedToken({ userName: 'bob' }) },
-    )
-    const { id, token } = await testApp.open()
-
-    for (const path of [
-      '/me',
-      '/write?a=1',
-      '/audit',
-      '/grant?privileges=audit',
-      '/nest',
-      '/404',
-      '/logout',
-      '/me',
-    ]) {
-      await testApp.call(path, token)
-    }
-    await testApp.call('/me', `${token}x`)
-    const later = await testApp.open()
-    // The last line that the monitor shows.
-    await client.echo('the end')
-    await vi.waitFor(() => expect(inspect(seen, { depth: 9 })).toContain('the end'))
-    client.disconnect()
-    expect((await testApp.call('/me', later.token)).status).toBe(503)
-    expect(debugLines.at(-1)).toContain('load failed')
-
-    const all = inspect([seen, debugLines, testApp.events, testApp.errors], {
-      depth: Infinity,
-      maxArrayLength: Infinity,
-      maxStringLength: Infinity,
-      showHidden: true,
-    })
-    expect(all).toContain(id)
-    expect(testApp.errors.length).toBeGreaterThan(3)
-    for (const one of [token, later.token]) {
-      const jti = String(decode(one, 1)['jti'])
-      for (const secret of [one, ...one.split('.').slice(1), jti]) expect(all).not.toContain(secret)
-    }
-  })
-})
-
-const change = async (testApp: TestApp, authorization?: string): Promise<number> => {
-  const asked = supertest(testApp.app.callback()).post('/change')
-  asked.set('Origin', 'https://evil.example').set('Sec-Fetch-Site', 'cross-site')
-  if (authorization !== undefined) asked.set('Authorization', authorization)
-  return (await asked).status
-}
-
 describe('requireSameOrigin', () => {
   it('M12: exempts bearer callers where tokens are on, and nowhere else', async () => {
     const guard = requireSameOrigin()
@@ -614,220 +500,6 @@ describe('requireSameOrigin', () => {
     expect(await change(withTokens)).toBe(403)
     expect(await change(withTokens, 'Basic YTpi')).toBe(403)
     expect(await change(without, `Bearer ${token}`)).toBe(403)
-  })
-})
-
-const inSeconds = async (options: SessionsOptions): Promise<number> => {
-  const { token } = await makeBearerApp(options).open()
-  const { exp, iat } = decode(token, 1)
-  return Number(exp) - Number(iat)
-}
-
-describe('open()', () => {
-  it('M7: answers the session and its token', async () => {
-    const { sessions, events } = makeBearerApp()
-
-    const { session, token } = await sessions.open({ userName: 'ann', applicationId: 'cli' })
-
-    const { id } = session
-    expect(session).toMatchObject({
-      type: 'remote',
-      userName: 'ann',
-      isNew: false,
-      idleTimeout: 60,
-    })
-    expect(decode(token, 1)).toMatchObject({ sub: 'ann', sid: id, client_id: 'cli' })
-    expect(events).toEqual([
-      { name: 'session:created', event: { id, userName: 'ann' } },
-      { name: 'session:signedIn', event: { id, userName: 'ann' } },
-    ])
-    session.storage['cart'] = ['tea']
-    await session.save()
-    expect(await sessions.storage(id)).toEqual({ cart: ['tea'] })
-  })
-
-  it.each<[string, unknown]>([
-    ['nothing', undefined],
-    ['null', null],
-    ['text', 'ann'],
-    ['no user', { userName: undefined }],
-    ['an empty user', { userName: '' }],
-    ['a long user', { userName: 'x'.repeat(257) }],
-    ['a user that is no text', { userName: ['ann'] }],
-    ['no application', { applicationId: undefined }],
-    ['an empty application', { applicationId: '' }],
-    ['a long application', { applicationId: 'x'.repeat(65) }],
-    ['an application with a line break', { applicationId: 'a\nb' }],
-    ['an application that is no text', { applicationId: 7 }],
-    ['an unknown name', { password: 'x' }],
-    ['privileges that are none', { privileges: 7 }],
-    ['privileges with a comma in an array', { privileges: ['a,b'] }],
-    ['roles that are none', { roles: {} }],
-    ['an idle timeout as text', { idleTimeout: '60' }],
-    ['an idle timeout of NaN', { idleTimeout: Number.NaN }],
-    ['an endless idle timeout', { idleTimeout: Infinity }],
-    ['an idle timeout above a year', { idleTimeout: 525_601 }],
-    ['a client of null', { client: null }],
-  ])('M7: refuses %s, and stores nothing', async (_, input) => {
-    const { sessions, store } = makeBearerApp()
-    const isObject = typeof input === 'object' && input !== null
-    const given = isObject ? { userName: 'ann', applicationId: 'cli', ...input } : input
-
-    // @ts-expect-error the compiler has not seen it
-    const opening: Promise<unknown> = sessions.open(given)
-
-    await expect(opening).rejects.toThrow(TypeError)
-    expect(store.calls).toEqual([])
-  })
-
-  it('M7: keeps what the client says of itself clean, short, and to what it may say', async () => {
-    const { sessions, app } = makeBearerApp({
-      applications: { cli: { name: 'Shop CLI', client: 'desktop', official: true } },
-    })
-    app.silent = true
-    const client = {
-      machineName: ' a\u202Eb\u0000c\r\nd ',
-      systemUserName: 'x'.repeat(1000),
-      appVersion: '2.4',
-      deviceModel: 'MacBook Air',
-      platform: 'macOS',
-      systemVersion: '15',
-      persistentID: 'device-7',
-      ip: '::ffff:203.0.113.7',
-      appName: 'Evil',
-      isOfficialApp: true,
-      country: 'XX',
-    }
-
-    const { session } = await sessions.open({ userName: 'ann', applicationId: 'cli', client })
-    const [listed] = await sessions.list('ann')
-
-    expect(await sessions.info(session.id)).toEqual(session.info)
-    expect(session.info).toMatchObject({
-      type: 'remote',
-      userName: 'ann',
-      machineName: 'abc d',
-      systemUserName: 'x'.repeat(64),
-      IPAddress: '203.0.113.7',
-      hostType: 'mac',
-      state: 'active',
-      ID: session.id,
-      persistentID: 'device-7',
-    })
-    expect(listed).toMatchObject({
-      appId: 'cli',
-      appName: 'Shop CLI',
-      isOfficialApp: true,
-      appVersion: '2.4',
-      deviceModel: 'MacBook Air',
-      platform: 'macOS',
-      systemVersion: '15',
-      country: '',
-    })
-  })
-
-  it('M7: knows no name of an application that the options lack', async () => {
-    const { sessions } = makeBearerApp()
-    const client: object = { appName: 'Shop', isOfficialApp: true }
-
-    await sessions.open({ userName: 'ann', applicationId: 'cli', client })
-
-    expect(await sessions.list('ann')).toEqual([
-      expect.objectContaining({ appId: 'cli', appName: '', isOfficialApp: false }),
-    ])
-  })
-
-  it.each([
-    ['Windows', 'windows'],
-    ['windows', 'windows'],
-    ['macOS', 'mac'],
-    ['Linux', 'linux'],
-    ['iOS', 'ios'],
-    ['iPadOS', 'ios'],
-    ['Android', 'android'],
-    ['Haiku', 'other'],
-    ['constructor', 'other'],
-    ['', 'other'],
-    [undefined, 'other'],
-  ] as const)('S7: takes the platform %j for a host of type %s', async (platform, hostType) => {
-    const { sessions } = makeBearerApp()
-    const client = platform === undefined ? {} : { platform, ip: 'nowhere' }
-
-    const { session } = await sessions.open({ userName: 'ann', applicationId: 'cli', client })
-
-    expect(session.info).toMatchObject({ hostType, IPAddress: '', persistentID: session.id })
-  })
-
-  it('S4: raises an idle timeout to the floor, and keeps a longer one', async () => {
-    const testApp = makeBearerApp()
-    const short = await testApp.open({ idleTimeout: 1 })
-    const long = await testApp.open({ idleTimeout: 600 })
-
-    expect((await testApp.call('/me', short.token)).body.idleTimeout).toBe(60)
-    expect((await testApp.call('/me', long.token)).body.idleTimeout).toBe(600)
-  })
-
-  it('X1: makes a token that ends with the session, or with its lifetime', async () => {
-    const short = { ...tokens, lifetimeSeconds: 90 }
-
-    expect(await inSeconds({})).toSatisfy(isJustBelow(43_200 * 60))
-    expect(await inSeconds({ tokens: short })).toSatisfy(isJustBelow(90))
-    expect(await inSeconds({ tokens: short, absoluteTimeout: Infinity })).toSatisfy(isJustBelow(90))
-    expect(await inSeconds({ absoluteTimeout: 60 })).toSatisfy(isJustBelow(3600))
-  })
-
-  it('P2: grants what is declared, where remote sessions have privileges', async () => {
-    const roles = {
-      privileges: [{ privilege: 'browse' }, { privilege: 'audit' }],
-      roles: [{ role: 'Clerk', privileges: ['browse'] }],
-    }
-    const input = { privileges: ['AUDIT', 'typo'], roles: 'clerk' }
-    const privileged = makeBearerApp({ roles })
-    const plain = makeBearerApp({ roles, privilegedTypes: ['web'] })
-
-    const one = await privileged.open(input)
-    const other = await plain.open(input)
-
-    const { privileges } = (await privileged.call('/me', one.token)).body
-    expect(privileges.toSorted()).toEqual(['audit', 'browse'])
-    expect((await plain.call('/me', other.token)).body.privileges).toEqual([])
-    expect((await plain.call('/audit', other.token)).status).toBe(403)
-    expect((await plain.call('/user', other.token)).status).toBe(200)
-  })
-
-  it.each(storeKinds)('M6: counts with the sessions of browsers, in a %s', async (_, makeStore) => {
-    const maxSessions = { perUser: 2, onExceed: 'terminateOldest' } as const
-    const testApp = makeBearerApp({ store: makeStore(), maxSessions })
-    const cookie = cookieOf(await testApp.visit('/login?user=ann'))
-    const first = await testApp.open()
-    const second = await testApp.open()
-
-    expect((await testApp.visit('/user', cookie)).status).toBe(401)
-    expect((await testApp.call('/user', first.token)).status).toBe(200)
-    await testApp.visit('/login?user=ann')
-    expect((await testApp.call('/user', first.token)).status).toBe(401)
-    expect((await testApp.call('/user', second.token)).status).toBe(200)
-    expect(testApp.events.filter(({ name }) => name === 'session:ended')).toHaveLength(2)
-  })
-
-  it.each(storeKinds)('M6: is refused when there are enough, in a %s', async (_, makeStore) => {
-    const maxSessions = { perUser: 1, onExceed: 'refuse' } as const
-    const testApp = makeBearerApp({ store: makeStore(), maxSessions })
-    await testApp.visit('/login?user=ann')
-    const { token } = await testApp.open({ userName: 'bob' })
-
-    await expect(testApp.open()).rejects.toMatchObject({ code: 'ERR_SESSION_LIMIT', status: 403 })
-    expect((await testApp.visit('/login?user=bob')).status).toBe(403)
-    expect((await testApp.call('/user', token)).status).toBe(200)
-    expect(await testApp.sessions.list('ann')).toHaveLength(1)
-  })
-
-  it('F1: rejects when the store fails', async () => {
-    const testApp = makeBearerApp()
-    testApp.store.faults.set('create', 'rejects')
-
-    await expect(testApp.open()).rejects.toMatchObject({ code: 'ERR_SESSION_STORE', status: 503 })
-    expect(testApp.events.map(({ name }) => name)).toEqual(['session:storeError'])
   })
 })
 

@@ -234,5 +234,7 @@ function limitedApp(
   store: SessionStore,
   { perUser, onExceed = 'terminateOldest' }: Partial<SessionLimit> & { readonly perUser: number },
 ): TestApp {
-  return makeApp(handlers, { store, maxSessions: { perUser, onExceed } })
+  // Fifty requests at once take their time on a busy machine.
+  const storeTimeoutMs = 20_000
+  return makeApp(handlers, { store, storeTimeoutMs, maxSessions: { perUser, onExceed } })
 }

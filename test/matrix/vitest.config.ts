@@ -1,6 +1,6 @@
-import { defineConfig, mergeConfig } from 'vitest/config'
+import { defineConfig } from 'vitest/config'
 
-import tests from '../vitest.config.ts'
+import { testsWith } from '../vitest.config.ts'
 
 /** The suite of `npm test`, which also writes down the versions that it ran with. */
-export default mergeConfig(tests, defineConfig({ test: { setupFiles: ['test/matrix/loaded.ts'] } }))
+export default defineConfig(testsWith({ setupFiles: ['test/matrix/loaded.ts'] }))

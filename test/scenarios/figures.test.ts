@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 
+import { perUser } from './figure-sizes.ts'
 import {
   measureBytes,
   measureCreations,
@@ -10,7 +11,6 @@ import {
   measurePairs,
   measureRestores,
   measureSignIns,
-  perUser,
 } from './figures.ts'
 import type { Step } from './worker.ts'
 import { openStage } from './workers.ts'

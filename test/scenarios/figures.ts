@@ -10,14 +10,25 @@ import { parseArgs } from 'node:util'
 import { newSecret } from '../../src/cookie/cookie.ts'
 import { storedProcedureId } from '../../src/session/session-types.ts'
 import { decodeSession } from '../../src/store/session-text.ts'
+import {
+  incrementRows,
+  pairRow,
+  byteRows,
+  endRow,
+  signInRow,
+  listRow,
+  limitRow,
+  restoreRow,
+  ownIncrementRow,
+} from './figure-rows.ts'
+import type { Row } from './figure-rows.ts'
+import { inFlight, perUser, restoresPerToken } from './figure-sizes.ts'
+import { openSession, expectOk, loginStep, scriptCalls, range } from './stage-steps.ts'
 import type { Outcome, Step } from './worker.ts'
 import { inLanes, openStage, Random } from './workers.ts'
 import type { Sent, Stage, StageSettings } from './workers.ts'
 
-const inFlight = 50
 const lanes = 24
-/** Browsers that bring the same one-time token. */
-const restoresPerToken = 100
 
 /** What increments of one key by `use()` came to. */
 export interface IncrementFigures {
@@ -584,9 +595,6 @@ export interface LimitFigures {
   readonly errors: number
 }
 
-/** How many sessions a user may have in {@link measureLimits}. */
-export const perUser = 5
-
 /**
  * Parallel sign-ins as one user, half of them from guest sessions.
  *
@@ -678,145 +686,6 @@ export async function measureRestores(stage: Stage, tokens: number): Promise<Res
     ).length
   })
   return { tokens, ...sums }
-}
-
-/** A session that a first request has made. */
-async function openSession(
-  stage: Stage,
-  steps: readonly Step[],
-): Promise<{ readonly cookie: string; readonly id: string }> {
-  const { cookie, after } = await expectOk(stage.ask(0, { steps }))
-  if (typeof cookie !== 'string' || !after) throw new Error('the session was not stored')
-  return { cookie, id: after.id }
-}
-
-async function expectOk(outcome: Promise<Outcome>): Promise<Outcome> {
-  const { error } = await outcome
-  if (error !== undefined) throw new Error(error)
-  return outcome
-}
-
-function loginStep(userName: string): Step {
-  return { do: 'login', userName, privileges: [`is:${userName}`] }
-}
-
-/** How many script calls the server has had: all that sessions cost it. */
-async function scriptCalls({ redis }: Stage): Promise<number> {
-  const info = await redis.info('commandstats')
-  let calls = 0
-  for (const [, count] of info.matchAll(/^cmdstat_eval(?:sha)?:calls=(\d+)/gm)) {
-    calls += Number(count)
-  }
-  return calls
-}
-
-function range(length: number): number[] {
-  return Array.from({ length }, (_, index) => index)
-}
-
-interface Row {
-  readonly figure: string
-  readonly reached: string
-  readonly isMet: boolean
-}
-
-function incrementRows(uses: number, figures: IncrementFigures): Row[] {
-  const { total, lost, doubled, commandsPerUse, errors } = figures
-  return [
-    {
-      figure: `${uses} increments by use(), 2 processes x 50: none lost, none twice`,
-      reached: `total ${total}, ${lost} lost, ${doubled} twice, ${errors} errors`,
-      isMet: total === uses && lost === 0 && doubled === 0 && errors === 0,
-    },
-    {
-      figure: 'commands to Redis per use, the load included: at most 3',
-      reached: commandsPerUse.toFixed(2),
-      isMet: commandsPerUse <= 3,
-    },
-  ]
-}
-
-function pairRow({ pairs, lost, errors }: PairFigures): Row {
-  return {
-    figure: `${pairs} pairs that change different keys: 0 lost`,
-    reached: `${lost} lost, ${errors} errors`,
-    isMet: lost === 0 && errors === 0,
-  }
-}
-
-function byteRows({ counter, oneKey, allKeys }: ByteFigures): Row[] {
-  const percent = (bytes: number): string => `${((100 * bytes) / allKeys).toFixed(2)} %`
-  return [
-    {
-      figure: 'bytes for a changed counter among 100 keys (2 KB each): under 1 % of all',
-      reached: `${counter} of ${allKeys}, ${percent(counter)}`,
-      isMet: counter < allKeys / 100,
-    },
-    {
-      figure: 'bytes for a changed text of 2 KB among them: under 1.5 % of all',
-      reached: `${oneKey} of ${allKeys}, ${percent(oneKey)}`,
-      isMet: oneKey < (1.5 * allKeys) / 100,
-    },
-  ]
-}
-
-function endRow({ races, alive, lostSignIns, contenders, late, errors }: EndFigures): Row {
-  return {
-    figure: `${races} races against the end of a session: 0 alive after it, no sign-in lost`,
-    reached: `${alive} alive, ${lostSignIns} sign-ins lost, ${late} of ${contenders} too late, ${errors} errors`,
-    isMet: alive === 0 && lostSignIns === 0 && errors === 0,
-  }
-}
-
-function signInRow(users: string, figures: SignInFigures): Row {
-  const { rounds, deadCookies, wrongSessions, foreignRights, errors } = figures
-  const opened = figures.openedByOld + figures.openedByForged
-  const faults = deadCookies + wrongSessions + foreignRights + opened + errors
-  return {
-    figure: `${rounds} x ${inFlight} parallel sign-ins as ${users}: every cookie works`,
-    reached:
-      `${deadCookies} dead cookies, ${wrongSessions} wrong sessions, ` +
-      `${foreignRights} foreign rights, ${opened} opened by an old or forged value, ${errors} errors`,
-    isMet: faults === 0,
-  }
-}
-
-function listRow(where: string, figures: ListFigures): Row {
-  const { races, checks, missing, back, stale, errors } = figures
-  return {
-    figure: `${races} races about a user's sessions${where}: none missing in the list, none back`,
-    reached: `${missing} missing, ${back} back in ${checks} checks, ${stale} stale, ${errors} errors`,
-    isMet: missing === 0 && back === 0 && errors === 0,
-  }
-}
-
-function limitRow(onExceed: string, figures: LimitFigures): Row {
-  const { rounds, wrongLive, wrongListed, wrongRefused, errors } = figures
-  return {
-    figure: `${rounds} x ${inFlight} parallel sign-ins, maxSessions ${perUser}, ${onExceed}: exactly ${perUser}`,
-    reached:
-      `${wrongLive} rounds with others live, ${wrongListed} listed, ${wrongRefused} refused, ` +
-      `${errors} errors`,
-    isMet: wrongLive + wrongListed + wrongRefused + errors === 0,
-  }
-}
-
-function restoreRow({ tokens, winners, wrongTokens, wrongCookies, errors }: RestoreFigures): Row {
-  return {
-    figure: `${tokens} one-time tokens x ${restoresPerToken} parallel restores: exactly ${tokens} winners`,
-    reached:
-      `${winners} winners, ${wrongTokens} tokens with none or several, ` +
-      `${wrongCookies} wrong cookies, ${errors} errors`,
-    isMet: winners === tokens && wrongTokens + wrongCookies + errors === 0,
-  }
-}
-
-function ownIncrementRow(uses: number, { total, lost, doubled, errors }: IncrementFigures): Row {
-  return {
-    figure: `${uses} increments in the stored-procedure session: none lost, none twice`,
-    reached: `total ${total}, ${lost} lost, ${doubled} twice, ${errors} errors`,
-    isMet: total === uses && lost === 0 && doubled === 0 && errors === 0,
-  }
 }
 
 async function main(scale: number): Promise<void> {

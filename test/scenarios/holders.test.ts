@@ -1,7 +1,6 @@
 import { fork } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 
 import { RedisStore } from 'koa-user-sessions'
 import { expect, inject, it, onTestFinished } from 'vitest'
@@ -11,14 +10,14 @@ import { lockKeys, sessionKey } from '../../src/store/redis/keys.ts'
 import { read } from '../store/contract-parts.ts'
 import { cookieOf, makeApp } from '../support/apps.ts'
 import type { TestApp } from '../support/apps.ts'
+import { compiled } from '../support/compiled.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 
 // Twice the lease, which is 3 s.
 const lockTimeoutMs = 6000
 // How far two readings of one lease may be apart.
 const slackMs = 100
-const program = fileURLToPath(new URL('holder.ts', import.meta.url))
-const tsconfig = fileURLToPath(new URL('../tsconfig.json', import.meta.url))
+const program = new URL('holder.ts', import.meta.url)
 
 /** A process whose block holds the lock of a session. */
 interface Holder {
@@ -171,9 +170,8 @@ async function here(): Promise<{
 
 /** Starts a process and a request to it, which is inside its block when this returns. */
 async function holdLock(prefix: string, cookie: string): Promise<Holder> {
-  const child = fork(program, [inject('redisUrl'), prefix], {
-    execArgv: ['--import', 'tsx'],
-    env: { ...process.env, TSX_TSCONFIG_PATH: tsconfig },
+  const child = fork(await compiled(program), [inject('redisUrl'), prefix], {
+    execArgv: [],
   })
   const exited = once(child, 'exit')
   onTestFinished(async () => {

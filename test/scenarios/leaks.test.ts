@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 
 import { describe, expect, it, onTestFinished } from 'vitest'
 
+import { compiled } from '../support/compiled.ts'
 import { startRedisServer } from '../support/redis-server.ts'
 import type { VisitedOptions, VisitedReport } from './visited.ts'
 
@@ -68,12 +68,11 @@ async function visited(
   options: VisitedOptions,
 ): Promise<{ readonly report: VisitedReport; readonly code: number | null }> {
   // Without a channel to this process, which could keep it alive.
-  const program = fileURLToPath(new URL('visited.ts', import.meta.url))
-  const flags = ['--import', 'tsx', '--expose-gc', '--disable-warning=ExperimentalWarning']
+  const program = await compiled(new URL('visited.ts', import.meta.url))
+  const flags = ['--expose-gc', '--disable-warning=ExperimentalWarning']
   const child = spawn(process.execPath, [...flags, program], {
     env: {
       ...process.env,
-      TSX_TSCONFIG_PATH: fileURLToPath(new URL('../tsconfig.json', import.meta.url)),
       VISITED: JSON.stringify(options),
     },
     stdio: ['ignore', 'pipe', 'inherit'],

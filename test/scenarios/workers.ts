@@ -6,6 +6,7 @@ import { Redis } from 'ioredis'
 import { Sessions } from 'koa-user-sessions'
 
 import { sessionKey, userSessionsKey } from '../../src/store/redis/keys.ts'
+import { compiled } from '../support/compiled.ts'
 import { startRedisServer, type TestRedis } from '../support/redis-server.ts'
 import type {
   FromWorker,
@@ -54,7 +55,7 @@ export interface Stage {
 }
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const program = fileURLToPath(new URL('worker.ts', import.meta.url))
+const program = new URL('worker.ts', import.meta.url)
 const prefix = 'scenario:'
 const startWaitMs = 60_000
 const requestWaitMs = 60_000
@@ -77,8 +78,9 @@ export async function openStage(workerCount: number, settings: StageSettings = {
     await server.stop()
   }
   try {
+    const file = await compiled(program)
     for (let index = 0; index < workerCount; index++) {
-      workers.push(new Worker({ redisUrl: server.url, prefix, ...settings }))
+      workers.push(new Worker(file, { redisUrl: server.url, prefix, ...settings }))
     }
     await Promise.all(workers.map((worker) => worker.ready))
   } catch (error) {
@@ -171,13 +173,12 @@ class Worker {
   readonly #outbox: ToWorker[] = []
   #calls = 0
 
-  constructor(options: WorkerOptions) {
-    this.#child = fork(program, {
+  constructor(file: string, options: WorkerOptions) {
+    this.#child = fork(file, {
       cwd: root,
-      execArgv: ['--import', 'tsx'],
+      execArgv: [],
       env: {
         ...process.env,
-        TSX_TSCONFIG_PATH: fileURLToPath(new URL('../tsconfig.json', import.meta.url)),
         SCENARIO: JSON.stringify(options),
       },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],

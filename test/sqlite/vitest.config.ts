@@ -1,13 +1,6 @@
-import { fileURLToPath } from 'node:url'
+import { defineConfig } from 'vitest/config'
 
-import { defineConfig, mergeConfig } from 'vitest/config'
-
-import tests from '../vitest.config.ts'
+import { testsWith } from '../vitest.config.ts'
 
 /** The tests of the example alone, on a Node that has SQLite; they need no Redis. */
-export default mergeConfig(
-  { ...tests, test: { ...tests.test, globalSetup: [] } },
-  defineConfig({
-    test: { root: fileURLToPath(new URL('../..', import.meta.url)) },
-  }),
-)
+export default defineConfig(testsWith({ globalSetup: [] }))

@@ -391,3 +391,40 @@ export function tamperWith(record: SessionRecord): void {
   Reflect.set(record, 'endsAt', Infinity)
   Reflect.set(record.client, 'appName', 'Other')
 }
+
+export async function summaryOf(
+  store: SessionStore,
+  { id }: { readonly id: string },
+): Promise<SessionSummary> {
+  const summary = await describeById(store, id, policy)
+  if (!summary) throw new Error('no live session')
+  return summary
+}
+
+/** How many whole minutes ago the last activity was. */
+export async function idleTimeOf(
+  store: SessionStore,
+  credential: SessionCredential,
+): Promise<number> {
+  const { now, activeAt } = await summaryOf(store, credential)
+  return Math.floor((now - activeAt) / minute)
+}
+
+export async function isLive(store: SessionStore, { id }: SessionCredential): Promise<boolean> {
+  return (await describeById(store, id, policy)) !== undefined
+}
+
+/** Those that open a session, in the same order. */
+export async function liveOf(
+  store: SessionStore,
+  credentials: readonly SessionCredential[],
+): Promise<readonly SessionCredential[]> {
+  const outcomes = await Promise.all(
+    credentials.map(async (credential) => store.load(credential, policy, false)),
+  )
+  return credentials.filter((_, index) => outcomes[index]?.status === 'live')
+}
+
+export function idsOf(sessions: readonly { readonly id: string }[]): readonly string[] {
+  return sessions.map(({ id }) => id).toSorted()
+}

@@ -1,6 +1,8 @@
+import { Redis } from 'ioredis'
 import type { TestProject } from 'vitest/node'
 
 import { startRedisServer, type TestRedis } from './redis-server.ts'
+import { loadScripts } from './scripts.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -19,6 +21,10 @@ let shared: TestRedis | undefined
  */
 export async function setup(project: TestProject): Promise<void> {
   shared = await startRedisServer()
+  // So that no file's commands depend on what other files have run before.
+  const redis = new Redis(shared.url)
+  await loadScripts(redis)
+  redis.disconnect()
   project.provide('redisUrl', shared.url)
 }
 

@@ -1,19 +1,29 @@
 import { randomBytes } from 'node:crypto'
 
 import { Redis } from 'ioredis'
-import { afterAll, inject } from 'vitest'
+import { inject } from 'vitest'
 
 const clients = new Set<Redis>()
 
-// Registered once, as the test file loads this module, so that `connectRedis` works in a test (a
-// concurrent one too), in a hook and at the top of a file alike. It runs after the file's own hooks.
-afterAll(() => {
+/**
+ * Connects to the server shared by the run until the process ends: for a module that several test
+ * files of one process share.
+ */
+export function lastingRedis(): Redis {
+  const client = new Redis(inject('redisUrl'))
+  client.on('error', () => {})
+  return client
+}
+
+/** Ends the connections of a test file; `close-clients.ts` has it called when the file is over. */
+export function disconnectClients(): void {
   for (const client of clients) client.disconnect()
   clients.clear()
-})
+}
 
 /**
- * Connects to Redis until the end of the test file, from wherever it is called.
+ * Connects to Redis until the end of the test file, from wherever it is called: in a test, also a
+ * concurrent one, in a hook or at the top of a file.
  *
  * @param url The address of a private server; without it, the server shared by the run.
  * @returns A client of its own.

@@ -1,9 +1,8 @@
-import { createServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 
 import { Redis } from 'ioredis'
 
-import { startRedisServer } from './redis-server.ts'
+import { isFree, startRedisServer } from './redis-server.ts'
 import type { TestRedis } from './redis-server.ts'
 
 /** One node of a {@link TestCluster}. A frozen one is thawed with `kill('SIGCONT')`. */
@@ -211,18 +210,10 @@ async function startNode(): Promise<TestNode> {
 async function freePorts(): Promise<number> {
   for (let tries = 0; tries < portTries; tries++) {
     // Neither is one that the system gives to connections.
-    const port = 11_000 + Math.floor(Math.random() * 11_000)
+    const port = 11_000 + Math.floor(Math.random() * 3000)
     if ((await isFree(port)) && (await isFree(port + 10_000))) return port
   }
   throw new Error('no two free TCP ports')
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = createServer()
-    probe.once('error', () => resolve(false))
-    probe.listen(port, host, () => probe.close(() => resolve(true)))
-  })
 }
 
 async function claimOf(node: TestNode): Promise<Claim> {

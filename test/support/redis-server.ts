@@ -50,7 +50,11 @@ interface Launch {
 class PortTakenError extends Error {}
 
 const host = '127.0.0.1'
-const portTries = 5
+const startTries = 5
+const portTries = 100
+// Above those of Clusters, and below those that the system gives.
+const firstPort = 24_000
+const portCount = 8000
 const pingTries = 400
 const pingEveryMs = 25
 const readyWaitMs = 10_000
@@ -75,7 +79,7 @@ const missingProgram =
  *   message holds the last lines of its output.
  */
 export async function startRedisServer(options: TestRedisOptions = {}): Promise<TestRedis> {
-  const tries = options.port === undefined ? portTries : 1
+  const tries = options.port === undefined ? startTries : 1
   let taken: unknown
   for (let attempt = 0; attempt < tries; attempt += 1) {
     const launch = launchRedis(options.port ?? (await freePort()), options)
@@ -255,13 +259,23 @@ async function end(child: ChildProcess, closed: Promise<void>): Promise<void> {
   await closed
 }
 
+/**
+ * A port that the system gives to no connection and to no server that asks for any: one of those
+ * could have it for a moment, and answer before redis-server does.
+ */
 async function freePort(): Promise<number> {
-  const probe = createServer()
-  probe.listen(0, host)
-  await once(probe, 'listening')
-  const address = probe.address()
-  probe.close()
-  await once(probe, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no free TCP port')
-  return address.port
+  for (let tries = 0; tries < portTries; tries++) {
+    const port = firstPort + Math.floor(Math.random() * portCount)
+    if (await isFree(port)) return port
+  }
+  throw new Error('no free TCP port')
+}
+
+/** Whether nobody listens on a port. */
+export function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createServer()
+    probe.once('error', () => resolve(false))
+    probe.listen(port, host, () => probe.close(() => resolve(true)))
+  })
 }

@@ -1,74 +1,45 @@
-import type { Redis } from 'ioredis'
 import { RedisStore } from 'koa-user-sessions'
-import type { RedisClient, SessionStore } from 'koa-user-sessions'
-import type {
-  NewSession,
-  RecordDraft,
-  SessionCommit,
-  SessionCredential,
-  StorePolicy,
-} from 'koa-user-sessions/store'
+import type { RedisClient } from 'koa-user-sessions'
+import type { SessionCredential } from 'koa-user-sessions/store'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
-import { newSecret, newSessionId } from '../../../src/cookie/cookie.ts'
-import { RedisConnection } from '../../../src/store/redis/connection.ts'
-import { longId, sessionKey, shortId, userSessionsKey } from '../../../src/store/redis/keys.ts'
+import { newSessionId } from '../../../src/cookie/cookie.ts'
+import { sessionKey, shortId } from '../../../src/store/redis/keys.ts'
 import { removeUserSessions } from '../../../src/store/redis/scripts/remove-user-sessions.ts'
-import { UserIndex } from '../../../src/store/redis/user-index.ts'
-import { cookieOf, makeApp, setCookies } from '../../support/apps.ts'
-import { connectRedis, uniquePrefix } from '../../support/redis-client.ts'
-import { startRedisServer } from '../../support/redis-server.ts'
 import { SteppedRedis } from '../../support/round-trips.ts'
 import { backgroundIsDone } from '../../support/time.ts'
-import { describeById, destroyAll, draftOf, grant, newHash } from '../contract-parts.ts'
+import {
+  emptyCommit,
+  idsOf,
+  inTurn,
+  minute,
+  newSession,
+  policy,
+  range,
+  redis,
+  setOf,
+  setUp,
+  signedIn,
+  signIn,
+  signInCommit,
+  year,
+} from '../../support/user-index.ts'
+import { describeById, destroyAll, grant, newHash } from '../contract-parts.ts'
 import { idle, rewrite, sessionAt } from './stored-texts.ts'
 
-const minute = 60_000
-const year = 525_600 * minute
+const noGrants = {
+  clears: false,
+  userName: undefined,
+  privileges: [],
+  roles: [],
+  signsIn: false,
+} as const
 
-const policy: StorePolicy = {
-  expiry: { refreshMs: minute, absoluteTimeoutMs: Infinity },
-  limits: { storageBytes: 262_144, storageKeys: 256 },
-  maxSessions: undefined,
-  timeoutMs: 1000,
-}
-
-const emptyCommit: SessionCommit = {
-  storage: undefined,
-  idleTimeoutMs: undefined,
-  grants: undefined,
-  userName: '',
-  newSecretHash: undefined,
-  asksFor: undefined,
-}
-
-const redis = connectRedis()
-
-interface Setup {
-  readonly store: RedisStore
-  /** The index behind the store's back. */
-  readonly users: UserIndex
-  readonly prefix: string
-  readonly keyOf: (id: string) => string
-  readonly indexKeyOf: (userName: string) => string
-  /** The ids in a user's index, the first sign-in first. */
-  readonly indexOf: (userName: string) => Promise<readonly string[]>
-  readonly scoreOf: (userName: string, id: string) => Promise<number>
-}
-
-function setUp(client: RedisClient = redis, direct: Redis = redis): Setup {
-  const prefix = uniquePrefix()
-  const indexKeyOf = (userName: string): string => userSessionsKey(prefix, userName)
-  return {
-    store: new RedisStore(client, { prefix }),
-    users: new UserIndex(new RedisConnection(direct), prefix),
-    prefix,
-    keyOf: (id) => sessionKey(prefix, id),
-    indexKeyOf,
-    indexOf: async (userName) =>
-      (await direct.zrange(indexKeyOf(userName), '0', '-1')).map((id) => longId(id) ?? id),
-    scoreOf: async (userName, id) => Number(await direct.zscore(indexKeyOf(userName), shortId(id))),
-  }
+class Deferred {
+  resolve = (): void => {}
+  readonly promise = new Promise<void>((resolve) => {
+    this.resolve = resolve
+  })
 }
 
 describe('the key of a user', () => {
@@ -475,403 +446,6 @@ describe("the index of a user's sessions", () => {
   })
 })
 
-describe('a Redis that fails the index', () => {
-  it('F6: adds a session before it has its user, though SCRIPT FLUSH comes before each call', async () => {
-    const client = await ownRedis()
-    const { store, keyOf, indexKeyOf } = setUp(client, client)
-    const guest = await signedIn(store, '')
-    const session = newSession({ userName: 'ann' })
-    const calls = [
-      () => store.create(session, policy),
-      () => signIn(store, guest, 'ann'),
-      () =>
-        store.create(newSession({ userName: 'ann' }), {
-          ...policy,
-          maxSessions: { perUser: 1, onExceed: 'terminateOldest' },
-        }),
-    ]
-    for (const call of calls) {
-      const lines = await monitored(client, async () => {
-        await client.script('FLUSH')
-        await call()
-      })
-
-      const adds = lines.findIndex(([name, key]) => name === 'ZADD' && key === indexKeyOf('ann'))
-      const writes = lines.findIndex(
-        ([name, key, text]) =>
-          name === 'SET' && key?.includes('user:') === false && text?.includes('uann') === true,
-      )
-      expect(adds).toBeGreaterThanOrEqual(0)
-      expect(writes).toBeGreaterThan(adds)
-    }
-    // The limit of the last one has ended the others.
-    expect(await idsOf(store, 'ann')).toHaveLength(1)
-    expect(await client.exists(keyOf(session.credential.id), keyOf(guest.id))).toBe(0)
-  })
-
-  it('F6: reads, counts and ends right after SCRIPT FLUSH', async () => {
-    const client = await ownRedis()
-    const { store, indexOf } = setUp(client, client)
-    const sessions = await inTurn(3, async () => {
-      const credential = await signedIn(store, 'ann')
-      await client.script('FLUSH')
-      return credential
-    })
-
-    expect(await idsOf(store, 'ann')).toEqual(sessions.map(({ id }) => id))
-    await client.script('FLUSH')
-    expect(await destroyAll(store, 'ann', sessions[1]!.id)).toEqual([
-      sessions[0]!.id,
-      sessions[2]!.id,
-    ])
-    await client.script('FLUSH')
-    await expect.poll(() => indexOf('ann')).toEqual([sessions[1]!.id])
-  })
-
-  it('F1: answers 503 to a sign-in that the index cannot take, and signs nobody in', async () => {
-    const prefix = uniquePrefix()
-    const { visit, sessions } = makeApp({}, { redis, prefix })
-    const cookie = cookieOf(await visit('/write?a=1'))
-    await redis.set(userSessionsKey(prefix, 'ann'), 'something else')
-
-    const without = await visit('/login')
-    const withOne = await visit('/login', cookie)
-
-    for (const response of [without, withOne]) {
-      expect(response.status).toBe(503)
-      expect(setCookies(response)).toEqual([])
-    }
-    // The session of the guest is as it was.
-    expect((await visit('/me', cookie)).body).toMatchObject({
-      userName: '',
-      isGuest: true,
-      isNew: false,
-      storage: { a: '1' },
-    })
-    const users = await Promise.all(
-      (await redis.keys(`${prefix}{*`)).map(async (key) => {
-        const { record } = await sessionAt(redis, key)
-        return record.userName
-      }),
-    )
-    expect(users.filter(Boolean)).toEqual([])
-    await expect(sessions.list('ann')).rejects.toMatchObject({ code: 'ERR_SESSION_STORE' })
-    await expect(sessions.terminateAll('ann')).rejects.toMatchObject({ status: 503 })
-    expect((await visit('/login?user=bob')).status).toBe(200)
-  })
-
-  it('F1: ends no other session with that, and goes on when the key is gone', async () => {
-    const { store, indexKeyOf } = setUp()
-    const first = await signedIn(store, 'ann')
-    await redis.set(indexKeyOf('ann'), 'something else')
-
-    await expect(store.create(newSession({ userName: 'ann' }), policy)).rejects.toMatchObject({
-      code: 'ERR_SESSION_STORE',
-    })
-    expect(await store.load(first, policy, true)).toMatchObject({ status: 'live' })
-    const wrong = { ...first, secretHash: newHash() }
-    await expect(store.commit(first, signInCommit('ann'), policy)).rejects.toMatchObject({
-      status: 503,
-    })
-    // Nobody touches an index for a secret that opens nothing.
-    expect(await store.commit(wrong, signInCommit('ann'), policy)).toEqual({ status: 'ended' })
-    expect(await store.load(first, policy, true)).toMatchObject({ status: 'live' })
-    await redis.del(indexKeyOf('ann'))
-
-    const second = await signedIn(store, 'ann')
-    expect(await idsOf(store, 'ann')).toEqual([second.id])
-  })
-
-  it('F1: signs nobody in while Redis forbids the index, and leaves a guest as it is', async () => {
-    const client = await ownRedis()
-    const { store, prefix } = setUp(client, client)
-    const guest = await signedIn(store, '')
-    await client.call('ACL', 'SETUSER', 'default', '-zadd')
-
-    await expect(signIn(store, guest, 'ann')).rejects.toMatchObject({ status: 503 })
-    await expect(signedIn(store, 'ann')).rejects.toMatchObject({ status: 503 })
-
-    expect(await client.keys(`${prefix}*`)).toHaveLength(1)
-    expect(await store.load(guest, policy, true)).toMatchObject({
-      status: 'live',
-      record: { userName: '', privileges: [] },
-    })
-  })
-
-  it('F7: lists and ends the sessions of a user on a Redis that is full; none is missing', async () => {
-    const client = await ownRedis()
-    const { store, prefix } = setUp(client, client)
-    const first = await signedIn(store, 'ann')
-    const guest = await signedIn(store, '')
-    await client.config('SET', 'maxmemory-policy', 'noeviction')
-    await client.config('SET', 'maxmemory', '1')
-
-    await expect(signedIn(store, 'ann')).rejects.toMatchObject({ status: 503 })
-    await expect(signIn(store, guest, 'ann')).rejects.toMatchObject({ status: 503 })
-    await expect(signIn(store, first, 'ann')).rejects.toMatchObject({ status: 503 })
-
-    expect(await store.load(guest, policy, true)).toMatchObject({ record: { userName: '' } })
-    expect(await store.load(first, policy, true)).toMatchObject({ record: { userName: 'ann' } })
-    expect(await idsOf(store, 'ann')).toEqual([first.id])
-    expect(await client.keys(`${prefix}{*`)).toHaveLength(2)
-    expect(await destroyAll(store, 'ann')).toEqual([first.id])
-    expect(await idsOf(store, 'ann')).toEqual([])
-  })
-
-  it('F7: misses no session when Redis is full for one of the two steps of a sign-in', async () => {
-    const direct = await ownRedis()
-    await direct.config('SET', 'maxmemory-policy', 'noeviction')
-    const guests: SessionCredential[] = []
-    let isFull = false
-    // A second step is on another node of a Cluster only.
-    const client = new SteppedRedis(direct, true)
-    const evalsha = client.evalsha.bind(client)
-    client.evalsha = (...args) => {
-      // Every third guest meets a full Redis with its first step, the next one with its second.
-      const at = guests.findIndex(({ id }) => args.some((arg) => String(arg).includes(shortId(id))))
-      const from = guests.findIndex(({ id }) => args.includes(keyOf(id)))
-      isFull = (at >= 0 && at % 3 === 1) || (from >= 0 && from % 3 === 2)
-      if (isFull) void direct.config('SET', 'maxmemory', '1')
-      const reply = evalsha(...args)
-      if (isFull) void direct.config('SET', 'maxmemory', '0')
-      return reply
-    }
-    const { store, keyOf } = setUp(client, direct)
-    // Redis knows the scripts after this.
-    await signIn(store, await signedIn(store, 'bob'), 'bob')
-    await destroyAll(store, 'bob')
-    guests.push(...(await inTurn(30, () => signedIn(store, ''))))
-
-    const outcomes = await Promise.allSettled(guests.map((guest) => signIn(store, guest, 'ann')))
-
-    const isSignedIn = outcomes.map(({ status }) => status === 'fulfilled')
-    const stored = await Promise.all(guests.map(({ id }) => sessionAt(direct, keyOf(id))))
-    expect(isSignedIn).toEqual(guests.map((_, index) => index % 3 === 0))
-    // Who was not signed in is the guest that it was before.
-    expect(stored.map(({ record }) => record.userName === 'ann')).toEqual(isSignedIn)
-    expect(await setOf(idsOf(store, 'ann'))).toEqual(
-      new Set(guests.filter((_, index) => isSignedIn[index]).map(({ id }) => id)),
-    )
-  })
-})
-
-describe('one Redis', () => {
-  it('L3: signs in, and puts the session into the index, by one command', async () => {
-    const stepped = new SteppedRedis(redis)
-    const { store, indexOf } = setUp(stepped)
-    const guest = await signedIn(store, '')
-    await signedIn(store, 'bob')
-    const more = { ...policy, maxSessions: { perUser: 2, onExceed: 'terminateOldest' } } as const
-    const session = newSession({ userName: 'ann' })
-
-    const creating = await stepped.roundTrips(() => store.create(session, more))
-    const signingIn = await stepped.roundTrips(() => signIn(store, guest, 'ann'))
-
-    expect(creating).toEqual({ trips: [['create']], unanswered: [] })
-    // A request has read the head by then.
-    expect(signingIn).toEqual({ trips: [['getrange'], ['commit']], unanswered: [] })
-    expect(await indexOf('ann')).toEqual([session.credential.id, guest.id])
-  })
-})
-
-describe('one Redis at the limit', () => {
-  it('L3, M6: ends others by two more round trips', async () => {
-    const stepped = new SteppedRedis(redis)
-    const { store } = setUp(stepped)
-    await signedIn(store, 'ann')
-    await signedIn(store, 'ann')
-    const limited = { ...policy, maxSessions: { perUser: 2, onExceed: 'terminateOldest' } } as const
-
-    const ending = await stepped.roundTrips(() =>
-      store.create(newSession({ userName: 'ann' }), limited),
-    )
-
-    expect(ending).toEqual({
-      trips: [['create'], ['getrange', 'getrange'], ['destroy']],
-      unanswered: ['remove'],
-    })
-  })
-})
-
-describe('a Cluster', () => {
-  it('L3: is told of a session before the session has its user, and waits for that', async () => {
-    const stepped = new SteppedRedis(redis, true)
-    const { store } = setUp(stepped)
-    const guest = await signedIn(store, '')
-    await signedIn(store, 'ann')
-    await backgroundIsDone(redis)
-    const limited = {
-      ...policy,
-      maxSessions: { perUser: 2, onExceed: 'terminateOldest' },
-    } as const
-
-    const creating = await stepped.roundTrips(() => signedIn(store, 'ann'))
-    const signingIn = await stepped.roundTrips(() => signIn(store, guest, 'ann'))
-    const ending = await stepped.roundTrips(() =>
-      store.create(newSession({ userName: 'ann' }), limited),
-    )
-
-    expect(creating).toEqual({ trips: [['add'], ['create']], unanswered: ['keep'] })
-    expect(signingIn).toEqual({
-      trips: [['getrange'], ['add'], ['commit']],
-      unanswered: ['keep'],
-    })
-    expect(ending).toEqual({
-      trips: [['add'], ['create'], ['entries'], Array(4).fill('getrange'), ['destroy', 'destroy']],
-      unanswered: ['keep', 'remove'],
-    })
-  })
-
-  it('F1: stores no session there that the index cannot take', async () => {
-    const { store, prefix, indexKeyOf } = setUp(new SteppedRedis(redis, true))
-    const guest = await signedIn(store, '')
-    await redis.set(indexKeyOf('ann'), 'something else')
-
-    await expect(signedIn(store, 'ann')).rejects.toMatchObject({ status: 503 })
-    await expect(signIn(store, guest, 'ann')).rejects.toMatchObject({ status: 503 })
-
-    expect(await redis.keys(`${prefix}{*`)).toHaveLength(1)
-    expect(await store.load(guest, policy, true)).toMatchObject({ record: { userName: '' } })
-  })
-
-  it.each([
-    ['terminateOldest', false],
-    ['terminateOldest', true],
-    ['refuse', false],
-    ['refuse', true],
-  ] as const)(
-    'M6: has 5 sessions after 50 parallel sign-ins with %s, as a Cluster: %s',
-    async (onExceed, isCluster) => {
-      const clients = [connectRedis(), connectRedis()]
-      const { prefix, indexOf } = setUp()
-      const stores = clients.map(
-        (client) => new RedisStore(new SteppedRedis(client, isCluster), { prefix }),
-      )
-      const limited = { ...policy, maxSessions: { perUser: 5, onExceed } }
-
-      const outcomes = await Promise.all(
-        range(50).map((index) =>
-          stores[index % 2]!.create(newSession({ userName: 'ann' }), limited),
-        ),
-      )
-
-      const created = outcomes.filter(({ status }) => status === 'created')
-      expect(created).toHaveLength(onExceed === 'refuse' ? 5 : 50)
-      expect(await redis.keys(`${prefix}{*`)).toHaveLength(5)
-      expect(await idsOf(stores[0]!, 'ann')).toHaveLength(5)
-      await expect.poll(() => indexOf('ann')).toHaveLength(5)
-    },
-  )
-})
-
-describe('maxSessions on Redis', () => {
-  it('M6: counts a sign-in that is on its way when it refuses, for two minutes', async () => {
-    const { store, users, indexKeyOf } = setUp()
-    const limited = { ...policy, maxSessions: { perUser: 1, onExceed: 'refuse' } } as const
-    const pending = newSessionId()
-    await users.add({ id: pending, userName: 'ann', timeToLiveMs: minute })
-
-    const refused = await store.create(newSession({ userName: 'ann' }), limited)
-    await redis.zadd(indexKeyOf('ann'), Date.now() - 121_000 + 0.5, shortId(pending))
-    const created = await store.create(newSession({ userName: 'ann' }), limited)
-
-    expect(refused).toEqual({ status: 'refused' })
-    expect(created).toMatchObject({ status: 'created' })
-  })
-
-  it('M6: lets a live session sign in again, whoever is on the way', async () => {
-    const { store, users } = setUp()
-    const limited = { ...policy, maxSessions: { perUser: 1, onExceed: 'refuse' } } as const
-    const credential = await signedIn(store, 'ann')
-    await users.add({ id: newSessionId(), userName: 'ann', timeToLiveMs: minute })
-
-    const outcome = await store.commit(credential, signInCommit('ann'), limited)
-
-    expect(outcome).toMatchObject({ status: 'committed' })
-  })
-
-  it('M6: ends no session for one that has ended by itself', async () => {
-    const { store, keyOf } = setUp()
-    const limited = { ...policy, maxSessions: { perUser: 2, onExceed: 'terminateOldest' } } as const
-    const [kept, gone] = await inTurn(2, () => signedIn(store, 'ann'))
-    await redis.del(keyOf(gone!.id))
-    const session = newSession({ userName: 'ann' })
-
-    const outcome = await store.create(session, limited)
-
-    expect(outcome).toMatchObject({ status: 'created', now: expect.any(Number) })
-    expect(Object.keys(outcome)).not.toContain('ended')
-    expect(await idsOf(store, 'ann')).toEqual([kept!.id, session.credential.id])
-  })
-
-  it('M6: refuses no sign-in for a session that has ended by itself', async () => {
-    const { store, keyOf } = setUp()
-    const limited = { ...policy, maxSessions: { perUser: 2, onExceed: 'refuse' } } as const
-    const [first] = await inTurn(2, () => signedIn(store, 'ann'))
-
-    const refused = await store.create(newSession({ userName: 'ann' }), limited)
-    await redis.del(keyOf(first!.id))
-    const created = await store.create(newSession({ userName: 'ann' }), limited)
-
-    expect(refused).toEqual({ status: 'refused' })
-    expect(created).toMatchObject({ status: 'created' })
-    expect(await idsOf(store, 'ann')).toHaveLength(2)
-  })
-})
-
-const noGrants = {
-  clears: false,
-  userName: undefined,
-  privileges: [],
-  roles: [],
-  signsIn: false,
-} as const
-
-function newSession(parts: Partial<RecordDraft> = {}): NewSession {
-  const id = newSessionId()
-  return {
-    credential: { id, secretHash: newSecret(id).secretHash },
-    draft: draftOf(parts),
-    signsIn: parts.userName !== undefined && parts.userName !== '',
-  }
-}
-
-/** A new session of a user. */
-async function signedIn(store: SessionStore, userName: string): Promise<SessionCredential> {
-  const session = newSession({ userName })
-  const { status } = await store.create(session, policy)
-  if (status !== 'created') throw new Error(`not created but ${status}`)
-  return session.credential
-}
-
-/** Lets a user sign in to a session that is there. */
-async function signIn(
-  store: SessionStore,
-  credential: SessionCredential,
-  userName: string,
-  parts: Partial<SessionCommit> = {},
-): Promise<SessionCredential> {
-  const commit = { ...signInCommit(userName), ...parts }
-  const { status } = await store.commit(credential, commit, policy)
-  if (status !== 'committed') throw new Error(`not committed but ${status}`)
-  return { ...credential, secretHash: commit.newSecretHash! }
-}
-
-function signInCommit(userName: string): SessionCommit {
-  return {
-    ...emptyCommit,
-    grants: { clears: true, userName, privileges: ['a'], roles: [], signsIn: true },
-    userName,
-    newSecretHash: newSecret(newSessionId()).secretHash,
-    asksFor: 'rights',
-  }
-}
-
-/** The ids that a store lists. */
-async function idsOf(store: SessionStore, userName: string): Promise<readonly string[]> {
-  return (await store.list(userName, policy)).map(({ id }) => id)
-}
-
 /** A client that holds one script back, until it is opened. */
 function gateOf(sha1: string): {
   readonly client: RedisClient
@@ -899,51 +473,6 @@ function gateOf(sha1: string): {
     done: done.promise,
     open: () => opened.resolve(),
   }
-}
-
-async function setOf(ids: Promise<readonly string[]>): Promise<ReadonlySet<string>> {
-  return new Set(await ids)
-}
-
-class Deferred {
-  resolve = (): void => {}
-  readonly promise = new Promise<void>((resolve) => {
-    this.resolve = resolve
-  })
-}
-
-/** A client of a server of the test's own. */
-async function ownRedis(): Promise<Redis> {
-  const server = await startRedisServer()
-  onTestFinished(() => server.stop())
-  return connectRedis(server.url)
-}
-
-/** All commands that Redis ran, those of scripts too, their names in capitals. */
-async function monitored(
-  client: Redis,
-  work: () => Promise<unknown>,
-): Promise<readonly string[][]> {
-  const monitor = await client.monitor()
-  const lines: string[][] = []
-  monitor.on('monitor', (_time: string, [name = '', ...args]: string[]) => {
-    lines.push([name.toUpperCase(), ...args])
-  })
-  await work()
-  await client.echo('the end')
-  await expect.poll(() => lines.some((line) => line.includes('the end'))).toBe(true)
-  monitor.disconnect()
-  return lines
-}
-
-async function inTurn<T>(count: number, make: () => Promise<T>): Promise<T[]> {
-  const made: T[] = []
-  for (let index = 0; index < count; index++) made.push(await make())
-  return made
-}
-
-function range(length: number): number[] {
-  return Array.from({ length }, (_, index) => index)
 }
 
 /** The same numbers each time, from 0 to 1. */
