@@ -1,4 +1,4 @@
-// A cart for everybody and a page for admins: a whole Koa app with sessions.
+// A cart for every visitor and a page for admins: a whole Koa app with sessions.
 //
 //   npx tsx --tsconfig test/tsconfig.json examples/basic.ts     (needs a Redis; REDIS_URL says where)
 //

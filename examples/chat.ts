@@ -1,8 +1,8 @@
-// A chat over WebSocket: the session of an upgrade request, and sockets that end with theirs.
+// A chat over WebSocket: the session of an upgrade request, and sockets that close when it ends.
 //
 //   npx tsx --tsconfig test/tsconfig.json examples/chat.ts
 //
-//   Open http://localhost:3000 in two browsers, give a name in each, and talk. Or ask with curl:
+//   Open http://localhost:3000 in two browsers, enter a name in each, and talk. Or use curl:
 //   curl -i -H 'Connection: Upgrade' -H 'Upgrade: websocket' localhost:3000       403 Forbidden
 
 import { readFileSync } from 'node:fs'

@@ -1,5 +1,5 @@
-// A job that counts, in as many processes as one likes: the storage of the server's own session is
-// shared by all of them, and `use()` lets one count at a time.
+// A job that counts in any number of processes: all of them share the storage of the server's own
+// session, and `use()` lets one process count at a time.
 //
 //   export REDIS_URL=redis://127.0.0.1:6379                        (in two terminals)
 //   npx tsx --tsconfig test/tsconfig.json examples/job.ts --times 1000

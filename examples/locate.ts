@@ -1,6 +1,6 @@
-// Where a session's client is, looked up in a database file on this machine: no address leaves it.
-// The file here knows countries only; with one that knows more, such as GeoLite2 City, answer a
-// region too. Its makers ask to be named: country data by nro.net, CC BY 4.0.
+// Where a session's client is, looked up in a database file: no address leaves this machine. This
+// file has only countries; with a file that has more, such as GeoLite2 City, return a region too.
+// The makers of this file ask to be named: country data by nro.net, CC BY 4.0.
 //
 //   npx tsx --tsconfig test/tsconfig.json examples/locate.ts
 //

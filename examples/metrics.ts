@@ -1,4 +1,4 @@
-// Metrics for Prometheus: what becomes of sessions, whom the guards refuse, how long the store takes.
+// Metrics for Prometheus: sessions created and ended, refusals of guards, how long the store takes.
 //
 //   npx tsx --tsconfig test/tsconfig.json examples/metrics.ts
 //

@@ -1,5 +1,5 @@
-// An admin acts as a customer: a token within the admin's session, with exactly the rights that it
-// names. Whatever happens by it is written down with both names.
+// An admin acts as a customer, by a token within the admin's session. The token has exactly the
+// privileges that it names. Everything done with the token is logged with both names.
 //
 //   npx tsx --tsconfig test/tsconfig.json examples/nested-token.ts
 //

@@ -1,5 +1,5 @@
-// A link by mail that signs a second browser in. Following it changes nothing yet, because programs
-// that scan mails follow links too: the page has a button, and its POST uses the token up.
+// A link by mail that signs a second browser in. Following the link changes nothing, because
+// programs that scan mails follow links too: the page has a button, and its POST uses the token.
 //
 //   npx tsx --tsconfig test/tsconfig.json examples/one-time-token.ts
 //

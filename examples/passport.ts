@@ -1,5 +1,5 @@
-// Passport with its local strategy on `ctx.session`. Passport finds out who somebody is; whose session
-// it is, for guards, lists and limits, says `setPrivileges`.
+// Passport with its local strategy on `ctx.session`. Passport finds out who the caller is;
+// `setPrivileges` says whose session it is, for guards, lists and limits.
 //
 //   npx tsx --tsconfig test/tsconfig.json examples/passport.ts
 //

@@ -1,4 +1,4 @@
-// The demo on the command line: a client that is no browser, and its token.
+// The demo on the command line: a client that is not a browser, and its token.
 //
 //   npm start                                                                 (in another terminal)
 //   alias shop='npx tsx --tsconfig test/tsconfig.json examples/remote-client.ts'
@@ -10,7 +10,7 @@
 //   shop sign-out             Signed out.
 //   shop me                   You are signed out: sign in first.
 //
-// SHOP_URL says where the shop is; one that is not on this machine has https.
+// SHOP_URL says where the shop is; for a shop on another machine use https.
 
 import { randomUUID } from 'node:crypto'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'

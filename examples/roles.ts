@@ -1,4 +1,4 @@
-// Roles and privileges from a roles file, and guards that ask for them.
+// Roles and privileges from a roles file, and guards that require them.
 //
 //   npx tsx --tsconfig test/tsconfig.json examples/roles.ts
 //

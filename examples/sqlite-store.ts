@@ -1,11 +1,11 @@
-// A store of your own: sessions in a SQLite file. They outlive a restart, and several processes of one
-// machine share them. The package brings the rules as pure functions; the store adds a transaction
-// around them. It uses what `node:sqlite` of Node 22.13 and better-sqlite3 have in common.
+// A store of your own: sessions in a SQLite file. They survive a restart, and several processes on
+// one machine can share them. The package has the rules as pure functions; the store runs them in a
+// transaction. It uses only what `node:sqlite` of Node 22.13 and better-sqlite3 have in common.
 //
 //   npx tsx --tsconfig test/tsconfig.json examples/sqlite-store.ts
 //
 //   curl -c jar -b jar -X POST localhost:3000/visits      1
-//   curl -c jar -b jar -X POST localhost:3000/visits      2; stop it, start it again:
+//   curl -c jar -b jar -X POST localhost:3000/visits      2; then restart the program:
 //   curl -c jar -b jar -X POST localhost:3000/visits      3
 
 import { DatabaseSync } from 'node:sqlite'

@@ -1,11 +1,11 @@
-// Traces with OpenTelemetry: a span for each request, and within it one for each call of the store.
+// Traces with OpenTelemetry: a span for each request, and in it a span for each call of the store.
 //
 //   npx tsx --tsconfig test/tsconfig.json examples/tracing.ts
 //
 //   curl -c jar -b jar localhost:3000     1, and the spans on the terminal: session create, GET
 //   curl -c jar -b jar localhost:3000     2, with session load, session commit, GET
 //
-// Each call of the store has the traceId of its GET, and that one's id as its parent.
+// Each call of the store has the traceId of its GET, and the id of that span as its parent.
 
 import { tracingChannel } from 'node:diagnostics_channel'
 import { pathToFileURL } from 'node:url'

@@ -8,7 +8,7 @@ import { findUser } from './users.ts'
 
 const applicationId = 'demo-cli'
 
-/** What the sessions need for clients that are no browsers: see examples/remote-client.ts. */
+/** What the sessions need for clients that are not browsers: see examples/remote-client.ts. */
 export function apiOptions() {
   return {
     tokens: {

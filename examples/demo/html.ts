@@ -1,4 +1,4 @@
-// Not exported: only html`` makes it, so that nothing gets into a page unescaped.
+// Not exported: only html`` creates it, so that no text gets into a page unescaped.
 class Markup {
   readonly #text: string
 

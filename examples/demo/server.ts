@@ -2,8 +2,8 @@
 //
 //   npm start                                              http://localhost:3000
 //   PORT=3001 npm start                                    on another port
-//   HOST=0.0.0.0 npm start                                 for the phone beside you, too
-//   REDIS_URL=redis://127.0.0.1:6379 npm start             sessions in Redis; they outlive a restart
+//   HOST=0.0.0.0 npm start                                 also for a phone in the same network
+//   REDIS_URL=redis://127.0.0.1:6379 npm start             sessions in Redis; they survive a restart
 
 import { SessionStoreError } from 'koa-user-sessions'
 
