@@ -212,13 +212,10 @@ describe('options that are refused', () => {
     [{ name: 'x'.repeat(65) }, /"cookie.name" option must be a token/],
     [{ name: 7 }, /"cookie.name" option must be a token/],
     [{ name: null }, /"cookie.name" option must be a token/],
-    [
-      { name: '__Host-session' },
-      /^"cookie.name" option must come without prefix: it gets its own$/,
-    ],
-    [{ name: '__secure-session' }, /"cookie.name" option must come without prefix/],
-    [{ name: '__Http-session' }, /"cookie.name" option must come without prefix/],
-    [{ name: '__HOST-HTTP-session' }, /"cookie.name" option must come without prefix/],
+    [{ name: '__Host-session' }, /^"cookie.name" option must not have a prefix: it is added$/],
+    [{ name: '__secure-session' }, /"cookie.name" option must not have a prefix/],
+    [{ name: '__Http-session' }, /"cookie.name" option must not have a prefix/],
+    [{ name: '__HOST-HTTP-session' }, /"cookie.name" option must not have a prefix/],
 
     [{ sameSite: 'Lax' }, /^"cookie.sameSite" option must be one of "lax", "strict", "none"$/],
     [{ sameSite: true }, /"cookie.sameSite" option must be one of/],

@@ -202,7 +202,7 @@ describe('an app on Redis', () => {
     const redis = connectRedis(server.url)
     const client = new SteppedRedis(redis)
     const other = makeApp(handlers, { redis: client, prefix })
-    const trips = [['time', 'get']]
+    const trips = [['get', 'time']]
 
     const first = await client.roundTrips(() => other.visit('/me', cookie), [])
     const next = await countCommands({ client: redis }, async () => {
