@@ -13,7 +13,7 @@ export function minutesToMs(minutes: number): number {
 export interface ExpiryPolicy {
   /**
    * How long activity may go unrecorded. A session's time to live is its idle timeout plus this
-   * duration, and activity rotates it once this much time has passed since the last rotation.
+   * duration, and activity refreshes it once this much time has passed since the last refresh.
    */
   readonly refreshMs: number
   /** The time from creation, and again from each sign-in, to the absolute end, or `Infinity`. */

@@ -105,10 +105,10 @@ export type LoadOutcome =
       readonly activeAt: number
       /** Whether the client announced that it suspends, and returns only now. */
       readonly isPostponed: boolean
-      /** Whether the store rotated the time to live. */
+      /** Whether the store refreshed the time to live. */
       readonly refreshed: boolean
     }
-  /** The secret was replaced less than {@link rotatedMemoryMs} ago, and opens nothing. */
+  /** The secret was rotated out less than {@link rotatedMemoryMs} ago, and opens nothing. */
   | { readonly status: 'rotated' }
   /** The id's entry is not a session that this version can read. */
   | { readonly status: 'unreadable' }
@@ -198,7 +198,7 @@ export type CommitOutcome =
       readonly ended?: readonly string[]
     }
   /**
-   * Stored, except for the new secret: the request's own secret was replaced less than
+   * Stored, except for the new secret: the request's own secret was rotated out less than
    * {@link rotatedMemoryMs} ago, and the changes gain nothing.
    */
   | { readonly status: 'merged'; readonly now: number; readonly seen?: unknown }
@@ -227,7 +227,7 @@ export interface SessionStore {
 
   /**
    * Returns the session of a credential with a good secret, and counts as activity: when a refresh
-   * is due, rotates the time to live, but never before the secret is verified. A failing refresh
+   * is due, refreshes the time to live, but never before the secret is verified. A failing refresh
    * does not fail the load. Returns `undefined` when the session is unknown or past its absolute
    * end, or the secret is not one of the session's.
    *

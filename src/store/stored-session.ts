@@ -101,7 +101,7 @@ export function newSession(
 
 /**
  * Returns whether a credential opens the session with its id: `'rotated'` for a secret that was
- * replaced less than {@link rotatedMemoryMs} ago, `undefined` for a wrong secret, or when the
+ * rotated out less than {@link rotatedMemoryMs} ago, `undefined` for a wrong secret, or when the
  * session is past its absolute end.
  *
  * @param now The store's time in epoch milliseconds.
@@ -186,7 +186,7 @@ export function changeSession(
 }
 
 /**
- * Returns whether activity now must rotate a session's time to live, so that the session does not
+ * Returns whether activity now must refresh a session's time to live, so that the session does not
  * end before its idle timeout.
  *
  * @param now The store's time in epoch milliseconds.
