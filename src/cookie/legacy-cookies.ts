@@ -1,9 +1,7 @@
-import { stringifySetCookie } from 'cookie'
-import type { SetCookie } from 'cookie'
+import { stringifySetCookie, type SetCookie } from 'cookie'
 
 import { SessionOptionError } from '../errors/errors.ts'
-import { checkDomain, checkPath } from './cookie-options.ts'
-import type { CookieSettings } from './cookie-options.ts'
+import { checkDomain, checkPath, type CookieSettings } from './cookie-options.ts'
 
 /** The cookies of the session package that the app used before. */
 export interface LegacyCookieOptions {

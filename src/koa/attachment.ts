@@ -2,13 +2,10 @@ import type { Context } from 'koa'
 
 import { describeClient } from '../client/describe-client.ts'
 import type { ClientDescription } from '../client/description.ts'
-import { readCredentials } from '../cookie/cookie.ts'
-import type { SessionCredential } from '../cookie/cookie.ts'
+import { readCredentials, type SessionCredential } from '../cookie/cookie.ts'
 import type { Deployment } from '../session/deployment.ts'
-import { addressOf, RequestSession } from '../session/request-session.ts'
-import type { RequestFacts } from '../session/request-session.ts'
-import { readBearer } from '../tokens/bearer.ts'
-import type { BearerCredentials } from '../tokens/bearer.ts'
+import { addressOf, RequestSession, type RequestFacts } from '../session/request-session.ts'
+import { readBearer, type BearerCredentials } from '../tokens/bearer.ts'
 import { ResponseCookie } from './response-cookie.ts'
 
 /**

@@ -1,13 +1,16 @@
 import type { Context, Middleware, Next } from 'koa'
 
-import { SessionNotMountedError, SessionTokenError } from '../errors/errors.ts'
-import type { SessionGuestError, SessionPrivilegeError } from '../errors/errors.ts'
+import {
+  SessionNotMountedError,
+  SessionTokenError,
+  type SessionGuestError,
+  type SessionPrivilegeError,
+} from '../errors/errors.ts'
 import { checkFunction, checkNames, checkObject } from '../errors/option-checks.ts'
 import type { SessionRefusalCode } from '../events/events.ts'
 import type { Roles } from '../privileges/roles.ts'
 import type { Session } from '../session/session.ts'
-import { attachmentOf } from './attachment.ts'
-import type { Attachment } from './attachment.ts'
+import { attachmentOf, type Attachment } from './attachment.ts'
 
 /** Options of the guards. */
 export interface GuardOptions {

@@ -6,8 +6,7 @@ import {
   SessionPrivilegeUnknownError,
 } from '../errors/errors.ts'
 import type { PrivilegeName } from '../privileges/privileges.ts'
-import { createGuard, isSignedIn } from './guard.ts'
-import type { GuardOptions } from './guard.ts'
+import { createGuard, isSignedIn, type GuardOptions } from './guard.ts'
 
 /**
  * Guard that lets only sessions with a privilege through. Who is not signed in gets 401

@@ -1,8 +1,7 @@
 import type { Middleware } from 'koa'
 
 import { SessionGuestError } from '../errors/errors.ts'
-import { createGuard, isSignedIn } from './guard.ts'
-import type { GuardOptions } from './guard.ts'
+import { createGuard, isSignedIn, type GuardOptions } from './guard.ts'
 
 /**
  * Guard that lets only who is signed in through: sessions with a user name or a privilege. Others

@@ -4,8 +4,7 @@ import type { Carrier } from '../cookie/carrier.ts'
 import { clearCookieHeader, isSecureCookie, setCookieHeader } from '../cookie/cookie.ts'
 import { expiryOf, legacyCookiesIn } from '../cookie/legacy-cookies.ts'
 import type { ErrorHeaders } from '../errors/errors.ts'
-import { debug } from '../session/deployment.ts'
-import type { Deployment } from '../session/deployment.ts'
+import { debug, type Deployment } from '../session/deployment.ts'
 
 /** The session cookie on one Koa response. */
 export class ResponseCookie implements Carrier {

@@ -1,28 +1,28 @@
 import type { IncomingMessage } from 'node:http'
 
-import { readCredentials } from '../cookie/cookie.ts'
-import { trustedCredential } from '../cookie/cookie.ts'
+import { readCredentials, trustedCredential } from '../cookie/cookie.ts'
 import { SessionStoreError } from '../errors/errors.ts'
 import type { SessionEventName, SessionEvents } from '../events/events.ts'
 import { resolveOptions } from '../options/option-table.ts'
 import type { SessionsOptions } from '../options/options.ts'
-import { Grants, nothingGranted } from '../privileges/grants.ts'
-import type { GrantChanges } from '../privileges/grants.ts'
-import { parseGrant } from '../privileges/privileges.ts'
-import type { GrantInput } from '../privileges/privileges.ts'
-import { createDeployment } from '../session/deployment.ts'
-import type { Deployment } from '../session/deployment.ts'
+import { Grants, nothingGranted, type GrantChanges } from '../privileges/grants.ts'
+import { parseGrant, type GrantInput } from '../privileges/privileges.ts'
+import { createDeployment, type Deployment } from '../session/deployment.ts'
 import { addressOf, RequestSession } from '../session/request-session.ts'
-import { activeSessions, activityOf, infoOf } from '../session/session-info.ts'
-import type { ActiveSession, SessionInfo } from '../session/session-info.ts'
+import {
+  activeSessions,
+  activityOf,
+  infoOf,
+  type ActiveSession,
+  type SessionInfo,
+} from '../session/session-info.ts'
 import { storedProcedureId, typeRules } from '../session/session-types.ts'
 import type { Session } from '../session/session.ts'
 import type { SessionStorage, StorageOf } from '../storage/storage-type.ts'
 import { createStorageView, Storage } from '../storage/storage.ts'
 import type { LoadOutcome } from '../store/session-store.ts'
 import { readBearer } from '../tokens/bearer.ts'
-import { openSession } from './open-session.ts'
-import type { OpenedSession, OpenInput } from './open-session.ts'
+import { openSession, type OpenedSession, type OpenInput } from './open-session.ts'
 import { serverRequest, storedProcedure } from './server-session.ts'
 
 const hex = '([\\da-f]{4})'

@@ -1,6 +1,5 @@
 import type { Grant } from './privileges.ts'
-import { foldName } from './roles.ts'
-import type { Roles } from './roles.ts'
+import { foldName, type Roles } from './roles.ts'
 
 /** What a session has been granted, as the store keeps it. */
 export interface Granted {

@@ -1,5 +1,4 @@
-import { newSecret } from '../cookie/cookie.ts'
-import type { NewSecret, SessionCredential } from '../cookie/cookie.ts'
+import { newSecret, type NewSecret, type SessionCredential } from '../cookie/cookie.ts'
 import {
   SessionEndedError,
   SessionHeadersSentError,

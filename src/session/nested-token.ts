@@ -1,7 +1,6 @@
 import { clientCulture, clientUICulture, clientUtcOffset } from '../client/culture.ts'
 import { Grants, nothingGranted } from '../privileges/grants.ts'
-import { parseGrant } from '../privileges/privileges.ts'
-import type { PrivilegeSettings } from '../privileges/privileges.ts'
+import { parseGrant, type PrivilegeSettings } from '../privileges/privileges.ts'
 import { depthOf, maxActors } from '../tokens/claims.ts'
 import type { NewClaims } from '../tokens/tokens.ts'
 import type { SessionState } from './session-state.ts'

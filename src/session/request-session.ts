@@ -1,9 +1,7 @@
 import { isIP } from 'node:net'
 
-import { noCarrier } from '../cookie/carrier.ts'
-import type { Carrier } from '../cookie/carrier.ts'
-import { trustedCredential } from '../cookie/cookie.ts'
-import type { SessionCredential } from '../cookie/cookie.ts'
+import { noCarrier, type Carrier } from '../cookie/carrier.ts'
+import { trustedCredential, type SessionCredential } from '../cookie/cookie.ts'
 import {
   bearerChallenge,
   cookieChallenge,
@@ -13,17 +11,21 @@ import {
   SessionStoreError,
   SessionTokenError,
   StorageSizeError,
+  type ErrorHeaders,
 } from '../errors/errors.ts'
-import type { ErrorHeaders } from '../errors/errors.ts'
 import type { Grant } from '../privileges/privileges.ts'
 import type { LoadOutcome } from '../store/session-store.ts'
 import { storedSize } from '../store/storage-texts.ts'
 import type { BearerCredentials } from '../tokens/bearer.ts'
-import { debug } from './deployment.ts'
-import type { Deployment } from './deployment.ts'
+import { debug, type Deployment } from './deployment.ts'
 import { LiveSession } from './live-session.ts'
-import { SessionState } from './session-state.ts'
-import type { LeftSession, LoadedSession, SessionClient, SessionToken } from './session-state.ts'
+import {
+  SessionState,
+  type LeftSession,
+  type LoadedSession,
+  type SessionClient,
+  type SessionToken,
+} from './session-state.ts'
 import { typeRules } from './session-types.ts'
 import { Session } from './session.ts'
 

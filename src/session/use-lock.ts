@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 
-import { trustedCredential } from '../cookie/cookie.ts'
-import type { SessionCredential } from '../cookie/cookie.ts'
+import { trustedCredential, type SessionCredential } from '../cookie/cookie.ts'
 import { SessionLockTimeoutError } from '../errors/errors.ts'
 import type { SessionLock, SessionStore, StorePolicy } from '../store/session-store.ts'
 import type { LoadedSession } from './session-state.ts'

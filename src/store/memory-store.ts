@@ -2,8 +2,7 @@ import { LRUCache } from 'lru-cache'
 
 import type { SessionCredential } from '../cookie/cookie.ts'
 import { checkInteger } from '../errors/option-checks.ts'
-import { askForLock, extendLock, isAboutLock } from './lock-rules.ts'
-import type { LockState } from './lock-rules.ts'
+import { askForLock, extendLock, isAboutLock, type LockState } from './lock-rules.ts'
 import type { SessionSummary } from './record.ts'
 import { endedBySignIn } from './session-limit.ts'
 import type {
@@ -26,8 +25,8 @@ import {
   openingOf,
   refreshed,
   summaryOf,
+  type StoredSession,
 } from './stored-session.ts'
-import type { StoredSession } from './stored-session.ts'
 
 // As it was when this was loaded: apps may fake timers in their tests.
 const later = setImmediate

@@ -3,12 +3,16 @@ import { SessionOptionError } from '../errors/errors.ts'
 import { isAboutLock } from './lock-rules.ts'
 import type { SessionSummary } from './record.ts'
 import { inBackground } from './redis/background.ts'
-import { Changes } from './redis/changes.ts'
-import type { HowToWrite } from './redis/changes.ts'
-import { indexArgs, instantOf, noChange, timeToLive } from './redis/changes.ts'
+import {
+  Changes,
+  type HowToWrite,
+  indexArgs,
+  instantOf,
+  noChange,
+  timeToLive,
+} from './redis/changes.ts'
 import type { RedisClient } from './redis/client.ts'
-import { RedisConnection } from './redis/connection.ts'
-import type { RedisClock } from './redis/connection.ts'
+import { RedisConnection, type RedisClock } from './redis/connection.ts'
 import { lockKeys, sessionKey } from './redis/keys.ts'
 import { commitSession } from './redis/scripts/commit-session.ts'
 import { createSession } from './redis/scripts/create-session.ts'
@@ -16,8 +20,7 @@ import { destroySession } from './redis/scripts/destroy-session.ts'
 import { lockSession } from './redis/scripts/lock-session.ts'
 import { refreshSession } from './redis/scripts/refresh-session.ts'
 import type { IndexEntry } from './redis/user-index.ts'
-import { UserSessions } from './redis/user-sessions.ts'
-import type { Ended, Written } from './redis/user-sessions.ts'
+import { UserSessions, type Ended, type Written } from './redis/user-sessions.ts'
 import type {
   CommitOutcome,
   CreateOutcome,
@@ -45,8 +48,8 @@ import {
   summaryOf,
   Seen,
   timeToLiveMs,
+  type StoredSession,
 } from './stored-session.ts'
-import type { StoredSession } from './stored-session.ts'
 
 /** Options of a {@link RedisStore}. */
 export interface RedisStoreOptions {

@@ -33,11 +33,9 @@
  * @module
  */
 
-import { unknownClient } from '../client/description.ts'
-import type { ClientDescription } from '../client/description.ts'
+import { unknownClient, type ClientDescription } from '../client/description.ts'
 import { clientItems, readClient } from './client-items.ts'
-import { sessionTypes } from './record.ts'
-import type { SessionType } from './record.ts'
+import { sessionTypes, type SessionType } from './record.ts'
 import { escapeText, StorageTexts, unescapeText } from './storage-texts.ts'
 import type { StoredOTP, StoredSecret, StoredSession } from './stored-session.ts'
 

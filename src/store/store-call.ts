@@ -1,5 +1,4 @@
-import { tracingChannel } from 'node:diagnostics_channel'
-import type { TracingChannel } from 'node:diagnostics_channel'
+import { tracingChannel, type TracingChannel } from 'node:diagnostics_channel'
 
 import { SessionStoreError } from '../errors/errors.ts'
 import type { StoreOperation } from './session-store.ts'

@@ -1,5 +1,10 @@
-import { createPrivateKey, createPublicKey, createSecretKey } from 'node:crypto'
-import type { JsonWebKey, KeyObject } from 'node:crypto'
+import {
+  createPrivateKey,
+  createPublicKey,
+  createSecretKey,
+  type JsonWebKey,
+  type KeyObject,
+} from 'node:crypto'
 
 import { SessionOptionError } from '../errors/errors.ts'
 import { checkInteger, checkNames, checkObject, checkOneOf } from '../errors/option-checks.ts'

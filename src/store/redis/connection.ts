@@ -1,8 +1,7 @@
 import { SessionStoreError } from '../../errors/errors.ts'
 import type { RedisClient } from './client.ts'
 import { storeError } from './failure.ts'
-import { unexpectedReply } from './script.ts'
-import type { Reply, Script, ScriptCall } from './script.ts'
+import { unexpectedReply, type Reply, type Script, type ScriptCall } from './script.ts'
 import { tellTime } from './scripts/tell-time.ts'
 import { slotOf } from './slot.ts'
 

@@ -3,8 +3,15 @@ import type { CommitOutcome, CreateOutcome, StorePolicy } from '../session-store
 import { timeToLiveMs } from '../stored-session.ts'
 import { inBackground } from './background.ts'
 import type { RedisConnection } from './connection.ts'
-import { entriesOf, UserIndex } from './user-index.ts'
-import type { AddedEntry, IndexEntry, IndexReply, SignIn, UserEntry } from './user-index.ts'
+import {
+  entriesOf,
+  UserIndex,
+  type AddedEntry,
+  type IndexEntry,
+  type IndexReply,
+  type SignIn,
+  type UserEntry,
+} from './user-index.ts'
 
 /** What a write has come to, and what became of the index, if the write included it. */
 export interface Written<Outcome> {
