@@ -25,7 +25,7 @@ export const serverRequest: RequestFacts = {
 /** A session for the server's own use. */
 export function serverSession<S>(deployment: Deployment, loaded: LoadedSession): Session<S> {
   const origin = { request: serverRequest, now: loaded.now }
-  const state = SessionState.loaded(deployment, origin, loaded)
+  const state = new SessionState(deployment, origin, loaded)
   return new Session<S>(new LiveSession(state, serverRequest))
 }
 

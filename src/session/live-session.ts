@@ -12,63 +12,57 @@ import { isInBlock, runBlock } from './use-block.ts'
 import type { HeldLock } from './use-lock.ts'
 
 /**
- * What one request does to one session: its state, and the calls that change it in the store, which
- * are carried out one by one.
+ * One request's access to one session: its state, and the calls that change it in the store, which
+ * run one at a time.
  */
 export class LiveSession implements StorageOwner {
   readonly deployment: Deployment
-  /** Why nothing can be changed; `undefined` when it can. */
+  /** Why the session cannot be changed, or `undefined`. */
   readonly refusal: Error | undefined
   readonly #client: { readonly cookie: Carrier }
-  #state: SessionState
+  /** Changes when the request moves on to another session. */
+  state: SessionState
   #queue: Promise<void> = Promise.resolve()
-  /** How many calls are carried out or wait for it. */
+  /** How many calls run or wait. */
   #calls = 0
-  /** Held while a block runs. */
+  /** The lock of the running block. */
   #lock: HeldLock | undefined
 
-  /** @param client Has what takes the cookie to the client, made when it is asked for. */
+  /** @param client Creates the carrier of the cookie on first use. */
   constructor(state: SessionState, client: { readonly cookie: Carrier }, refusal?: Error) {
     this.deployment = state.deployment
-    this.#state = state
+    this.state = state
     this.#client = client
     this.refusal = refusal
   }
 
-  /** Takes the cookie to the client. */
   get cookie(): Carrier {
     return this.#client.cookie
   }
 
-  /** Another one after the session has become another one. */
-  get state(): SessionState {
-    return this.#state
-  }
-
-  /** The state, for changes. */
+  /** The state for changes. Throws if this request has ended the session. */
   get openState(): SessionState {
-    if (this.#state.isEnded) throw new SessionEndedError()
-    return this.#state
+    if (this.state.isEnded) throw new SessionEndedError()
+    return this.state
   }
 
   get storage(): Storage {
-    return this.#state.storage
+    return this.state.storage
   }
 
   changeableStorage(): Storage {
-    if (this.#state.isEnded) throw new SessionEndedError()
-    return this.#state.storage
+    return this.openState.storage
   }
 
-  /** Whether there may be anything to commit or to wait for at the end of the request. */
+  /** Whether the end of the request may have something to commit or to wait for. */
   get isPending(): boolean {
-    return this.#calls > 0 || (!this.#state.isEnded && this.#state.mayDiffer)
+    return this.#calls > 0 || (!this.state.isEnded && this.state.mayDiffer)
   }
 
-  /** Commits what is left at the end of the request. */
+  /** Commits the remaining changes at the end of the request. */
   finish(): Promise<void> {
     return this.#inTurn(async () => {
-      if (!this.#state.isEnded) await this.#commit('request')
+      if (!this.state.isEnded) await this.#commit('request')
     })
   }
 
@@ -79,20 +73,20 @@ export class LiveSession implements StorageOwner {
   regenerate(): Promise<void> {
     return this.#inTurn(async () => {
       const before = this.openState.credential
-      // What the app has changed may rotate the secret by itself.
-      if (this.#state.isNew || this.#state.grants.changes) await this.#commit('save')
-      if (this.#state.credential === before) await this.#commit('save', { rotates: true })
+      // The pending changes may rotate the secret themselves.
+      if (this.state.isNew || this.state.grants.changes) await this.#commit('save')
+      if (this.state.credential === before) await this.#commit('save', { rotates: true })
     })
   }
 
   use<T>(block: () => T | Promise<T>): Promise<T> {
     return this.#inTurn(async () => {
-      // A block within a block is part of it.
+      // A block within a block is part of the outer one.
       if (isInBlock(this)) return block()
       if (this.refusal) throw this.refusal
       await this.#commit('block')
-      // Nobody else has a session that is not stored.
-      return this.#state.isNew ? this.#run(block) : this.#runLocked(block)
+      // No other request has a session that is not stored.
+      return this.state.isNew ? this.#run(block) : this.#runLocked(block)
     })
   }
 
@@ -101,11 +95,11 @@ export class LiveSession implements StorageOwner {
       const state = this.openState
       const { credential } = state
       if (credential === undefined) {
-        this.#state = state.restarted()
+        this.state = state.restarted()
         return
       }
       const loaded = await this.#load(false)
-      this.#state = state.reloaded({ ...loaded, credential })
+      this.state = state.reloaded({ ...loaded, credential })
     })
   }
 
@@ -120,7 +114,7 @@ export class LiveSession implements StorageOwner {
     return this.#inTurn(async () => {
       if (this.openState.isNew) return
       await this.#commit('save', { postpones: true })
-      this.#state.postponed()
+      this.state.isPostponed = true
     })
   }
 
@@ -129,7 +123,7 @@ export class LiveSession implements StorageOwner {
       const { tokens } = this.deployment
       if (!tokens) throw new TypeError('createNestedToken() needs the option "tokens"')
       const claims = nestedClaims(input, await this.#storedState())
-      const exp = tokens.expiry(this.#state.times.endsAt, input.lifetime)
+      const exp = tokens.expiry(this.state.times.endsAt, input.lifetime)
       if (exp === Infinity) {
         throw new TypeError('"lifetime" is needed: this session never ends by itself')
       }
@@ -139,7 +133,7 @@ export class LiveSession implements StorageOwner {
 
   createOTP(lifespan?: number): Promise<string> {
     return this.#inTurn(async () => {
-      // Nothing is stored for a call that is wrong.
+      // Checked first, so that a wrong call stores nothing.
       const lifespanMs = lifespanOf(lifespan, this.openState)
       return makeOTP(await this.#storedState(), lifespanMs)
     })
@@ -149,18 +143,18 @@ export class LiveSession implements StorageOwner {
     return this.#inTurn(async () => {
       if (this.refusal) throw this.refusal
       const joined = await joinByOTP(this, this.openState, otp)
-      if (joined) this.#state = joined
+      if (joined) this.state = joined
       return joined !== undefined
     })
   }
 
   destroy(): Promise<void> {
-    if (typeRules[this.#state.type].user === 'server') {
+    if (typeRules[this.state.type].user === 'server') {
       return Promise.reject(new TypeError('the stored-procedure session cannot be ended'))
     }
     const { refusal, deployment, cookie } = this
     if (refusal) return this.#inTurn(() => Promise.reject(refusal))
-    // At once, so that nothing after this call still sees the session.
+    // Now, so that code after this call no longer sees the session.
     const { replaces, leavesCarried } = this.abandon()
     return this.#inTurn(async () => {
       await Promise.all(replaces.map((id) => endSession(deployment, id, 'destroyed')))
@@ -168,23 +162,19 @@ export class LiveSession implements StorageOwner {
     })
   }
 
-  /**
-   * Lets go of the session, which holds nothing from now on.
-   *
-   * @returns What must end.
-   */
+  /** Ends the session for this request. Returns what must end in the store and at the client. */
   abandon(): LeftSession {
-    const { left } = this.#state
-    if (!this.#state.isEnded) this.#state = this.#state.ended()
+    const { left } = this.state
+    if (!this.state.isEnded) this.state = this.state.ended()
     return left
   }
 
-  /** Ends this session when it is committed, and goes on with a new one for another user. */
+  /** Continues with a new session for another user; its commit ends this one. */
   switchUser(): void {
-    this.#state = this.#state.leftForAnotherUser()
+    this.state = this.state.leftForAnotherUser()
   }
 
-  /** One call after the other; calls from inside a block are part of the block. */
+  /** Runs calls one after the other. A call from inside a block is part of the block. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     if (this.#calls > 0 && isInBlock(this)) return work()
     const call = this.#queue.then(work)
@@ -196,49 +186,49 @@ export class LiveSession implements StorageOwner {
     return call
   }
 
-  /** The session as the store has it: it must be there for others to join it. */
+  /** Returns the session once the store has it, so that others can join it. */
   async #storedState(): Promise<SessionState> {
     const state = this.openState
-    // What rotates the secret takes away what was made to join the session.
+    // Committed first: a change that rotates the secret would remove new one-time tokens.
     if (state.isNew || state.changes()) await this.#commit('save')
     return this.openState
   }
 
   async #commit(caller: Caller, options: CommitOptions = {}): Promise<void> {
     const state = this.openState
-    // A session that a block has gone on to has another id, and no lock.
+    // A block may have moved on to another session, which has another id and no lock.
     const held = this.#lock
     const lock = held && held.session.record.id === state.id ? held : undefined
     const next = await commit(this, state, caller, lock ? { ...options, lock } : options)
-    // The app may have gone on to another session meanwhile.
-    if (this.#state === state) this.#state = next
+    // The app may have moved on to another session meanwhile.
+    if (this.state === state) this.state = next
   }
 
-  /** Runs a block, then commits what it changed; discards it when either fails. */
+  /** Runs a block, then commits its changes; discards them when either fails. */
   async #run<T>(block: () => T | Promise<T>): Promise<T> {
-    const before = this.#state
+    const before = this.state
     try {
       const result = await runBlock(this, block)
-      if (!this.#state.isEnded) await this.#commit('block')
+      if (!this.state.isEnded) await this.#commit('block')
       return result
     } catch (error) {
-      // What the block has stored already stays, such as a session for another user.
-      if (this.#state.isNew && !this.#state.isEnded) this.#state = before
-      this.#state.discard()
+      // What the block has already stored stays, such as a session for another user.
+      if (this.state.isNew && !this.state.isEnded) this.state = before
+      this.state.discard()
       throw error
     }
   }
 
-  /** The same on the latest state of a session that others have too, one at a time. */
+  /** Runs a block under the session's lock, on its latest state. */
   async #runLocked<T>(block: () => T | Promise<T>): Promise<T> {
-    const state = this.#state
+    const state = this.state
     const lock = state.credential && (await this.deployment.locks.acquire(state.credential))
     if (!lock) {
       await this.#load(false)
       throw new SessionEndedError()
     }
-    // A block is no activity.
-    this.#state = state.reloaded({ ...lock.session, now: state.times.activeAt })
+    // A block does not count as activity.
+    this.state = state.reloaded({ ...lock.session, now: state.times.activeAt })
     this.#lock = lock
     try {
       return await this.#run(block)
@@ -249,15 +239,14 @@ export class LiveSession implements StorageOwner {
   }
 
   /**
-   * Reads the session.
-   *
-   * @throws {SessionEndedError} When its cookie opens it no more; told as an event if it has gone.
+   * Reads the session. Throws `SessionEndedError` when its cookie no longer opens it, and emits
+   * `session:ended` when it no longer exists.
    */
   async #load(isActivity: boolean): Promise<Extract<LoadOutcome, { status: 'live' }>> {
-    const { credential } = this.#state
+    const { credential } = this.state
     const { store, settings } = this.deployment
     const outcome = credential && (await store.load(credential, settings.policy, isActivity))
     if (outcome?.status === 'live') return outcome
-    throw outcome ? new SessionEndedError() : this.#state.gone()
+    throw outcome ? new SessionEndedError() : this.state.gone()
   }
 }

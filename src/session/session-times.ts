@@ -2,102 +2,80 @@ import { expiresAt, maxIdleTimeout, minuteMs, minutesToMs } from '../store/expir
 import type { SessionRecord } from '../store/record.ts'
 import type { Deployment } from './deployment.ts'
 
-/** When a session was made and used, and when it ends. All instants in epoch milliseconds. */
+/** When a session was created and used, and when it ends. All instants in epoch milliseconds. */
 export class SessionTimes {
   readonly #settings: Deployment['settings']
-  #createdAt: number
-  #activeAt: number
-  #endsAt: number
-  #idleTimeoutMs: number
+  createdAt: number
+  activeAt: number
+  /** The absolute end, or `Infinity`. */
+  endsAt: number
+  idleTimeoutMs: number
   #storedIdleTimeoutMs: number
 
-  /**
-   * @param now The time of the request.
-   * @param record What is stored of the session; `undefined` for a new one.
-   */
-  constructor(
-    { settings }: Pick<Deployment, 'settings'>,
-    now: number,
-    record: SessionRecord | undefined,
-  ) {
+  /** @param now The time of the request. */
+  constructor(settings: Deployment['settings'], now: number, record?: SessionRecord) {
     this.#settings = settings
-    this.#createdAt = record?.createdAt ?? now
-    this.#activeAt = now
-    this.#endsAt = record?.endsAt ?? now + settings.policy.expiry.absoluteTimeoutMs
-    this.#idleTimeoutMs = record?.idleTimeoutMs ?? settings.idleTimeoutMs
-    this.#storedIdleTimeoutMs = this.#idleTimeoutMs
+    this.createdAt = record?.createdAt ?? now
+    this.activeAt = now
+    this.endsAt = record?.endsAt ?? now + settings.policy.expiry.absoluteTimeoutMs
+    this.idleTimeoutMs = record?.idleTimeoutMs ?? settings.idleTimeoutMs
+    this.#storedIdleTimeoutMs = this.idleTimeoutMs
   }
 
-  get createdAt(): number {
-    return this.#createdAt
-  }
-
-  /** The last activity. */
-  get activeAt(): number {
-    return this.#activeAt
-  }
-
-  /** The absolute end; `Infinity` for none. */
-  get endsAt(): number {
-    return this.#endsAt
-  }
-
-  /** From the last activity to the absolute end. Milliseconds; `Infinity` for ever. */
+  /** From the last activity to the absolute end, or `Infinity`. */
   get lifetimeMs(): number {
-    return this.#endsAt - this.#activeAt
+    return this.endsAt - this.activeAt
   }
 
-  /** When it ends if nothing more is requested. */
+  /** When the session ends without another request. */
   get expiresAt(): number {
-    return expiresAt(this.#activeAt, this.#idleTimeoutMs, this.#endsAt)
+    return expiresAt(this.activeAt, this.idleTimeoutMs, this.endsAt)
   }
 
-  get idleTimeoutMs(): number {
-    return this.#idleTimeoutMs
-  }
-
-  /** The idle timeout in minutes, as the app knows it. */
+  /** The idle timeout in minutes. */
   get idleTimeout(): number {
-    return this.#idleTimeoutMs / minuteMs
+    return this.idleTimeoutMs / minuteMs
   }
 
-  /** A value below the floor becomes the floor. */
   set idleTimeout(minutes: number) {
-    if (typeof minutes !== 'number' || !Number.isFinite(minutes) || minutes > maxIdleTimeout) {
-      throw new TypeError(`idleTimeout must be a number of minutes, at most ${maxIdleTimeout}`)
-    }
-    this.#idleTimeoutMs = Math.max(minutesToMs(minutes), this.#settings.minIdleTimeoutMs)
+    this.idleTimeoutMs = idleTimeoutMsOf(minutes, this.#settings)
   }
 
-  /** The idle timeout, if the store has another one. Milliseconds. */
+  /** The idle timeout, if the store has a different one. */
   get changedIdleTimeoutMs(): number | undefined {
-    return this.#idleTimeoutMs === this.#storedIdleTimeoutMs ? undefined : this.#idleTimeoutMs
+    return this.idleTimeoutMs === this.#storedIdleTimeoutMs ? undefined : this.idleTimeoutMs
   }
 
-  /** The store has this idle timeout now. */
+  /** Records the idle timeout that the store has. */
   committed(idleTimeoutMs: number): void {
     this.#storedIdleTimeoutMs = idleTimeoutMs
   }
 
-  /** Forgets an idle timeout that the store does not have. */
+  /** Discards an idle timeout that the store does not have. */
   discard(): void {
-    this.#idleTimeoutMs = this.#storedIdleTimeoutMs
+    this.idleTimeoutMs = this.#storedIdleTimeoutMs
   }
 
-  /** The session was stored first. */
+  /** Records that the session was first stored. */
   created(now: number): void {
-    this.#createdAt = now
-    this.#activeAt = now
+    this.createdAt = now
+    this.activeAt = now
     this.limitedFrom(now)
   }
 
-  /** The absolute limit counts from now on. */
+  /** Restarts the absolute timeout. */
   limitedFrom(now: number): void {
-    this.#endsAt = now + this.#settings.policy.expiry.absoluteTimeoutMs
+    this.endsAt = now + this.#settings.policy.expiry.absoluteTimeoutMs
   }
+}
 
-  /** The session was used. */
-  touched(now: number): void {
-    this.#activeAt = now
+/** Converts an idle timeout in minutes, raised to the minimum. Throws `TypeError` if not valid. */
+export function idleTimeoutMsOf(
+  minutes: number,
+  { minIdleTimeoutMs }: Deployment['settings'],
+): number {
+  if (typeof minutes !== 'number' || !Number.isFinite(minutes) || minutes > maxIdleTimeout) {
+    throw new TypeError(`idleTimeout must be a number of minutes, at most ${maxIdleTimeout}`)
   }
+  return Math.max(minutesToMs(minutes), minIdleTimeoutMs)
 }

@@ -6,38 +6,38 @@ import { SessionLockTimeoutError } from '../errors/errors.ts'
 import type { SessionLock, SessionStore, StorePolicy } from '../store/session-store.ts'
 import type { LoadedSession } from './session-state.ts'
 
-// A dead holder's lock is free after the lease. A living holder extends it three times as often.
+// The lock of a dead holder is free after the lease. A live holder extends it three times as often.
 const leaseMs = 3000
 const extendEveryMs = 1000
 // So many blocks of one process run in a row before another process gets its turn.
 const maxTurns = 32
 const maxPollMs = 25
 
-/** The blocks of this process that want the lock of one session. */
+/** The blocks of this process that wait for the lock of one session. */
 interface Line {
-  /** The token under which this process holds or asks for the lock. */
+  /** The token by which this process holds or claims the lock. */
   token: string
-  /** How many blocks have run under the token. */
+  /** How many blocks have run with the token. */
   turns: number
   readonly waiting: ((handed?: LoadedSession) => void)[]
 }
 
-/** How a lock works on the rest of its line. */
+/** What a held lock needs of its line. */
 interface LockLine {
-  /** Whether the next block of this process can take the lock over. */
+  /** Whether the next block of this process can take over the lock. */
   readonly isPassedOn: () => boolean
   readonly unlock: () => Promise<unknown>
-  /** Lets the next block go on, under the same token or a new one. */
+  /** Starts the next block, with the same token or a new one. */
   readonly next: (keepsToken: boolean, handed?: LoadedSession) => void
 }
 
-/** A session's lock, held for one block. */
+/** The lock of a session, held for one block. */
 export class HeldLock {
-  /** The session as it was when the lock was taken, or handed on by the block before. */
+  /** The session at the time when the lock was taken, or handed on by the block before. */
   readonly session: LoadedSession
   readonly #token: string
   readonly #line: LockLine
-  /** Whether the store has the lock still, has it no more, or may have given it to another. */
+  /** Whether the store still has the lock, has released it, or may have given it to another holder. */
   #status: 'held' | 'released' | 'unknown' = 'held'
   #handed: LoadedSession | undefined
 
@@ -48,39 +48,36 @@ export class HeldLock {
   }
 
   /**
-   * What a commit tells the store.
-   *
-   * @param isLast Whether the block ends with the commit: the lock is given back then, unless the
-   *   next block of this process takes it over.
+   * Returns the claim for a commit. The last commit of a block releases the lock, unless the next
+   * block of this process takes it over.
    */
   claim(isLast: boolean): SessionLock {
     return { token: this.#token, leaseMs: isLast && !this.#line.isPassedOn() ? 0 : leaseMs }
   }
 
-  /** A commit with a claim was stored. */
+  /** Records that a commit with a claim was stored. */
   claimed({ leaseMs: ms }: SessionLock): void {
     if (ms === 0) this.#status = 'released'
   }
 
-  /** A commit with a claim has failed: another may have the lock by now. */
+  /** Records that a commit with a claim failed, so that another holder may have the lock by now. */
   mayBeLost(): void {
     this.#status = 'unknown'
   }
 
-  /** The session for the next block of this process, which need not ask the store then. */
+  /** Hands the session on to the next block of this process, which then needs no read. */
   handOn(session: LoadedSession): void {
     this.#handed = session
   }
 
-  /** Ends the block. */
   async end(): Promise<void> {
-    // A lock that may be held still is given back too: a commit that is late is refused then.
+    // A lock that may still be held is released too, so that a late commit is refused.
     if (this.#status === 'unknown' || (this.#status === 'held' && !this.#line.isPassedOn())) {
       try {
         await this.#line.unlock()
         this.#status = 'released'
       } catch {
-        // The block has had its way. The lock goes with its lease.
+        // The block is done. The lock ends with its lease.
         this.#status = 'unknown'
       }
     }
@@ -89,8 +86,8 @@ export class HeldLock {
 }
 
 /**
- * The locks of this process: blocks on one session queue here in order, and only the first of them
- * asks the store.
+ * The locks of this process. Blocks on one session queue here in order, and only the first one asks
+ * the store.
  */
 export class Locks {
   readonly #store: SessionStore
@@ -106,11 +103,8 @@ export class Locks {
   }
 
   /**
-   * Waits for the lock of a session.
-   *
-   * @returns `undefined` when the session has ended.
-   * @throws {SessionLockTimeoutError} When the turn has not come in time.
-   * @throws {SessionStoreError} When the store fails.
+   * Waits for the lock of a session. Returns `undefined` when the session has ended, and throws
+   * `SessionLockTimeoutError` when the turn did not come in time.
    */
   async acquire(credential: SessionCredential): Promise<HeldLock | undefined> {
     const { id, secretHash } = credential
@@ -120,7 +114,7 @@ export class Locks {
       const isHanded = handed?.credential.secretHash === secretHash
       const session = isHanded ? handed : await this.#ask(credential, line, until)
       if (!session) {
-        // The block before may have kept the lock for this one, which comes with an old secret.
+        // The block before may have kept the lock for this one, whose secret is out of date.
         const isKept = line.turns > 0 && line.waiting.length === 0
         if (isKept) await this.#extend(id, { token: line.token, leaseMs: 0 })
         this.#next(id, line)
@@ -129,14 +123,14 @@ export class Locks {
       line.turns++
       return this.#held(id, line, session)
     } catch (error) {
-      // The store may have locked under this token, or may not: the token is not used again.
+      // The store may have locked with this token, so it is not used again.
       startAnew(line)
       this.#next(id, line)
       throw error
     }
   }
 
-  /** Waits until this process has no other block on the session. */
+  /** Waits until no other block of this process uses the session. */
   async #queue(
     id: string,
     until: number,
@@ -170,7 +164,7 @@ export class Locks {
       const outcome = await this.#store.lock(credential, { token, leaseMs })
       if (outcome?.status === 'locked') return { ...outcome, credential }
       if (!outcome) return undefined
-      // Not in step with others that wait.
+      // Random, so that waiting processes do not ask in step.
       const pollMs = Math.min(2 * asked, maxPollMs) * (0.75 + Math.random() / 2)
       if (performance.now() + pollMs > until) throw timedOut()
       await delay(pollMs)
@@ -180,7 +174,7 @@ export class Locks {
   #held(id: string, line: Line, session: LoadedSession): HeldLock {
     const { token } = line
     const timer = setInterval(() => {
-      // A failure shows when the block is committed.
+      // A failure shows when the block commits.
       this.#extend(id, { token, leaseMs }).catch(() => undefined)
     }, extendEveryMs)
     timer.unref()
@@ -206,7 +200,7 @@ export class Locks {
   }
 }
 
-/** What asks from now on is another holder to the store. */
+/** Makes later claims those of a new holder. */
 function startAnew(line: Line): void {
   line.token = randomUUID()
   line.turns = 0

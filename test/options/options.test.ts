@@ -986,7 +986,7 @@ describe('the tokens option', () => {
     const tokens = tokensOf(hs)
 
     expect(await warningsOf(() => session({ tokens }))).toEqual([
-      'remote sessions have no privileges: if they should, set privilegedTypes: ' +
+      'remote sessions have no privileges: to let them have some, set privilegedTypes: ' +
         '["web", "rest", "remote"]',
     ])
     expect(await warningsOf(() => session({ tokens, privilegedTypes: ['web', 'remote'] }))).toEqual(
@@ -1004,8 +1004,8 @@ describe('the memory default', () => {
     })
 
     expect(await warningsOf(() => session(new Sessions()))).toEqual([
-      'sessions are kept in memory: they end with this process, and no other process has them. ' +
-        'Give session() a "redis" client',
+      'sessions are kept in memory, where they end with this process and no other process sees ' +
+        'them: give session() a "redis" client',
     ])
     expect(await warningsOf(() => session())).toHaveLength(1)
   })
