@@ -14,7 +14,7 @@ export class ResponseCookie implements Carrier {
   readonly #cameSecurely: boolean
   readonly #isSecure: boolean
   readonly #name: string
-  /** The `Set-Cookie` headers that the response is to have, by the names of the cookies. */
+  /** The `Set-Cookie` headers for the response, by cookie name. */
   readonly #headers = new Map<string, string>()
 
   constructor(ctx: Context, deployment: Deployment, cameSecurely: boolean) {
@@ -55,7 +55,7 @@ export class ResponseCookie implements Carrier {
     this.apply()
   }
 
-  /** Sets the headers anew, whatever the app has done to them since. */
+  /** Sets the headers, and again after the app may have changed them. */
   apply(): void {
     if (this.#headers.size === 0 || !this.canSet) return
     const { response } = this.#ctx
@@ -67,7 +67,7 @@ export class ResponseCookie implements Carrier {
     response.set('Set-Cookie', this.#cookiesWithOurs(this.#ctx.res.getHeader('Set-Cookie')))
   }
 
-  /** The same headers for an error: Koa drops all that the response has before it answers one. */
+  /** Returns an error's headers with these added: Koa drops the response's headers on an error. */
   headersFor(headers: ErrorHeaders): ErrorHeaders {
     if (this.#headers.size === 0) return headers
     const kept = Object.entries(headers).filter(
