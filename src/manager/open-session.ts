@@ -104,7 +104,7 @@ async function remoteDraft(deployment: Deployment, input: OpenInput): Promise<Re
   }
   if (
     typeof applicationId !== 'string' ||
-    applicationId === '' ||
+    !applicationId ||
     cleanText(applicationId) !== applicationId
   ) {
     throw new TypeError('"applicationId" must be text of 1 to 64 plain bytes')

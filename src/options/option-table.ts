@@ -26,8 +26,8 @@ import { resolveTokens } from '../tokens/keys.ts'
 import type { CheckedOptions, SessionsOptions, SessionsSettings } from './options.ts'
 
 /**
- * One row for each option: its default, and what is made of the value that the app gives. A row may
- * look at what the app has given for others.
+ * One row for each option: its default, and how the app's value is checked and converted. A row may
+ * read the app's other options.
  */
 const optionTable: {
   readonly [Name in keyof SessionsOptions]-?: (
@@ -54,7 +54,7 @@ const optionTable: {
   },
   type: (type = 'web') => checkedOneOf('type', type, ['web', 'rest']),
   roles: (roles, { ignorePermissions = false }) => readRoles(roles, ignorePermissions),
-  ignorePermissions: (ignores = false) => checkedBoolean('ignorePermissions', ignores),
+  ignorePermissions: (ignores = false) => checkedOneOf('ignorePermissions', ignores, [true, false]),
   idleTimeout: (minutes = 60) => checkedMinutes('idleTimeout', minutes, maxIdleTimeout),
   minIdleTimeout: (minutes = 60) => checkedMinutes('minIdleTimeout', minutes, maxIdleTimeout),
   absoluteTimeout: (minutes = 43_200) => checkedMinutes('absoluteTimeout', minutes, Infinity),
@@ -96,7 +96,7 @@ const optionTable: {
   tokens: (tokens) => (tokens === undefined ? undefined : resolveTokens(tokens)),
   instanceName: (name = hostname()) => checkedText('instanceName', name),
   serverCode: (code = '') => checkedText('serverCode', code),
-  asyncContext: (isOn = false) => checkedBoolean('asyncContext', isOn),
+  asyncContext: (isOn = false) => checkedOneOf('asyncContext', isOn, [true, false]),
   countsAsActivity: (counts) => checkedFunction('countsAsActivity', counts),
   legacy: (legacy, { cookie }) => {
     if (legacy === undefined) return undefined
@@ -109,7 +109,7 @@ const optionTable: {
 }
 
 /**
- * Checks options and fills in the defaults. The caller's object is neither kept nor changed.
+ * Checks options and fills in the defaults. Neither keeps nor changes the app's object.
  *
  * @throws {SessionOptionError} When an option is unknown, wrong or contradicts another.
  * @throws {SessionRolesError} When the roles file cannot be used.
@@ -139,7 +139,7 @@ export function resolveOptions(given: SessionsOptions = {}): SessionsSettings {
   })
 }
 
-/** What each option allows by itself and the others forbid. */
+/** Refuses options that contradict each other. */
 function checkTogether({
   idleTimeout,
   minIdleTimeout,
@@ -212,11 +212,6 @@ function checkedMs(name: string, ms: number, range: { min: number; max: number }
 
 function checkedOneOf<T>(name: string, value: T, allowed: readonly T[]): T {
   checkOneOf(name, value, allowed)
-  return value
-}
-
-function checkedBoolean(name: string, value: boolean): boolean {
-  checkBoolean(name, value)
   return value
 }
 
