@@ -51,29 +51,27 @@ import {
   type StoredSession,
 } from './stored-session.ts'
 
-/** Options of a {@link RedisStore}. */
 export interface RedisStoreOptions {
   /**
-   * The start of all keys. One per app: apps with the same prefix share their sessions. Text
-   * without braces.
+   * The start of all keys. Apps with the same prefix share their sessions. Text without braces.
    *
    * @default 'sess:'
    */
   readonly prefix?: string | undefined
 }
 
-// A head that changes more often while one request is read is refreshed by the others.
+// Beyond this, other requests refresh a head that keeps changing.
 const maxRefreshes = 3
 
 /**
- * Keeps sessions in Redis 6.2 or later, alone or as a Cluster: one string for each session, expired
- * by Redis itself, and one sorted set for each user's sessions. `store/redis/keys.ts` documents
- * both.
+ * Keeps sessions in Redis 6.2 or later, alone or as a Cluster: one string for each session, which
+ * Redis itself expires, and one sorted set for each user's sessions. `store/redis/keys.ts`
+ * documents both.
  *
- * This store works out what a change makes of the session that it has seen last. Redis writes the
- * result if the session is still the same; otherwise the store works the change out anew.
+ * The store applies a change to the session as last seen. Redis stores the result if the session is
+ * still the same; otherwise the store applies the change again.
  *
- * The client stays the app's: this store opens no connection and closes none.
+ * The client stays the app's: this store opens and closes no connection.
  */
 export class RedisStore implements SessionStore {
   readonly #connection: RedisConnection
@@ -85,7 +83,7 @@ export class RedisStore implements SessionStore {
 
   /**
    * @throws {SessionOptionError} When the prefix is not text or has a brace, which would change the
-   *   node that has the session.
+   *   key's node.
    */
   constructor(redis: RedisClient, { prefix = 'sess:' }: RedisStoreOptions = {}) {
     if (typeof prefix !== 'string' || /[{}]/.test(prefix)) {
@@ -234,24 +232,19 @@ export class RedisStore implements SessionStore {
     })
   }
 
-  /** Extends a lock or gives it back. It does not look at the session. */
+  /** Extends or releases a lock, without looking at the session. */
   async #extendLock(id: string, { token, leaseMs }: SessionLock): Promise<CommitOutcome> {
     const session = sessionKey(this.#prefix, id)
     const written = await this.#connection.run(commitSession, {
       keys: { session, lock: lockKeys(session).lock },
-      // It changes nothing that could come too late.
+      // It changes nothing that could be too late.
       args: { ...noChange, untilMs: lastInstant, lockToken: token, leaseMs },
     })
     if (written.status === 'committed') return { status: 'committed', now: written.now }
     return { status: written.status === 'ended' ? 'ended' : 'unlocked' }
   }
 
-  /**
-   * Describes a session.
-   *
-   * @returns `undefined` when there is no live session, `'unreadable'` when there may be one of a
-   *   later version.
-   */
+  /** Describes a live session. Returns `'unreadable'` when it may be one of a later version. */
   async #describe(id: string): Promise<SessionSummary | 'unreadable' | undefined> {
     const key = sessionKey(this.#prefix, id)
     const { clock, text } = await this.#read(key, this.#connection.getHead(key))
@@ -262,12 +255,7 @@ export class RedisStore implements SessionStore {
     return now < session.record.endsAt ? summaryOf(session, now) : undefined
   }
 
-  /**
-   * Ends a session.
-   *
-   * @param userName Whose it must be; anybody's when `undefined`.
-   * @returns Whose it was, and whether it was live; `undefined` when nothing has ended.
-   */
+  /** Ends a session, or only the given user's. Returns `undefined` when there is none. */
   async #end(id: string, userName: string | undefined): Promise<Ended | undefined> {
     const session = sessionKey(this.#prefix, id)
     const destroyed = await this.#connection.run(destroySession, {
@@ -282,7 +270,7 @@ export class RedisStore implements SessionStore {
     }
   }
 
-  /** Counts as activity. Whoever has the session by then does not wait. */
+  /** Records activity in the background. */
   async #refresh(
     key: string,
     seen: StoredSession,
@@ -301,14 +289,14 @@ export class RedisStore implements SessionStore {
         },
       })
       if (outcome !== 'changed' || tries === maxRefreshes) return
-      // Its idle timeout may be another one now.
+      // The idle timeout may have changed.
       const changed = await this.#changes.readHead(session.record.id)
       if (!changed) return
       session = changed
     }
   }
 
-  /** Waits for a text that is being read, and for Redis' time where that is not known. */
+  /** Awaits a text that is being read, and Redis' time where that is unknown. */
   async #read(
     key: string,
     reading: Promise<string | undefined>,
