@@ -18,8 +18,10 @@ export class Attachment implements RequestFacts {
   // Read at once, because the connection may be gone when the app reads the session.
   readonly #isSecure: boolean
   readonly #ip: string
-  #request: RequestSession<never> | undefined
-  #cookie: ResponseCookie | undefined
+  /** The session of the request, once the app or a guard has read it. */
+  usedRequest: RequestSession<never> | undefined
+  /** The cookie of the response, once it is in use. */
+  usedCookie: ResponseCookie | undefined
 
   constructor(ctx: Context, deployment: Deployment) {
     this.deployment = deployment
@@ -29,23 +31,13 @@ export class Attachment implements RequestFacts {
   }
 
   get request(): RequestSession<never> {
-    this.#request ??= new RequestSession<never>(this.deployment, this)
-    return this.#request
-  }
-
-  /** The same, if the app or a guard has read it. */
-  get usedRequest(): RequestSession<never> | undefined {
-    return this.#request
+    this.usedRequest ??= new RequestSession<never>(this.deployment, this)
+    return this.usedRequest
   }
 
   get cookie(): ResponseCookie {
-    this.#cookie ??= new ResponseCookie(this.#ctx, this.deployment, this.#isSecure)
-    return this.#cookie
-  }
-
-  /** The same, if it is in use. */
-  get usedCookie(): ResponseCookie | undefined {
-    return this.#cookie
+    this.usedCookie ??= new ResponseCookie(this.#ctx, this.deployment, this.#isSecure)
+    return this.usedCookie
   }
 
   get credentials(): readonly SessionCredential[] {

@@ -212,7 +212,7 @@ function rotated(
   grants: GrantChanges | undefined,
 ): void {
   const { id } = state
-  state.rotated(secret.secretHash)
+  state.credential = { id, secretHash: secret.secretHash }
   cookie.set(secret.value, state.times.lifetimeMs)
   events.emit('session:rotated', { id })
   if (grants?.signsIn) {

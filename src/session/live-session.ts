@@ -106,7 +106,10 @@ export class LiveSession implements StorageOwner {
   touch(): Promise<void> {
     return this.#inTurn(async () => {
       const state = this.openState
-      if (!state.isNew) state.touched((await this.#load(true)).now)
+      if (state.isNew) return
+      const { now } = await this.#load(true)
+      state.times.activeAt = now
+      state.isPostponed = false
     })
   }
 
@@ -167,11 +170,6 @@ export class LiveSession implements StorageOwner {
     const { left } = this.state
     if (!this.state.isEnded) this.state = this.state.ended()
     return left
-  }
-
-  /** Continues with a new session for another user; its commit ends this one. */
-  switchUser(): void {
-    this.state = this.state.leftForAnotherUser()
   }
 
   /** Runs calls one after the other. A call from inside a block is part of the block. */

@@ -94,7 +94,7 @@ export class SessionState {
     deployment: Deployment,
     origin: SessionOrigin,
     loaded?: LoadedSession,
-    { id, left = nothingLeft }: { readonly id?: string; readonly left?: LeftSession } = {},
+    { id, left = nothingLeft }: { id?: string; left?: LeftSession | undefined } = {},
   ) {
     const record = loaded?.record
     this.deployment = deployment
@@ -110,7 +110,7 @@ export class SessionState {
 
   /** Returns a new guest in place of what is left, if anything. */
   static guest(deployment: Deployment, origin: SessionOrigin, left?: LeftSession): SessionState {
-    return new SessionState(deployment, origin, undefined, left && { left })
+    return new SessionState(deployment, origin, undefined, { left })
   }
 
   /** Returns the session as just read: without uncommitted changes, but with the promotions. */
@@ -133,11 +133,9 @@ export class SessionState {
     return new SessionState(this.deployment, this.origin, undefined, { id: this.id })
   }
 
-  /** Returns a new guest for another user. */
+  /** Returns a new session for another user, whose commit ends this one. */
   leftForAnotherUser(): SessionState {
-    const { left } = this
-    const isLeft = left.replaces.length > 0 || left.leavesCarried
-    return SessionState.guest(this.deployment, this.origin, isLeft ? left : undefined)
+    return SessionState.guest(this.deployment, this.origin, this.left)
   }
 
   /**
@@ -241,7 +239,7 @@ export class SessionState {
   get left(): LeftSession {
     const { replaces, leavesCarried } = this.#left
     if (!this.isNew) return { replaces: [...replaces, this.id], leavesCarried }
-    return { replaces, leavesCarried: leavesCarried || this.isCarried }
+    return this.isCarried ? { replaces, leavesCarried: true } : this.#left
   }
 
   /** Ids of stored sessions that end when this one is committed. */
@@ -251,7 +249,7 @@ export class SessionState {
 
   /** Whether a commit must end a session, or clear a cookie. */
   get hasReplaced(): boolean {
-    return this.#left.replaces.length > 0 || this.#left.leavesCarried
+    return this.#left !== nothingLeft
   }
 
   /** Whether there may be something to commit. False is certain, and the check is cheap. */
@@ -320,16 +318,6 @@ export class SessionState {
     if (grants) this.grants.committed()
     if (idleTimeoutMs !== undefined) this.times.committed(idleTimeoutMs)
     this.seen = seen
-  }
-
-  /** Records the cookie's new secret. */
-  rotated(secretHash: string): void {
-    this.credential = { id: this.id, secretHash }
-  }
-
-  touched(now: number): void {
-    this.times.activeAt = now
-    this.isPostponed = false
   }
 
   /** Records that the replaced sessions have ended. */

@@ -242,8 +242,9 @@ export class Session<S = SessionStorage> {
     if (user === 'server' && grant.userName !== undefined) {
       throw new TypeError("the stored-procedure session is no user's")
     }
-    if (grants.isForAnotherUser(grant)) this.#live.switchUser()
-    this.#live.state.grants.add(grant)
+    const live = this.#live
+    if (grants.isForAnotherUser(grant)) live.state = live.state.leftForAnotherUser()
+    live.state.grants.add(grant)
     return true
   }
 
