@@ -1,4 +1,4 @@
-import type { Carrier } from './cookie/carrier.ts'
+import { noCarrier } from './cookie/carrier.ts'
 import { SessionPrivilegeUnknownError } from './errors/errors.ts'
 import { checkNames, checkObject } from './errors/option-checks.ts'
 import { serverRequest } from './manager/server-session.ts'
@@ -81,14 +81,10 @@ export async function signedIn<S = SessionStorage>(
   }
 
   let value = ''
-  const carrier: Carrier = {
-    canSet: true,
-    set(given) {
-      value = given
-    },
-    clear() {},
-    clearLegacy() {},
+  const set = (given: string): void => {
+    value = given
   }
+  const carrier = { ...noCarrier, canSet: true, set }
   const { session } = new RequestSession<S>(deployment, { ...serverRequest, cookie: carrier })
   if (!session.setPrivileges({ userName, privileges, roles })) {
     throw new TypeError(`"privilegedTypes" lacks "${session.type}", so users cannot sign in`)

@@ -146,20 +146,20 @@ async function update(
     takeBack(state, grants, error)
     // These errors confirm that nothing was stored.
     const isRefusal = error instanceof StorageSizeError || error instanceof SessionLimitError
-    if (!isRefusal) lock?.mayBeLost()
+    if (lock && !isRefusal) lock.status = 'unknown'
     throw error
   }
   if (outcome.status === 'ended' || outcome.status === 'rotated') {
     return moveOn(live, state, { status: outcome.status, caller, grants })
   }
-  if (claim) lock?.claimed(claim)
+  if (lock && claim?.leaseMs === 0) lock.status = 'released'
   state.committed({ storage, grants, idleTimeoutMs }, outcome.seen)
   if (grants?.signsIn) state.times.limitedFrom(outcome.now)
   if (outcome.status === 'committed') {
     if (secret) rotated(live, state, secret, grants)
-    if (caller === 'block' && outcome.record) {
+    if (lock && caller === 'block' && outcome.record) {
       const { record, seen, now } = outcome
-      lock?.handOn({ record, seen, now, credential: state.credential ?? credential })
+      lock.handed = { record, seen, now, credential: state.credential ?? credential }
     }
     if (outcome.ended) exceeded(deployment, outcome.ended)
   }

@@ -37,9 +37,10 @@ export class HeldLock {
   readonly session: LoadedSession
   readonly #token: string
   readonly #line: LockLine
-  /** Whether the store still has the lock, has released it, or may have given it to another holder. */
-  #status: 'held' | 'released' | 'unknown' = 'held'
-  #handed: LoadedSession | undefined
+  /** `'unknown'` after a failed commit: by then another holder may have the lock. */
+  status: 'held' | 'released' | 'unknown' = 'held'
+  /** The session for the next block of this process, which then needs no read. */
+  handed: LoadedSession | undefined
 
   constructor(session: LoadedSession, token: string, line: LockLine) {
     this.session = session
@@ -55,33 +56,18 @@ export class HeldLock {
     return { token: this.#token, leaseMs: isLast && !this.#line.isPassedOn() ? 0 : leaseMs }
   }
 
-  /** Records that a commit with a claim was stored. */
-  claimed({ leaseMs: ms }: SessionLock): void {
-    if (ms === 0) this.#status = 'released'
-  }
-
-  /** Records that a commit with a claim failed, so that another holder may have the lock by now. */
-  mayBeLost(): void {
-    this.#status = 'unknown'
-  }
-
-  /** Hands the session on to the next block of this process, which then needs no read. */
-  handOn(session: LoadedSession): void {
-    this.#handed = session
-  }
-
   async end(): Promise<void> {
     // A lock that may still be held is released too, so that a late commit is refused.
-    if (this.#status === 'unknown' || (this.#status === 'held' && !this.#line.isPassedOn())) {
+    if (this.status === 'unknown' || (this.status === 'held' && !this.#line.isPassedOn())) {
       try {
         await this.#line.unlock()
-        this.#status = 'released'
+        this.status = 'released'
       } catch {
         // The block is done. The lock ends with its lease.
-        this.#status = 'unknown'
+        this.status = 'unknown'
       }
     }
-    this.#line.next(this.#status === 'held', this.#handed)
+    this.#line.next(this.status === 'held', this.handed)
   }
 }
 

@@ -108,16 +108,13 @@ export class Changes {
   }
 }
 
-interface Change {
+interface Change extends HowToWrite {
   readonly key: string
   readonly clock: RedisClock
   readonly before: StoredSession
   /** The session after the change, except for its storage. */
   readonly session: StoredSession
   readonly commit: SessionCommit
-  readonly policy: StorePolicy
-  readonly until: number
-  readonly index?: IndexEntry | undefined
 }
 
 const noIndex = { member: '', keepMs: '', perUser: '' } as const
@@ -132,20 +129,12 @@ export const noChange = {
   activity: '',
   timeToLiveMs: '',
   mayGrow: '',
-  member: '',
-  keepMs: '',
-  perUser: '',
+  ...noIndex,
 } as const
 
 /** Returns the call of the commit script. */
-function commitCall({
-  key,
-  clock,
-  before,
-  session,
-  ...call
-}: Change): CallOf<typeof commitSession> {
-  const { commit, policy, index, until } = call
+function commitCall(change: Change): CallOf<typeof commitSession> {
+  const { key, clock, before, session, commit, policy, index, until } = change
   const { lock, storage, grants } = commit
   const { activity, revision, rest } = partsOf(session)
   const isSame = session.revision === before.revision

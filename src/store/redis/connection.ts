@@ -5,11 +5,12 @@ import { unexpectedReply, type Reply, type Script, type ScriptCall } from './scr
 import { tellTime } from './scripts/tell-time.ts'
 import { slotOf } from './slot.ts'
 
-// A client in these states keeps its commands until it is connected again or, by ioredis' default
-// options, has failed many times. A client that is still connecting does so for milliseconds.
+// In these states a client keeps commands until it is connected again or, by ioredis' default
+// options, has retried many times. A first connection is not among them: there, commands wait for
+// milliseconds.
 const awayStates: ReadonlySet<string | undefined> = new Set(['close', 'reconnecting', 'end'])
 
-// Not the text of any session.
+// Stands for a value that is not a session's text.
 const foreignText = '?'
 // Longer than nearly all heads.
 const headBytes = 512
@@ -77,8 +78,8 @@ export class RedisConnection {
   }
 
   /**
-   * Returns the clock of the Redis that has a key. Take it once a call: on a Cluster a key may
-   * move.
+   * Returns the clock of the Redis that has a key. On a Cluster the key may move, so take the clock
+   * once for each call.
    */
   clockOf(key: string): RedisClock {
     const node = this.isCluster ? this.nodeOf(key) : ''
@@ -101,8 +102,8 @@ export class RedisConnection {
   }
 
   /**
-   * Tries a write until it succeeds, or its caller has stopped waiting. Throws `SessionStoreError`
-   * then.
+   * Tries a write until it succeeds. Throws `SessionStoreError` once the caller has stopped
+   * waiting.
    *
    * @param until When the caller stops waiting, by `performance.now()`.
    * @param attempt Returns `undefined` for another try.

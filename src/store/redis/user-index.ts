@@ -28,7 +28,7 @@ export interface IndexEntry {
   readonly userSessions: string
   readonly member: string
   readonly keepMs: number
-  /** Beyond how many entries the script returns the others; `undefined` for never. */
+  /** With more entries than this, the script returns the others; `undefined` for never. */
   readonly perUser: number | undefined
 }
 
@@ -73,7 +73,7 @@ export class UserIndex {
     return { userSessions, member: shortId(id), keepMs: keyLifeMs(timeToLiveMs), perUser }
   }
 
-  /** Adds a session that is about to sign in. Returns the other entries from `perUser` of them on. */
+  /** Adds a session that is about to sign in. Returns the others if there are at least `perUser`. */
   async add({ id, userName, timeToLiveMs }: SignIn, perUser?: number): Promise<AddedEntry> {
     const { now, others, ...added } = await this.#connection.run(addUserSession, {
       keys: this.#keys(userName),

@@ -140,8 +140,8 @@ export class UserSessions {
   }
 
   /**
-   * Ends the user's oldest sign-ins over the limit before the new sign-in is confirmed: the last
-   * one of parallel sign-ins sees all of them.
+   * Ends the sessions over the limit, those with the oldest sign-ins, before the new sign-in
+   * returns: the last one of parallel sign-ins sees all of them.
    *
    * @param signedIn `count` is the number of the user's entries. `others` are all but the new, last
    *   one; empty if they were not returned.
@@ -180,7 +180,7 @@ export class UserSessions {
     const perUser = policy.maxSessions?.perUser ?? Infinity
     if (added.others.length < perUser) return true
     const found = await this.#find(userName, added.others)
-    // Entries before this one count, stored or not.
+    // Entries that were added earlier count, stored or not.
     const taken = found.filter(({ entry, summary }) => entry.isPending || summary !== undefined)
     if (taken.length < perUser) return true
     const summary = added.isNew ? undefined : await this.#sessions.describe(id)
