@@ -100,7 +100,7 @@ function defineSession(context: object): void {
       return attachmentOf(this)?.request.session
     },
     set(this: object, value: unknown): void {
-      if (value !== null) throw new TypeError('ctx.session takes nothing but null, which ends it')
+      if (value !== null) throw new TypeError('ctx.session accepts only null, which ends it')
       attachmentOf(this)?.request.end()
     },
   })

@@ -70,8 +70,8 @@ export class Sessions<S = SessionStorage> {
   }
 
   /**
-   * Returns a copy of any session's storage, which changes nothing in the session, or `null` when
-   * there is no such session.
+   * Returns a copy of any session's storage, or `null` when there is no such session. Changes to
+   * the copy do not reach the session.
    */
   async storage(id: string): Promise<StorageOf<S> | null> {
     const found = await this.#find(id)
@@ -106,7 +106,7 @@ export class Sessions<S = SessionStorage> {
   }
 
   /**
-   * Ends any session. Once this resolves, requests cannot open it in any process.
+   * Ends any session. Once this resolves, no request in any process can open it.
    *
    * @param options With `userName`, ends the session only if it is that user's, so that a page for
    *   users' own sessions needs no further check.

@@ -20,8 +20,8 @@ import type { TokensOptions, TokenSettings } from '../tokens/keys.ts'
 /** Options of `session()` and `Sessions`. Checked once, at start-up; unknown names are refused. */
 export interface SessionsOptions {
   /**
-   * The ioredis client that keeps the sessions, a `Redis` or a `Cluster`. It stays the app's: this
-   * package never closes it. Without `redis` and `store`, memory keeps the sessions.
+   * An ioredis client, `Redis` or `Cluster`, for the sessions. It stays the app's: this package
+   * never closes it. Without `redis` and `store`, memory keeps the sessions.
    */
   readonly redis?: RedisClient | undefined
   /** Another store, instead of `redis`. */

@@ -117,26 +117,23 @@ async function update(
   const asksFor = grants && gainsRights(grants) ? 'rights' : rotates ? 'secret' : undefined
   const needsSecret = asksFor !== undefined || grants?.userName !== undefined
   const secret = needsSecret ? newSecretFor(live, state) : undefined
-  const { policy } = deployment.settings
+  const { settings, events } = deployment
   const claim = lock?.claim(caller === 'block')
   if (grants) state.grants.takeChanges()
+  const sent = {
+    seen: state.seen,
+    storage,
+    idleTimeoutMs,
+    grants,
+    userName: grants && state.grants.granted.userName,
+    newSecretHash: secret?.secretHash,
+    asksFor,
+    postpones,
+    lock: claim,
+  } as const
   let outcome: CommitOutcome
   try {
-    outcome = await deployment.store.commit(
-      credential,
-      {
-        seen: state.seen,
-        storage,
-        idleTimeoutMs,
-        grants,
-        userName: grants && state.grants.granted.userName,
-        newSecretHash: secret?.secretHash,
-        asksFor,
-        postpones,
-        lock: claim,
-      },
-      policy,
-    )
+    outcome = await deployment.store.commit(credential, sent, settings.policy)
     if (outcome.status === 'tooLarge') throw tooLarge(deployment)
     if (outcome.status === 'refused') throw refused(state)
     if (outcome.status === 'unlocked') {
@@ -156,7 +153,15 @@ async function update(
   state.committed({ storage, grants, idleTimeoutMs }, outcome.seen)
   if (grants?.signsIn) state.times.limitedFrom(outcome.now)
   if (outcome.status === 'committed') {
-    if (secret) rotated(live, state, secret, grants)
+    if (secret) {
+      const { id } = state
+      state.credential = { id, secretHash: secret.secretHash }
+      live.cookie.set(secret.value, state.times.lifetimeMs)
+      events.emit('session:rotated', { id })
+      if (grants?.signsIn) {
+        events.emit('session:signedIn', { id, userName: state.grants.granted.userName })
+      }
+    }
     if (lock && caller === 'block' && outcome.record) {
       const { record, seen, now } = outcome
       lock.handed = { record, seen, now, credential: state.credential ?? credential }
@@ -203,21 +208,6 @@ async function moveOn(
   if (grants) state.grants.restoreChanges(grants)
   if (caller !== 'request') throw error
   return state
-}
-
-function rotated(
-  { deployment: { events }, cookie }: LiveSession,
-  state: SessionState,
-  secret: NewSecret,
-  grants: GrantChanges | undefined,
-): void {
-  const { id } = state
-  state.credential = { id, secretHash: secret.secretHash }
-  cookie.set(secret.value, state.times.lifetimeMs)
-  events.emit('session:rotated', { id })
-  if (grants?.signsIn) {
-    events.emit('session:signedIn', { id, userName: state.grants.granted.userName })
-  }
 }
 
 /** Emits the end of sessions over the limit, possibly of the one that signs in. */

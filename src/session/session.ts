@@ -221,7 +221,7 @@ export class Session<S = SessionStorage> {
    * Adds privileges and roles, and sets the signed-in user. Omits names that the roles file does
    * not declare, with one process warning each.
    *
-   * Any gain, and any other `userName`, rotates the cookie's secret: earlier values no longer open
+   * Any gain, or a different `userName`, rotates the cookie's secret: earlier values no longer open
    * the session. A `userName` that replaces another user's ends this session, and starts a new one
    * with a new id, an empty storage, and only what this call grants.
    *
@@ -240,7 +240,7 @@ export class Session<S = SessionStorage> {
       throw new TypeError('a remote session keeps the user that it was opened for')
     }
     if (user === 'server' && grant.userName !== undefined) {
-      throw new TypeError("the stored-procedure session is no user's")
+      throw new TypeError('the stored-procedure session cannot have a user')
     }
     const live = this.#live
     if (grants.isForAnotherUser(grant)) live.state = live.state.leftForAnotherUser()
@@ -315,7 +315,7 @@ export class Session<S = SessionStorage> {
    * @returns What the block returns.
    * @throws {SessionLockTimeoutError} When its turn did not come within `lockTimeoutMs`, or the
    *   process stood still for so long that it lost the lock. Then nothing of the block is stored.
-   * @throws {SessionHeadersSentError} When it needs a cookie, but the headers are already sent.
+   * @throws {SessionHeadersSentError} When it needs a cookie that cannot be set.
    * @throws {StorageValueError} When a stored object holds a value that is not JSON.
    * @throws {StorageSizeError} When the storage would exceed `limits`.
    */
@@ -329,7 +329,7 @@ export class Session<S = SessionStorage> {
    *
    * @param callback Called instead of a rejection.
    * @throws {SessionLimitError} When it signs in a user who has reached `maxSessions`.
-   * @throws {SessionHeadersSentError} When it needs a cookie, but the headers are already sent.
+   * @throws {SessionHeadersSentError} When it needs a cookie that cannot be set.
    * @throws {StorageValueError} When a stored object holds a value that is not JSON.
    * @throws {StorageSizeError} When the storage would exceed `limits`.
    */
@@ -412,7 +412,8 @@ export class Session<S = SessionStorage> {
    * @param otp What `createOTP()` returned; untrusted text.
    * @returns False, with nothing changed, when the token is used, expired or unknown, or its
    *   session has ended.
-   * @throws {SessionHeadersSentError} When the headers are already sent.
+   * @throws {SessionHeadersSentError} When no cookie can be set, such as after the headers are
+   *   sent.
    */
   restore(otp: string): Promise<boolean> {
     return this.#live.restore(otp)
@@ -463,7 +464,7 @@ function seal(prototype: object): void {
     new Proxy(Object.prototype, {
       set(_target, name) {
         throw new TypeError(
-          `a session takes no property "${String(name)}": keep data in session.storage`,
+          `a session has no property "${String(name)}": keep data in session.storage`,
         )
       },
     }),
