@@ -66,7 +66,7 @@ export function sessionRoutes<S = SessionStorage>(
   const requireMounted = (ctx: Context, next: Next): Promise<unknown> => {
     if (attachmentOf(ctx)?.deployment === deployment) return next()
     throw new SessionNotMountedError(
-      'this request lacks the Sessions of sessionRoutes(): mount it with session(sessions) before',
+      'this request lacks the Sessions of sessionRoutes(): mount it before by session(sessions)',
     )
   }
   // On each route, because `router.use` would also affect routes of a router around this one.

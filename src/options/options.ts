@@ -21,7 +21,7 @@ import type { TokensOptions, TokenSettings } from '../tokens/keys.ts'
 export interface SessionsOptions {
   /**
    * An ioredis client, `Redis` or `Cluster`, for the sessions. It stays the app's: this package
-   * never closes it. Without `redis` and `store`, memory keeps the sessions.
+   * never closes it. Without `redis` and `store`, sessions are kept in memory.
    */
   readonly redis?: RedisClient | undefined
   /** Another store, instead of `redis`. */
