@@ -1,13 +1,11 @@
 import './koa/context.ts'
 
-export { session } from './koa/session.ts'
-export type { SessionContext } from './koa/session.ts'
+export { session, type SessionContext } from './koa/session.ts'
 
 export { requirePrivilege } from './koa/require-privilege.ts'
 export { requireUser } from './koa/require-user.ts'
 export type { GuardOptions } from './koa/guard.ts'
-export { requireSameOrigin } from './koa/require-same-origin.ts'
-export type { SameOriginOptions } from './koa/require-same-origin.ts'
+export { requireSameOrigin, type SameOriginOptions } from './koa/require-same-origin.ts'
 
 export { Sessions } from './manager/sessions.ts'
 export type { LegacyOptions, LegacySession, SessionsOptions } from './options/options.ts'
@@ -49,14 +47,11 @@ export type {
   Privileges,
   PrivilegeSettings,
 } from './privileges/privileges.ts'
-export { defineRoles } from './privileges/define-roles.ts'
-export type { PrivilegesOf } from './privileges/define-roles.ts'
+export { defineRoles, type PrivilegesOf } from './privileges/define-roles.ts'
 export type { RolesFile, RolesFilePrivilege, RolesFileRole } from './privileges/roles.ts'
 
-export { MemoryStore } from './store/memory-store.ts'
-export type { MemoryStoreOptions } from './store/memory-store.ts'
-export { RedisStore } from './store/redis-store.ts'
-export type { RedisStoreOptions } from './store/redis-store.ts'
+export { MemoryStore, type MemoryStoreOptions } from './store/memory-store.ts'
+export { RedisStore, type RedisStoreOptions } from './store/redis-store.ts'
 export {
   recommendedClusterOptions,
   recommendedRedisOptions,
@@ -84,5 +79,7 @@ export {
   StorageKeyError,
   StorageSizeError,
   StorageValueError,
+  type ErrorHeaders,
+  type RolesProblem,
+  type SessionErrorCode,
 } from './errors/errors.ts'
-export type { ErrorHeaders, RolesProblem, SessionErrorCode } from './errors/errors.ts'

@@ -9,7 +9,7 @@ import {
   SessionOptionError,
   SessionPrivilegeError,
 } from './errors/errors.ts'
-import { checkNames, checkObject } from './errors/option-checks.ts'
+import { checkNames, checkObject, namesOf } from './errors/option-checks.ts'
 import { attachmentOf } from './koa/attachment.ts'
 import { tellRefusal } from './koa/guard.ts'
 import { requirePrivilege } from './koa/require-privilege.ts'
@@ -18,10 +18,9 @@ import { requireUser } from './koa/require-user.ts'
 import { deploymentOf, sessionIdIn, Sessions } from './manager/sessions.ts'
 import type { SessionStorage } from './storage/storage-type.ts'
 
-/** Options of `sessionRoutes()`. */
 export interface SessionRoutesOptions {
   /**
-   * What the paths start with, such as `/api`: begins with a slash and does not end with one.
+   * The start of the paths, such as `/api`: with a slash at its start, but not at its end.
    *
    * @default ''
    */
@@ -29,13 +28,13 @@ export interface SessionRoutesOptions {
 }
 
 /**
- * Routes by which users see and end their own sessions: a "where you are signed in" page needs no
- * more. Answers JSON, errors too, which are `{ code, message }`; nothing of it is cached.
+ * Routes by which users see and end their own sessions, for a "where you are signed in" page.
+ * Responses are JSON and never cached; errors are `{ code, message }`.
  *
  * - `GET /sessions`: the caller's sessions, the current one first.
- * - `DELETE /sessions/:id`: ends one of them, 204. Of another user's, 404.
+ * - `DELETE /sessions/:id`: ends one of them, 204. 404 for another user's.
  * - `DELETE /sessions`: ends all but the current one, `{ ended }`.
- * - `GET /sessions/:id/info`: what is known of anybody's session, for callers with the privilege
+ * - `GET /sessions/:id/info`: what is known of any session, for callers with the privilege
  *   `WebAdmin`.
  *
  * Guests get 401, callers with a nested token 403, and so does a DELETE from another site; see
@@ -46,10 +45,10 @@ export interface SessionRoutesOptions {
  *   app.use(session(sessions))
  *   app.use(sessionRoutes(sessions, { prefix: '/api' }).routes())
  *
- * @param sessions The same that is mounted by `session(sessions)`; with another one all is 500.
- * @param options Where the routes are.
+ * @param sessions The one that `session(sessions)` mounts; with any other, all responses are 500.
  * @returns A router to mount after `session()`, or in another router.
- * @throws {SessionOptionError} When `sessions` is no `Sessions`, or an option is unknown or wrong.
+ * @throws {SessionOptionError} When `sessions` is not a `Sessions`, or an option is unknown or
+ *   wrong.
  */
 export function sessionRoutes<S = SessionStorage>(
   sessions: Sessions<S>,
@@ -59,7 +58,7 @@ export function sessionRoutes<S = SessionStorage>(
     throw new SessionOptionError('sessionRoutes() takes the Sessions that session() mounts')
   }
   checkObject('routes', options)
-  checkNames('sessionRoutes()', options, ['prefix'])
+  checkNames('sessionRoutes()', options, namesOf<SessionRoutesOptions>({ prefix: true }))
   const { prefix = '' } = options
   checkPrefix(prefix)
   const deployment = deploymentOf(sessions)
@@ -67,16 +66,15 @@ export function sessionRoutes<S = SessionStorage>(
   const requireMounted = (ctx: Context, next: Next): Promise<unknown> => {
     if (attachmentOf(ctx)?.deployment === deployment) return next()
     throw new SessionNotMountedError(
-      'the Sessions of sessionRoutes() is not on this request: mount it before by session(sessions)',
+      'this request lacks the Sessions of sessionRoutes(): mount it before by session(sessions)',
     )
   }
-  // On each route rather than by `router.use`, which would also hold for routes of a router that
-  // this one is mounted in.
+  // On each route, because `router.use` would also affect routes of a router around this one.
   const read = [answerErrors, requireMounted, requireUser(), refuseActors]
   const change = [answerErrors, requireMounted, requireSameOrigin(), requireUser(), refuseActors]
   const administer = [answerErrors, requireMounted, requirePrivilege('WebAdmin')]
 
-  // Strict: `DELETE /sessions/`, as of a client that has lost the id, ends nothing.
+  // Strict: `DELETE /sessions/`, perhaps from a client that lost the id, must not end anything.
   const router = new Router({ prefix, strict: true })
   router.get('/sessions', ...read, async (ctx) => {
     const { session } = ctx
@@ -88,7 +86,7 @@ export function sessionRoutes<S = SessionStorage>(
   router.delete('/sessions/:id', ...change, async (ctx) => {
     const { session } = ctx
     const id = sessionIdIn(ctx.params['id']) ?? ''
-    // The request's own session ends through itself, so that its cookie goes too.
+    // The caller's own session ends itself, so that its cookie is cleared too.
     if (id === session.id) await session.destroy()
     else if (!(await sessions.terminate(id, { userName: session.userName }))) {
       answerMissing(ctx)
@@ -104,7 +102,7 @@ export function sessionRoutes<S = SessionStorage>(
   return router
 }
 
-/** Who acts as a user has the rights that the token names, and none over that user's own sessions. */
+/** A user who acts as another has the token's rights only, and none over that user's sessions. */
 function refuseActors(ctx: Context, next: Next): Promise<unknown> {
   if (ctx.session.actor === null) return next()
   const error = new SessionPrivilegeError([])
@@ -113,7 +111,7 @@ function refuseActors(ctx: Context, next: Next): Promise<unknown> {
   throw error
 }
 
-/** Renders the errors of this package, and keeps all answers out of caches. */
+/** Responds to the errors of this package, and keeps all responses out of caches. */
 async function answerErrors(ctx: Context, next: Next): Promise<void> {
   ctx.set('Cache-Control', 'no-store')
   try {
@@ -122,9 +120,9 @@ async function answerErrors(ctx: Context, next: Next): Promise<void> {
     if (!(error instanceof SessionError)) throw error
     const { status, code, expose, headers = {} } = error
     ctx.status = status
-    ctx.set({ ...headers, ...attachmentOf(ctx)?.request.challengeFor(error) })
+    ctx.set({ ...headers, ...attachmentOf(ctx)?.requestSession.challengeFor(error) })
     ctx.body = { code, message: expose ? error.message : STATUS_CODES[status] }
-    // Koa's convention for errors that are answered here: the app still hears of them.
+    // Koa's convention for handled errors: the app still learns of them.
     if (!expose) ctx.app.emit('error', error, ctx)
   }
 }

@@ -1,16 +1,18 @@
-export { lockTurnMs, maxOTPs, rotatedMemoryMs } from './store/session-store.ts'
-export type {
-  CommitOutcome,
-  CreateOutcome,
-  LoadOutcome,
-  LockOutcome,
-  NewOTP,
-  NewSession,
-  SessionCommit,
-  SessionLimit,
-  SessionLock,
-  SessionStore,
-  StorePolicy,
+export {
+  lockTurnMs,
+  maxOTPs,
+  rotatedMemoryMs,
+  type CommitOutcome,
+  type CreateOutcome,
+  type LoadOutcome,
+  type LockOutcome,
+  type NewOTP,
+  type NewSession,
+  type SessionCommit,
+  type SessionLimit,
+  type SessionLock,
+  type SessionStore,
+  type StorePolicy,
 } from './store/session-store.ts'
 
 export {
@@ -22,20 +24,16 @@ export {
   openingOf,
   refreshed,
   summaryOf,
+  type SessionChange,
+  type StoredOTP,
+  type StoredSecret,
+  type StoredSession,
 } from './store/stored-session.ts'
-export type {
-  SessionChange,
-  StoredOTP,
-  StoredSecret,
-  StoredSession,
-} from './store/stored-session.ts'
-export { askForLock, extendLock } from './store/lock-rules.ts'
-export type { LockClaim, LockState } from './store/lock-rules.ts'
+export { askForLock, extendLock, type LockClaim, type LockState } from './store/lock-rules.ts'
 export { endedBySignIn } from './store/session-limit.ts'
 export { decodeSession, encodeSession } from './store/session-text.ts'
 
-export { unknownClient } from './client/description.ts'
-export type { ClientDescription } from './client/description.ts'
+export { unknownClient, type ClientDescription } from './client/description.ts'
 export type { ExpiryPolicy } from './store/expiry.ts'
 export type { GrantChanges } from './privileges/grants.ts'
 export type { RecordDraft, SessionRecord, SessionSummary, SessionType } from './store/record.ts'

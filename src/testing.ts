@@ -1,61 +1,51 @@
-import type { Carrier } from './cookie/carrier.ts'
+import { noCarrier } from './cookie/carrier.ts'
 import { SessionPrivilegeUnknownError } from './errors/errors.ts'
 import { checkNames, checkObject } from './errors/option-checks.ts'
 import { serverRequest } from './manager/server-session.ts'
 import { Sessions, deploymentOf } from './manager/sessions.ts'
-import { parseGrant } from './privileges/privileges.ts'
-import type { PrivilegeSettings } from './privileges/privileges.ts'
+import { parseGrant, type PrivilegeSettings } from './privileges/privileges.ts'
 import type { Deployment } from './session/deployment.ts'
 import { RequestSession } from './session/request-session.ts'
 import type { StorageOf, SessionStorage } from './storage/storage-type.ts'
 import { minutesToMs } from './store/expiry.ts'
 
-/** What `signedIn()` takes. */
+/** The argument of `signedIn()`. */
 export interface SignedInInput<S = SessionStorage> extends PrivilegeSettings {
   /**
-   * Who is signed in; `''` for a session that is nobody's.
+   * The signed-in user; `''` for a session without one.
    *
    * @default 'user'
    */
   readonly userName?: string
-  /** What the storage holds. */
+  /** The content of the storage. */
   readonly storage?: StorageOf<S>
-  /** Minutes, at least the option `minIdleTimeout`. By default that of all sessions. */
+  /** Minutes, at least the option `minIdleTimeout`. By default the option `idleTimeout`. */
   readonly idleTimeout?: number
   /**
-   * Whether the cookie is that of HTTPS, `__Host-session`. By default it is not, unless the option
-   * `cookie.secure` is true.
-   *
-   * @default false
+   * Whether the cookie is for HTTPS, `__Host-session`. By default the option `cookie.secure`, where
+   * `auto` counts as false.
    */
   readonly secure?: boolean
 }
 
-/** What `signedIn()` answers: what a client has that has signed in. */
+/** What `signedIn()` returns: what a signed-in client has. */
 export interface SignedIn {
-  /** Of the session. */
+  /** The session's id. */
   readonly id: string
-  /** The cookie as its name, `=` and its value: what a browser sends, without attributes. */
+  /** The cookie as a browser sends it: name, `=` and value. */
   readonly cookie: string
-  /** The same as headers of a request. */
+  /** The same as the headers of a request. */
   readonly headers: { readonly cookie: string }
 }
 
-const inputNames = [
-  'userName',
-  'privileges',
-  'roles',
-  'storage',
-  'idleTimeout',
-  'secure',
-] as const satisfies readonly (keyof SignedInInput)[]
+const inputNames = ['userName', 'privileges', 'roles', 'storage', 'idleTimeout', 'secure']
 
 /**
- * Makes a session in the store as a sign-in does, for tests of an app: without its sign-in page, a
- * password or a request. It is a session like all others, with its events, and counts for
- * `maxSessions`. Nothing is known of its client.
+ * Makes a session in the store as a sign-in does, for an app's tests: without a sign-in page,
+ * password or request. It is like any other session, emits the events, and counts for
+ * `maxSessions`. Its client is unknown.
  *
- * Only for tests: who can call it needs no password.
+ * Only for tests: the caller needs no password.
  *
  * @example
  *   const { cookie, headers } = await signedIn(sessions, { userName: 'ann', roles: 'Manager' })
@@ -63,14 +53,12 @@ const inputNames = [
  *   await fetch(`${url}/admin`, { headers })
  *
  * @param sessions The one that the app mounts by `session(sessions)`.
- * @param input Who signs in, and what the session is to have.
- * @throws {SessionPrivilegeUnknownError} When a privilege or a role is not declared: it would not
- *   be granted.
+ * @throws {SessionPrivilegeUnknownError} When a privilege or a role is not declared.
  * @throws {SessionOptionError} When the input has an unknown name.
- * @throws {SessionLimitError} When the user has as many sessions as `maxSessions` allows.
+ * @throws {SessionLimitError} When the user has reached `maxSessions`.
  * @throws {SessionStoreError} When the store fails.
- * @throws {StorageValueError} When the storage is to hold what is not JSON.
- * @throws {TypeError} When a value is wrong or could not be kept, such as an `idleTimeout` below
+ * @throws {StorageValueError} When the storage is not JSON.
+ * @throws {TypeError} When a value is wrong, or would be changed, such as an `idleTimeout` below
  *   `minIdleTimeout`.
  */
 export async function signedIn<S = SessionStorage>(
@@ -79,7 +67,7 @@ export async function signedIn<S = SessionStorage>(
 ): Promise<SignedIn> {
   if (!(sessions instanceof Sessions)) throw new TypeError('signedIn() takes a Sessions')
   checkObject('signedIn', input)
-  checkNames('signedIn()', input, [...inputNames])
+  checkNames('signedIn()', input, inputNames)
   const { userName = 'user', privileges = [], roles = [], storage = {}, idleTimeout } = input
   checkObject('storage', storage)
   const deployment = deploymentOf(sessions)
@@ -89,23 +77,17 @@ export async function signedIn<S = SessionStorage>(
     idleTimeout !== undefined &&
     minutesToMs(idleTimeout) < deployment.settings.minIdleTimeoutMs
   ) {
-    throw new TypeError(
-      '"idleTimeout" is below the option "minIdleTimeout", and would be raised to it',
-    )
+    throw new TypeError('"idleTimeout" must not be below the option "minIdleTimeout"')
   }
 
   let value = ''
-  const carrier: Carrier = {
-    canSet: true,
-    set(given) {
-      value = given
-    },
-    clear() {},
-    clearLegacy() {},
+  const set = (given: string): void => {
+    value = given
   }
+  const carrier = { ...noCarrier, canSet: true, set }
   const { session } = new RequestSession<S>(deployment, { ...serverRequest, cookie: carrier })
   if (!session.setPrivileges({ userName, privileges, roles })) {
-    throw new TypeError(`"privilegedTypes" leaves out "${session.type}": nobody can sign in`)
+    throw new TypeError(`"privilegedTypes" lacks "${session.type}", so users cannot sign in`)
   }
   Object.assign(session.storage, storage)
   if (idleTimeout !== undefined) session.idleTimeout = idleTimeout
@@ -125,7 +107,7 @@ function cookieName({ settings }: Deployment, isSecure: unknown): string {
   return (secure === 'auto' ? isSecure : secure) ? secureName : plainName
 }
 
-/** The app itself would leave the names out, with a warning: the test would be about something else. */
+/** The app would only warn of such names, and the test would then check something else. */
 function checkDeclared({ settings: { roles: known } }: Deployment, input: PrivilegeSettings): void {
   const { privileges, roles } = parseGrant(input)
   const unknown =

@@ -292,7 +292,7 @@ function exportsOf(file: string): string[] {
   const lists = text.matchAll(/^export (?:type )?\{([^}]*)\}/gm)
   return [
     ...[...own].map(([, name = '']) => name),
-    ...[...lists].flatMap(([, names = '']) => names.match(/\w+/g) ?? []),
+    ...[...lists].flatMap(([, names = '']) => names.match(/\b(?!type )\w+/g) ?? []),
   ]
 }
 

@@ -77,7 +77,7 @@ function namesOf(file: string): string[] {
   const text = readFileSync(`${root}/src/${file}`, 'utf8')
   return [...text.matchAll(/^export (?:type )?\{([^}]*)\}/gm)]
     .flatMap(([, names = '']) => names.split(','))
-    .map((name) => name.trim())
+    .map((name) => name.replace(/^\s*type /, '').trim())
     .filter((name) => name !== '')
 }
 

@@ -4,8 +4,7 @@ import { SessionRolesError } from '../errors/errors.ts'
 import { printable } from '../errors/printable.ts'
 import { parseRolesText } from '../privileges/roles.ts'
 import type { CommandOptions } from './arguments.ts'
-import { CommandFailure, exitCodes } from './outcome.ts'
-import type { Answer } from './outcome.ts'
+import { CommandFailure, exitCodes, type Answer } from './outcome.ts'
 import { printableJson, tableOf } from './terminal.ts'
 
 /**

@@ -2,8 +2,7 @@ import { printable } from '../errors/printable.ts'
 import type { Sessions } from '../manager/sessions.ts'
 import type { ActiveSession } from '../session/session-info.ts'
 import type { CommandOptions, SessionCommandName } from './arguments.ts'
-import { CommandFailure, exitCodes } from './outcome.ts'
-import type { Answer } from './outcome.ts'
+import { CommandFailure, exitCodes, type Answer } from './outcome.ts'
 import { printableJson, tableOf } from './terminal.ts'
 
 /** The input of a command about sessions. */

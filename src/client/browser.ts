@@ -1,10 +1,13 @@
 import { getParser } from 'bowser'
 import { LRUCache } from 'lru-cache'
 
-import { cleanText, unknownClient } from './description.ts'
-import type { ClientDescription, HeaderReader } from './description.ts'
-import { hintHeaders, readClientHints } from './hints.ts'
-import type { Brand, ClientHints } from './hints.ts'
+import {
+  cleanText,
+  unknownClient,
+  type ClientDescription,
+  type HeaderReader,
+} from './description.ts'
+import { hintHeaders, readClientHints, type Brand, type ClientHints } from './hints.ts'
 import { readSystem } from './system.ts'
 import { shortVersion } from './version.ts'
 

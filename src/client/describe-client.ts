@@ -1,6 +1,10 @@
 import { browserOf } from './browser.ts'
-import { completeClient } from './description.ts'
-import type { ClientDescription, HeaderReader, KnownOfClient } from './description.ts'
+import {
+  completeClient,
+  type ClientDescription,
+  type HeaderReader,
+  type KnownOfClient,
+} from './description.ts'
 
 /** The kind of client that a session has. */
 export type ClientKind = 'web' | 'desktop' | 'other'

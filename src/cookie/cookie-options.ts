@@ -1,7 +1,13 @@
 import type { SetCookie } from 'cookie'
 
 import { SessionOptionError } from '../errors/errors.ts'
-import { checkBoolean, checkNames, checkObject, checkOneOf } from '../errors/option-checks.ts'
+import {
+  checkBoolean,
+  checkNames,
+  checkObject,
+  checkOneOf,
+  namesOf,
+} from '../errors/option-checks.ts'
 
 /** The session cookie. Always `HttpOnly`. */
 export interface CookieOptions {
@@ -69,16 +75,16 @@ export interface CookieSettings {
   > & { readonly sameSite: 'lax' | 'strict' | 'none' }
 }
 
-const cookieOptionNames = [
-  'name',
-  'sameSite',
-  'secure',
-  'domain',
-  'path',
-  'partitioned',
-  'priority',
-  'persistent',
-]
+const cookieOptionNames = namesOf<CookieOptions>({
+  name: true,
+  sameSite: true,
+  secure: true,
+  domain: true,
+  path: true,
+  partitioned: true,
+  priority: true,
+  persistent: true,
+})
 
 /**
  * Checks cookie options.

@@ -115,7 +115,7 @@ export function readCredentials(
   cameSecurely: boolean,
 ): readonly SessionCredential[] {
   if (header === undefined) return noCredentials
-  const isSecure = settings.secure === 'auto' ? cameSecurely : settings.secure
+  const isSecure = isSecureCookie(settings, cameSecurely)
   const pattern = isSecure ? settings.secureValues : settings.plainValues
   pattern.lastIndex = 0
   const values: string[] = []

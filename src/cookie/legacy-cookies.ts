@@ -1,9 +1,7 @@
-import { stringifySetCookie } from 'cookie'
-import type { SetCookie } from 'cookie'
+import { stringifySetCookie, type SetCookie } from 'cookie'
 
 import { SessionOptionError } from '../errors/errors.ts'
-import { checkDomain, checkPath } from './cookie-options.ts'
-import type { CookieSettings } from './cookie-options.ts'
+import { checkDomain, checkPath, type CookieSettings } from './cookie-options.ts'
 
 /** The cookies of the session package that the app used before. */
 export interface LegacyCookieOptions {
@@ -73,7 +71,7 @@ export function legacyCookiesIn(
  * Returns the `Set-Cookie` header that removes a legacy cookie. The attributes are those of our own
  * cookie, so that browsers accept both headers alike.
  */
-export function expiryOf(
+export function clearLegacyCookieHeader(
   name: string,
   cookies: LegacyCookies,
   attributes: { readonly secure: boolean; readonly sameSite: 'lax' | 'strict' | 'none' },

@@ -12,6 +12,11 @@ export function checkNames(label: string, value: object, names: readonly string[
   }
 }
 
+/** Returns the names of `T`: the compiler sees that none is missing, and that there is no other. */
+export function namesOf<T>(names: Readonly<Record<keyof T, true>>): readonly string[] {
+  return Object.keys(names)
+}
+
 /** Checks that an option is an object, and not an array. */
 export function checkObject(label: string, value: unknown): asserts value is object {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return

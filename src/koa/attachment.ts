@@ -2,26 +2,23 @@ import type { Context } from 'koa'
 
 import { describeClient } from '../client/describe-client.ts'
 import type { ClientDescription } from '../client/description.ts'
-import { readCredentials } from '../cookie/cookie.ts'
-import type { SessionCredential } from '../cookie/cookie.ts'
+import { readCredentials, type SessionCredential } from '../cookie/cookie.ts'
 import type { Deployment } from '../session/deployment.ts'
-import { addressOf, RequestSession } from '../session/request-session.ts'
-import type { RequestFacts } from '../session/request-session.ts'
-import { readBearer } from '../tokens/bearer.ts'
-import type { BearerCredentials } from '../tokens/bearer.ts'
+import { addressOf, RequestSession, type RequestFacts } from '../session/request-session.ts'
+import { readBearer, type BearerCredentials } from '../tokens/bearer.ts'
 import { ResponseCookie } from './response-cookie.ts'
 
 /**
- * What `session()` leaves on a Koa context: the request as far as its session goes. Looks at the
- * request when it is asked.
+ * What `session()` attaches to a Koa context: the request as far as its session needs it. Reads the
+ * request only on demand.
  */
 export class Attachment implements RequestFacts {
   readonly deployment: Deployment
   readonly #ctx: Context
-  // Of the connection, which may be gone when somebody asks for the session.
+  // Read at once, because the connection may be gone when the app reads the session.
   readonly #isSecure: boolean
   readonly #ip: string
-  #request: RequestSession<never> | undefined
+  #requestSession: RequestSession<never> | undefined
   #cookie: ResponseCookie | undefined
 
   constructor(ctx: Context, deployment: Deployment) {
@@ -31,15 +28,14 @@ export class Attachment implements RequestFacts {
     this.#ip = ctx.ip
   }
 
-  /** The session of the request. */
-  get request(): RequestSession<never> {
-    this.#request ??= new RequestSession<never>(this.deployment, this)
-    return this.#request
+  get requestSession(): RequestSession<never> {
+    this.#requestSession ??= new RequestSession<never>(this.deployment, this)
+    return this.#requestSession
   }
 
-  /** The same, if anything has asked for it. */
-  get usedRequest(): RequestSession<never> | undefined {
-    return this.#request
+  /** The session of the request, once the app or a guard has read it. */
+  get usedSession(): RequestSession<never> | undefined {
+    return this.#requestSession
   }
 
   get cookie(): ResponseCookie {
@@ -47,7 +43,7 @@ export class Attachment implements RequestFacts {
     return this.#cookie
   }
 
-  /** The same, if anything has asked for it. */
+  /** The cookie of the response, once it is in use. */
   get usedCookie(): ResponseCookie | undefined {
     return this.#cookie
   }
@@ -70,9 +66,8 @@ export class Attachment implements RequestFacts {
   }
 
   describeClient(): Promise<ClientDescription> {
-    const { ip } = this
     const header = (name: string): string => this.header(name)
-    return describeClient(this.deployment, { header, ip, ctx: this.#ctx })
+    return describeClient(this.deployment, { header, ip: this.ip, ctx: this.#ctx })
   }
 
   isActivity(): boolean {
@@ -80,45 +75,41 @@ export class Attachment implements RequestFacts {
   }
 }
 
-// Registered, so that two copies of this package in one app see each other.
+// Registered, so that two copies of this package in one app find each other's attachments.
 const key = Symbol.for('koa-user-sessions')
 
-/**
- * What `session()` has left on a context.
- *
- * @returns `undefined` where `session()` is not mounted.
- */
+/** Returns the attachment of a context, or `undefined` where `session()` is not mounted. */
 export function attachmentOf(ctx: object): Attachment | undefined {
   const attachment: Attachment | undefined = Reflect.get(ctx, key)
   return attachment
 }
 
-/** Leaves a session on a context, where `ctx.session` finds it. */
+/** Attaches a session to a context, and defines `ctx.session` for the app. */
 export function attach(ctx: Context, deployment: Deployment): Attachment {
   if (!prepared.has(ctx.app.context)) defineSession(ctx.app.context)
   const attachment = new Attachment(ctx, deployment)
-  // Not defined as read-only: that would cost as much as all the rest.
+  // A read-only property would cost as much as everything else here.
   ctx[key] = attachment
   return attachment
 }
 
-// Apps whose contexts have `session` from here.
+// Prototypes of the apps' contexts that have `session` already.
 const prepared = new WeakSet<object>()
 
-/** Defines `session` once for all contexts of an app: on each one it would cost every request. */
+/** Defines `session` once for all contexts of an app; on each context it would cost every request. */
 function defineSession(context: object): void {
   if (Object.hasOwn(context, 'session')) {
-    throw new TypeError('ctx.session is taken by another package, which excludes this one')
+    throw new TypeError('ctx.session is taken by another package, so session() cannot define it')
   }
   prepared.add(context)
   Object.defineProperty(context, 'session', {
     configurable: true,
     get(this: object): unknown {
-      return attachmentOf(this)?.request.session
+      return attachmentOf(this)?.requestSession.session
     },
     set(this: object, value: unknown): void {
-      if (value !== null) throw new TypeError('ctx.session takes nothing but null, which ends it')
-      attachmentOf(this)?.request.end()
+      if (value !== null) throw new TypeError('ctx.session accepts only null, which ends it')
+      attachmentOf(this)?.requestSession.end()
     },
   })
 }

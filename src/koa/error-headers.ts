@@ -6,17 +6,15 @@ const cookieHeader: readonly string[] = ['Cookie']
 const bothHeaders: readonly string[] = ['Cookie', 'Authorization']
 
 /**
- * Gives an error the headers that the session owes the client: Koa drops all that the response has
- * before it answers an error, then sets those of `error.headers`.
- *
- * @returns What to throw in its place.
+ * Returns the error to throw instead, with the headers that the client needs: Koa drops the
+ * response's headers on an error, then sets those of `error.headers`.
  */
 export function withHeaders(
   error: unknown,
-  { request, usedCookie, deployment }: Attachment,
+  { requestSession: request, usedCookie, deployment }: Attachment,
 ): unknown {
   usedCookie?.apply()
-  if (typeof error !== 'object' || error === null || !request.isAttached) return error
+  if (typeof error !== 'object' || error === null || !request.affectsResponse) return error
   const headers = { ...headersOf(error), ...request.challengeFor(error) }
   const varied = withVary(headers, varyByOf(deployment))
   const complete = usedCookie?.headersFor(varied) ?? varied
@@ -25,13 +23,12 @@ export function withHeaders(
     return error
   }
   // A cookie never goes onto the error itself: apps throw one error object for many requests, and
-  // the next client would get this one's session.
+  // the next client would receive this client's session.
   const copy: object = Object.create(error, {
     ...Object.getOwnPropertyDescriptors(error),
     headers: { value: complete, enumerable: true, configurable: true, writable: true },
   })
-  // Accessors of its class work on the error itself: private members, and a DOMException, know no
-  // copy of it.
+  // Accessors run on the error itself: private members, and those of a DOMException, reject a copy.
   return new Proxy(copy, {
     get: (target, name) => Reflect.get(target, name, error),
     set: (target, name, value) =>
@@ -54,7 +51,7 @@ function withVary(headers: ErrorHeaders, names: readonly string[]): ErrorHeaders
   return { ...headers, [name]: [present, ...missing].filter(Boolean).join(', ') }
 }
 
-/** The headers on which the answer to a request with a session depends. */
+/** Returns the request headers on which a response with a session depends. */
 export function varyByOf({ tokens }: Deployment): readonly string[] {
   return tokens ? bothHeaders : cookieHeader
 }

@@ -1,32 +1,34 @@
 import type { Context, Middleware, Next } from 'koa'
 
-import { SessionNotMountedError, SessionTokenError } from '../errors/errors.ts'
-import type { SessionGuestError, SessionPrivilegeError } from '../errors/errors.ts'
-import { checkFunction, checkNames, checkObject } from '../errors/option-checks.ts'
+import {
+  SessionNotMountedError,
+  SessionTokenError,
+  type SessionGuestError,
+  type SessionPrivilegeError,
+} from '../errors/errors.ts'
+import { checkFunction, checkNames, checkObject, namesOf } from '../errors/option-checks.ts'
 import type { SessionRefusalCode } from '../events/events.ts'
 import type { Roles } from '../privileges/roles.ts'
 import type { Session } from '../session/session.ts'
-import { attachmentOf } from './attachment.ts'
-import type { Attachment } from './attachment.ts'
+import { attachmentOf, type Attachment } from './attachment.ts'
 
-/** Options of the guards. */
 export interface GuardOptions {
   /**
-   * Answers a refused request in place of the error, such as by a redirect to the sign-in page. The
-   * handler does not run whatever this does.
+   * Responds to a refused request instead of the error, for example with a redirect to the sign-in
+   * page. The handler never runs.
    */
   readonly onDenied?: (ctx: Context, error: SessionGuestError | SessionPrivilegeError) => unknown
 }
 
-/** Why a session is refused; `undefined` when it is not. */
+/** Why a session is refused, or `undefined`. */
 export type Refusal = SessionGuestError | SessionPrivilegeError | undefined
 
 /**
- * Makes a guard: middleware that runs what follows only for sessions that pass a check.
+ * Makes a guard: middleware that runs the next ones only for sessions that pass a check.
  *
- * @param name What Koa's debug output calls it.
- * @param options Of the guard, not checked yet.
- * @param check Why a session is refused; what it throws is the answer.
+ * @param name Koa's debug output shows it.
+ * @param options Not checked yet.
+ * @param check Returns why a session is refused. The request fails with anything it throws.
  */
 export function createGuard(
   name: string,
@@ -34,15 +36,15 @@ export function createGuard(
   check: (session: Session<never>, roles: Roles) => Refusal,
 ): Middleware {
   checkObject('guard', options)
-  checkNames(`${name}()`, options, ['onDenied'])
+  checkNames(`${name}()`, options, namesOf<GuardOptions>({ onDenied: true }))
   const { onDenied } = options
   if (onDenied !== undefined) checkFunction('onDenied', onDenied)
 
   const guard = async (ctx: Context, next: Next): Promise<unknown> => {
     const attachment = attachmentOf(ctx)
     if (!attachment) throw new SessionNotMountedError()
-    const { request, deployment } = attachment
-    // Closed, also where pages show a guest in place of whoever it is.
+    const { requestSession: request, deployment } = attachment
+    // Closed even where pages show a guest because the caller is unknown.
     if (request.fault) {
       if (request.fault instanceof SessionTokenError) tellRefusal(attachment, request.fault)
       throw request.fault
@@ -59,17 +61,14 @@ export function createGuard(
 }
 
 /**
- * Tells the events of a refusal, with what is known of the caller: a request that has not asked for
- * its session does not come to depend on it by this.
- *
- * @param attachment Of the request.
- * @param error What it is refused with.
+ * Emits a refusal with what is known of the caller. Does not make the response depend on a session
+ * that the request has not read.
  */
 export function tellRefusal(
-  { request, deployment }: Attachment,
+  { requestSession: request, deployment }: Attachment,
   { code }: { readonly code: SessionRefusalCode },
 ): void {
-  const session = request.isAttached && !request.fault ? request.session : undefined
+  const session = request.affectsResponse && !request.fault ? request.session : undefined
   deployment.events.emit('session:refused', {
     ...(session && !session.isNew && { id: session.id }),
     userName: session?.userName ?? '',
@@ -77,11 +76,7 @@ export function tellRefusal(
   })
 }
 
-/**
- * Whether somebody is signed in: there is a user name or a privilege, or the session is remote.
- *
- * @param session Any session.
- */
+/** Returns whether the session has a user name or a privilege, or is remote. */
 export function isSignedIn(session: Session<never>): boolean {
   return session.userName !== '' || !session.isGuest() || session.type === 'remote'
 }

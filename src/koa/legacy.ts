@@ -8,31 +8,27 @@ import { debug } from '../session/deployment.ts'
 import type { Attachment } from './attachment.ts'
 
 /**
- * Carries a client's session of another package over into a new one, where the app asks for it and
- * the request has nothing that opens a session here. Never rejects.
- *
- * @param ctx Of the request.
- * @param attachment Whose session was looked up.
- * @returns `undefined` when there is nothing to wait for.
+ * Carries the client's session of another package over into a new one, unless something in the
+ * request opens a session here. Never rejects. Returns `undefined` when there is nothing to await.
  */
 export function carryOver(ctx: Context, attachment: Attachment): Promise<void> | undefined {
   const { legacy } = attachment.deployment.settings
   const { cookie } = ctx.req.headers
   if (!legacy || cookie === undefined) return undefined
   if (legacyCookiesIn(cookie, legacy.cookies).size === 0) return undefined
-  return attachment.request.isUnknown ? readFor(ctx, attachment, legacy) : undefined
+  return attachment.requestSession.isUnknown ? readFor(ctx, attachment, legacy) : undefined
 }
 
 async function readFor(
   ctx: Context,
-  { request, deployment }: Attachment,
+  { requestSession: request, deployment }: Attachment,
   legacy: LegacySettings,
 ): Promise<void> {
   let answer: unknown
   try {
-    answer = await within(deployment.settings.storeTimeoutMs, () => legacy.read(ctx))
+    answer = await within(deployment.settings.policy.timeoutMs, () => legacy.read(ctx))
   } catch {
-    // What it has thrown may quote the old session, so it is not passed on.
+    // The thrown error may quote the old session, so it is not passed on.
     const error = new SessionStoreError('the option "legacy.read" failed')
     debug('%s', error.message)
     deployment.events.emit('session:storeError', { operation: 'legacy', error })
@@ -47,7 +43,7 @@ async function readFor(
     const reason = error instanceof SessionError ? error.code : 'it is of another form'
     deployment.warnOnce(
       'legacy',
-      `the option "legacy.read" has answered what no session can hold, and was ignored: ${reason}`,
+      `the option "legacy.read" returned what a session cannot hold, which was ignored: ${reason}`,
     )
   }
 }
@@ -66,5 +62,5 @@ async function within<T>(timeoutMs: number, work: () => T | Promise<T>): Promise
 
 function plain(value: unknown): object {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
-  throw new TypeError('an object is needed')
+  throw new TypeError('not an object')
 }

@@ -6,23 +6,21 @@ import {
   SessionPrivilegeUnknownError,
 } from '../errors/errors.ts'
 import type { PrivilegeName } from '../privileges/privileges.ts'
-import { createGuard, isSignedIn } from './guard.ts'
-import type { GuardOptions } from './guard.ts'
+import { createGuard, isSignedIn, type GuardOptions } from './guard.ts'
 
 /**
- * Guard that lets only sessions with a privilege through. Who is not signed in gets 401
- * `ERR_SESSION_GUEST`, who lacks the privilege 403 `ERR_SESSION_PRIVILEGE`, and what follows is not
- * run. Two guards in a row ask for both of their privileges.
+ * Guard that admits only sessions with a privilege. Others do not reach the handler: callers who
+ * are not signed in get 401 `ERR_SESSION_GUEST`, and those without the privilege 403
+ * `ERR_SESSION_PRIVILEGE`. Two guards in a row require both privileges.
  *
  * @example
  *   router.get('/admin', requirePrivilege('WebAdmin'), showAdmin)
  *   router.get('/stock', requirePrivilege(['editStock', 'audit']), showStock)
  *
- * @param privilege Privilege name in any case, or several of which any one will do. A name that the
- *   roles file does not declare answers 500 `ERR_SESSION_PRIVILEGE_UNKNOWN`.
- * @param options What to do in place of the 401 and 403.
- * @throws {SessionPrivilegeUnknownError} When a name is no text, empty or has a comma, or there is
- *   none.
+ * @param privilege A name in any case, or several names of which one is enough. A name that the
+ *   roles file does not declare fails with 500 `ERR_SESSION_PRIVILEGE_UNKNOWN`.
+ * @throws {SessionPrivilegeUnknownError} When there is no name, or a name is not text, is empty or
+ *   has a comma.
  * @throws {SessionOptionError} When an option is unknown or wrong.
  */
 export function requirePrivilege(
@@ -32,7 +30,7 @@ export function requirePrivilege(
   const names: readonly unknown[] = Array.isArray(privilege) ? [...privilege] : [privilege]
   if (names.length === 0 || !names.every(isName)) {
     throw new SessionPrivilegeUnknownError(
-      'requirePrivilege() takes a privilege name or an array of them: text without comma, not empty',
+      'requirePrivilege() takes a privilege name or an array of names: text without comma, not empty',
     )
   }
   return createGuard('requirePrivilege', options, (session, roles) => {

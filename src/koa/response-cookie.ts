@@ -2,10 +2,9 @@ import type { Context } from 'koa'
 
 import type { Carrier } from '../cookie/carrier.ts'
 import { clearCookieHeader, isSecureCookie, setCookieHeader } from '../cookie/cookie.ts'
-import { expiryOf, legacyCookiesIn } from '../cookie/legacy-cookies.ts'
+import { clearLegacyCookieHeader, legacyCookiesIn } from '../cookie/legacy-cookies.ts'
 import type { ErrorHeaders } from '../errors/errors.ts'
-import { debug } from '../session/deployment.ts'
-import type { Deployment } from '../session/deployment.ts'
+import { debug, type Deployment } from '../session/deployment.ts'
 
 /** The session cookie on one Koa response. */
 export class ResponseCookie implements Carrier {
@@ -15,7 +14,7 @@ export class ResponseCookie implements Carrier {
   readonly #cameSecurely: boolean
   readonly #isSecure: boolean
   readonly #name: string
-  /** The `Set-Cookie` headers that the response is to have, by the names of the cookies. */
+  /** The `Set-Cookie` headers for the response, by cookie name. */
   readonly #headers = new Map<string, string>()
 
   constructor(ctx: Context, deployment: Deployment, cameSecurely: boolean) {
@@ -50,13 +49,13 @@ export class ResponseCookie implements Carrier {
       const { sameSite } = cookie.attributes
       for (const name of legacyCookiesIn(this.#ctx.req.headers.cookie, legacy.cookies)) {
         const attributes = { secure: this.#isSecure, sameSite }
-        this.#headers.set(name, expiryOf(name, legacy.cookies, attributes))
+        this.#headers.set(name, clearLegacyCookieHeader(name, legacy.cookies, attributes))
       }
     }
     this.apply()
   }
 
-  /** Sets the headers anew, whatever the app has done to them since. */
+  /** Sets the headers, and again after the app may have changed them. */
   apply(): void {
     if (this.#headers.size === 0 || !this.canSet) return
     const { response } = this.#ctx
@@ -68,7 +67,7 @@ export class ResponseCookie implements Carrier {
     response.set('Set-Cookie', this.#cookiesWithOurs(this.#ctx.res.getHeader('Set-Cookie')))
   }
 
-  /** The same headers for an error: Koa drops all that the response has before it answers one. */
+  /** Returns an error's headers with these added: Koa drops the response's headers on an error. */
   headersFor(headers: ErrorHeaders): ErrorHeaders {
     if (this.#headers.size === 0) return headers
     const kept = Object.entries(headers).filter(

@@ -3,68 +3,60 @@ import { cleanText, completeClient } from '../client/description.ts'
 import { newSessionId, trustedCredential } from '../cookie/cookie.ts'
 import { SessionLimitError, SessionStoreError } from '../errors/errors.ts'
 import { Grants, nothingGranted } from '../privileges/grants.ts'
-import { parseGrant } from '../privileges/privileges.ts'
-import type { PrivilegeSettings } from '../privileges/privileges.ts'
+import { parseGrant, type PrivilegeSettings } from '../privileges/privileges.ts'
 import type { Deployment } from '../session/deployment.ts'
 import { addressOf } from '../session/request-session.ts'
+import { idleTimeoutMsOf } from '../session/session-times.ts'
 import type { Session } from '../session/session.ts'
-import { maxIdleTimeout, minutesToMs } from '../store/expiry.ts'
 import type { RecordDraft } from '../store/record.ts'
-import type { CreateOutcome } from '../store/session-store.ts'
 import { serverSession } from './server-session.ts'
 
-/** What a remote client says of itself. Texts are cleaned, and kept to 64 bytes. */
+/** What a remote client says about itself. Texts are cleaned and cut to 64 bytes. */
 export interface RemoteClient {
   /** The machine's name. */
   readonly machineName?: string
-  /** The user that is signed in to its operating system. */
+  /** The user of the machine's operating system. */
   readonly systemUserName?: string
   /** The application's version, such as `2.4`. */
   readonly appVersion?: string
   /** Such as `MacBook Air`. */
   readonly deviceModel?: string
-  /** The operating system: `Windows`, `macOS`, `Linux`, `iOS`, `Android` or another one. */
+  /** The operating system, such as `Windows`, `macOS`, `Linux`, `iOS` or `Android`. */
   readonly platform?: string
   /** Its version. */
   readonly systemVersion?: string
-  /** The installation's own id, by which one device is known over time. */
+  /** The installation's own id, which identifies the device over time. */
   readonly persistentID?: string
-  /** Its IP address, as the server sees it. */
+  /** The client's IP address, as the server sees it. */
   readonly ip?: string
 }
 
-/** What `sessions.open()` takes. */
+/** The argument of `sessions.open()`. */
 export interface OpenInput {
-  /** Whose session it is, for all its life. Not empty, at most 256 characters. */
+  /** The session's user for all its life: text of 1 to 256 characters. */
   readonly userName: string
-  /** Which application opens it; the option `applications` knows it by this id. */
+  /** The application that opens it, by its id in the option `applications`: 1 to 64 bytes. */
   readonly applicationId: string
-  /** What the client says of itself. */
   readonly client?: RemoteClient
-  /** In the forms of `setPrivileges()`; nothing where remote sessions have no privileges. */
+  /** In the forms of `setPrivileges()`; ignored where remote sessions cannot have privileges. */
   readonly privileges?: PrivilegeSettings['privileges']
   /** As `privileges`. */
   readonly roles?: PrivilegeSettings['roles']
-  /** Minutes, as `session.idleTimeout`. By default that of all sessions. */
+  /** Minutes, as in `session.idleTimeout`. By default the option `idleTimeout`. */
   readonly idleTimeout?: number
 }
 
-/** What `sessions.open()` answers. */
+/** What `sessions.open()` returns. */
 export interface OpenedSession<S> {
   /** The new session, for the server's own use. */
   readonly session: Session<S>
-  /** For the client alone: whoever has it is let in. */
+  /** For the client only: it admits anyone who has it. */
   readonly token: string
 }
 
 const inputNames = ['userName', 'applicationId', 'client', 'privileges', 'roles', 'idleTimeout']
 
-/**
- * Opens a remote session.
- *
- * @param deployment Of the `Sessions`.
- * @param input What the app gave.
- */
+/** Opens a remote session; see `Sessions.open()`. */
 export async function openSession<S>(
   deployment: Deployment,
   input: OpenInput,
@@ -83,35 +75,23 @@ export async function openSession<S>(
     throw error
   }
   if (outcome.status !== 'created') throw new SessionStoreError('the session could not be stored')
-  tellOpened(deployment, id, userName, outcome)
+  const { seen, now, ended = [] } = outcome
+  events.emit('session:created', { id, userName })
+  events.emit('session:signedIn', { id, userName })
+  for (const one of ended) events.emit('session:ended', { id: one, reason: 'exceeded' })
   try {
-    const endsAt = outcome.now + policy.expiry.absoluteTimeoutMs
-    const { applicationId } = input
+    const endsAt = now + policy.expiry.absoluteTimeoutMs
     const exp = tokens.expiry(endsAt)
-    const token = await tokens.issue(
-      { sub: userName, sid: id, exp, client_id: applicationId },
-      false,
-    )
-    const { seen, now } = outcome
+    const claims = { sub: userName, sid: id, exp, client_id: input.applicationId }
+    const token = await tokens.issue(claims, false)
     const record = { ...draft, id, createdAt: now, signedInAt: now, endsAt }
     return { session: serverSession<S>(deployment, { record, seen, now, credential }), token }
   } catch (error) {
-    // Nobody can ever use it.
+    // Without a token it cannot be used.
     await store.destroy(id)
     events.emit('session:ended', { id, reason: 'destroyed' })
     throw error
   }
-}
-
-function tellOpened(
-  { events }: Deployment,
-  id: string,
-  userName: string,
-  { ended = [] }: Extract<CreateOutcome, { status: 'created' }>,
-): void {
-  events.emit('session:created', { id, userName })
-  events.emit('session:signedIn', { id, userName })
-  for (const one of ended) events.emit('session:ended', { id: one, reason: 'exceeded' })
 }
 
 async function remoteDraft(deployment: Deployment, input: OpenInput): Promise<RecordDraft> {
@@ -124,7 +104,7 @@ async function remoteDraft(deployment: Deployment, input: OpenInput): Promise<Re
   }
   if (
     typeof applicationId !== 'string' ||
-    applicationId === '' ||
+    !applicationId ||
     cleanText(applicationId) !== applicationId
   ) {
     throw new TypeError('"applicationId" must be text of 1 to 64 plain bytes')
@@ -133,36 +113,30 @@ async function remoteDraft(deployment: Deployment, input: OpenInput): Promise<Re
   const grant = parseGrant(named)
   if (settings.privilegedTypes.has('remote')) grants.add(grant)
   const { machineName, systemUserName, appVersion, deviceModel } = client
-  const { platform: system, systemVersion, persistentID, ip = '' } = client
-  const said = { machineName, systemUserName, appVersion, deviceModel, systemVersion, persistentID }
-  const address = addressOf(ip)
+  const { platform, systemVersion, persistentID, ip: address = '' } = client
+  const ip = addressOf(address)
   const application = settings.applications.get(applicationId)
+  const described = completeClient({
+    machineName,
+    systemUserName,
+    appVersion,
+    deviceModel,
+    platform,
+    systemVersion,
+    persistentID,
+    applicationId,
+    appName: application?.name,
+    isOfficialApp: application?.official,
+  })
   return {
     type: 'remote',
-    ip: address,
-    client: await locateClient(
-      deployment,
-      address,
-      completeClient({
-        ...said,
-        platform: system,
-        applicationId,
-        appName: application?.name,
-        isOfficialApp: application?.official,
-      }),
-    ),
-    idleTimeoutMs: idleTimeoutMs(deployment, idleTimeout),
+    ip,
+    client: await locateClient(deployment, ip, described),
+    idleTimeoutMs:
+      idleTimeout === undefined ? settings.idleTimeoutMs : idleTimeoutMsOf(idleTimeout, settings),
     userName,
     privileges: grants.granted.privileges,
     roles: grants.granted.roles,
     storage: new Map(),
   }
-}
-
-function idleTimeoutMs({ settings }: Deployment, minutes: number | undefined): number {
-  if (minutes === undefined) return settings.idleTimeoutMs
-  if (typeof minutes !== 'number' || !Number.isFinite(minutes) || minutes > maxIdleTimeout) {
-    throw new TypeError(`idleTimeout must be a number of minutes, at most ${maxIdleTimeout}`)
-  }
-  return Math.max(minutesToMs(minutes), settings.minIdleTimeoutMs)
 }

@@ -7,13 +7,12 @@ import { SessionStoreError } from '../errors/errors.ts'
 import type { Deployment } from '../session/deployment.ts'
 import { LiveSession } from '../session/live-session.ts'
 import type { RequestFacts } from '../session/request-session.ts'
-import { SessionState } from '../session/session-state.ts'
-import type { LoadedSession } from '../session/session-state.ts'
+import { SessionState, type LoadedSession } from '../session/session-state.ts'
 import { storedProcedureId } from '../session/session-types.ts'
 import { Session } from '../session/session.ts'
 import type { RecordDraft } from '../store/record.ts'
 
-/** A request that comes from the server's own code. */
+/** The request of the server's own code. */
 export const serverRequest: RequestFacts = {
   credentials: [],
   cookie: noCarrier,
@@ -23,14 +22,14 @@ export const serverRequest: RequestFacts = {
   isActivity: () => true,
 }
 
-/** A session for the server's own use. */
+/** Makes a session for the server's own use. */
 export function serverSession<S>(deployment: Deployment, loaded: LoadedSession): Session<S> {
   const origin = { request: serverRequest, now: loaded.now }
-  const state = SessionState.loaded(deployment, origin, loaded)
+  const state = new SessionState(deployment, origin, loaded)
   return new Session<S>(new LiveSession(state, serverRequest))
 }
 
-/** Finds the session of the server's own code, and makes it when it is not there yet. */
+/** Finds the stored-procedure session, or creates it. */
 export async function storedProcedure<S>(deployment: Deployment): Promise<Session<S>> {
   const { store, settings } = deployment
   const { policy } = settings
@@ -39,7 +38,7 @@ export async function storedProcedure<S>(deployment: Deployment): Promise<Sessio
   if (!found) {
     const expiry = { ...policy.expiry, absoluteTimeoutMs: Infinity }
     const draft = storedProcedureDraft()
-    // Another process may be first, which is as good.
+    // Another process may create it first, which is fine.
     await store.create({ credential, draft, signsIn: false }, { ...policy, expiry })
     found = await store.load(credential, policy, false)
   }
@@ -54,15 +53,13 @@ const systems: Readonly<Record<string, string>> = {
 }
 
 function storedProcedureDraft(): RecordDraft {
+  const system = systems[platform()] ?? platform()
   return {
     type: 'storedProcedure',
     ip: '',
-    client: completeClient({
-      machineName: hostname(),
-      platform: systems[platform()] ?? platform(),
-    }),
+    client: completeClient({ machineName: hostname(), platform: system }),
     idleTimeoutMs: Infinity,
-    // Its user is nobody who could sign in, and is in no list.
+    // Its user cannot sign in, and is in no list.
     userName: '',
     privileges: [],
     roles: [],

@@ -1,43 +1,43 @@
 import type { IncomingMessage } from 'node:http'
 
-import { readCredentials } from '../cookie/cookie.ts'
-import { trustedCredential } from '../cookie/cookie.ts'
+import { readCredentials, trustedCredential } from '../cookie/cookie.ts'
 import { SessionStoreError } from '../errors/errors.ts'
 import type { SessionEventName, SessionEvents } from '../events/events.ts'
 import { resolveOptions } from '../options/option-table.ts'
 import type { SessionsOptions } from '../options/options.ts'
-import { Grants, nothingGranted } from '../privileges/grants.ts'
-import type { GrantChanges } from '../privileges/grants.ts'
-import { parseGrant } from '../privileges/privileges.ts'
-import type { GrantInput } from '../privileges/privileges.ts'
-import { createDeployment } from '../session/deployment.ts'
-import type { Deployment } from '../session/deployment.ts'
+import { Grants, nothingGranted, type GrantChanges } from '../privileges/grants.ts'
+import { parseGrant, type GrantInput } from '../privileges/privileges.ts'
+import { createDeployment, type Deployment } from '../session/deployment.ts'
 import { addressOf, RequestSession } from '../session/request-session.ts'
-import { activeSessions, activityOf, infoOf } from '../session/session-info.ts'
-import type { ActiveSession, SessionInfo } from '../session/session-info.ts'
+import {
+  activeSessions,
+  activityOf,
+  infoOf,
+  type ActiveSession,
+  type SessionInfo,
+} from '../session/session-info.ts'
 import { storedProcedureId, typeRules } from '../session/session-types.ts'
 import type { Session } from '../session/session.ts'
 import type { SessionStorage, StorageOf } from '../storage/storage-type.ts'
 import { createStorageView, Storage } from '../storage/storage.ts'
 import type { LoadOutcome } from '../store/session-store.ts'
 import { readBearer } from '../tokens/bearer.ts'
-import { openSession } from './open-session.ts'
-import type { OpenedSession, OpenInput } from './open-session.ts'
+import { openSession, type OpenedSession, type OpenInput } from './open-session.ts'
 import { serverRequest, storedProcedure } from './server-session.ts'
 
 const hex = '([\\da-f]{4})'
 const idForm = new RegExp(`^([\\da-f]{8})-?${hex}-?${hex}-?${hex}-?([\\da-f]{12})$`, 'i')
 
-/**
- * What a `Sessions` has inside, for the other parts of this package.
- *
- * @param sessions Any.
- */
+/** Returns what is inside a `Sessions`, for the other parts of this package. */
 export let deploymentOf: <S>(sessions: Sessions<S>) => Deployment
 
 /**
- * The sessions of an app: their options, their store and their events. `session(sessions)` mounts
- * it. Apps that need none of its methods give their options to `session()` itself.
+ * The sessions of an app: their options, store and events. `session(sessions)` mounts it. Apps that
+ * need none of its methods pass their options to `session()` instead.
+ *
+ * Methods that use the store reject with `SessionStoreError` when it fails, and those that take a
+ * user name with `TypeError` when that is not text. User names are compared exactly; `''` has no
+ * sessions.
  *
  * @example
  *   const sessions = new Sessions({ redis: new Redis(), roles: 'roles.json' })
@@ -52,7 +52,6 @@ export class Sessions<S = SessionStorage> {
   readonly #deployment: Deployment
 
   /**
-   * @param options Checked at once.
    * @throws {SessionOptionError} When an option is unknown, wrong or contradicts another.
    * @throws {SessionRolesError} When the roles file cannot be used.
    */
@@ -60,13 +59,7 @@ export class Sessions<S = SessionStorage> {
     this.#deployment = createDeployment(resolveOptions(options))
   }
 
-  /**
-   * What is known of any session.
-   *
-   * @param id Of the session.
-   * @returns `null` when there is no such session.
-   * @throws {SessionStoreError} When the store fails.
-   */
+  /** Returns what is known of any session, or `null` when there is no such session. */
   async info(id: string): Promise<SessionInfo | null> {
     const found = await this.#find(id)
     if (!found) return null
@@ -77,33 +70,27 @@ export class Sessions<S = SessionStorage> {
   }
 
   /**
-   * A copy of any session's storage, for the server's own use: changing it changes nothing.
-   *
-   * @param id Of the session.
-   * @returns `null` when there is no such session.
-   * @throws {SessionStoreError} When the store fails.
+   * Returns a copy of any session's storage, or `null` when there is no such session. Changes to
+   * the copy do not reach the session.
    */
   async storage(id: string): Promise<StorageOf<S> | null> {
     const found = await this.#find(id)
     if (!found) return null
     const { settings, events } = this.#deployment
     const storage = new Storage(found.record.storage, {
-      maxBytes: settings.limits.storageBytes,
+      maxBytes: settings.policy.limits.storageBytes,
       onCorrupt: () => events.emit('session:storeError', { operation: 'load', id }),
     })
     return { ...createStorageView({ storage, changeableStorage: () => storage }) } as StorageOf<S>
   }
 
   /**
-   * A user's live sessions: the current one first, then the most recently active.
+   * Returns a user's live sessions: the current one first, then the most recently active.
    *
    * @example
    *   ctx.body = await sessions.list(ctx.session.userName, { current: ctx.session })
    *
-   * @param userName Compared exactly; `''` has none.
-   * @param options `current` is the session that asks, if one does.
-   * @throws {TypeError} When the user name is no text.
-   * @throws {SessionStoreError} When the store fails.
+   * @param options `current` is the caller's own session, if any.
    */
   async list(
     userName: string,
@@ -119,14 +106,11 @@ export class Sessions<S = SessionStorage> {
   }
 
   /**
-   * Ends any session. From the moment this resolves no request on any process gets it.
+   * Ends any session. Once this resolves, no request in any process can open it.
    *
-   * @param id Of the session.
-   * @param options `userName` ends it only if it is that user's, so that a page for one's own
-   *   sessions needs no check of its own.
-   * @returns Whether it was live, and that user's.
-   * @throws {TypeError} When the user name is no text.
-   * @throws {SessionStoreError} When the store fails.
+   * @param options With `userName`, ends the session only if it is that user's, so that a page for
+   *   users' own sessions needs no further check.
+   * @returns Whether the session was live, and that user's.
    */
   async terminate(
     id: string,
@@ -142,31 +126,22 @@ export class Sessions<S = SessionStorage> {
   }
 
   /**
-   * Ends all sessions of a session's user but this one.
-   *
-   * @param session The one that stays, such as `ctx.session`.
-   * @returns How many have ended; 0 when nobody is signed in.
-   * @throws {TypeError} When the user name is no text.
-   * @throws {SessionStoreError} When the store fails.
+   * Ends all sessions of a session's user except this one, such as `ctx.session`. Returns how many;
+   * 0 when no user is signed in.
    */
   async terminateOthers(session: {
     readonly id: string
     readonly userName: string
   }): Promise<number> {
-    // The user of the server's own code may be somebody's name too.
+    // A real user may have the user name of the server's own code.
     const id = sessionIdIn(session.id)
     if (id === storedProcedureId) return 0
     return this.#terminateAll(session.userName, id)
   }
 
   /**
-   * Ends all sessions of a user. One that is signing in at that moment may outlive it; one whose
-   * sign-in was answered before does not.
-   *
-   * @param userName Compared exactly; `''` has none.
-   * @returns How many have ended.
-   * @throws {TypeError} When the user name is no text.
-   * @throws {SessionStoreError} When the store fails.
+   * Ends all sessions of a user, and returns how many. A session that signs in meanwhile may
+   * survive; one whose sign-in already got its response does not.
    */
   async terminateAll(userName: string): Promise<number> {
     return this.#terminateAll(userName)
@@ -174,15 +149,13 @@ export class Sessions<S = SessionStorage> {
 
   /**
    * Adds privileges and roles to all live sessions of a user, from their next request on. Their
-   * cookies stay as they are: there is no response that could bring them new ones.
+   * secrets are not rotated, because no response could carry new cookies.
    *
-   * @param userName Compared exactly; `''` has no sessions.
-   * @param input As `session.setPrivileges()` takes it, but without a user name.
-   * @param options `replace` takes back in the same step whatever is not given here; the sessions
-   *   stay signed in.
-   * @returns How many sessions.
-   * @throws {TypeError} When the input is something else, or names a user.
-   * @throws {SessionStoreError} When the store fails.
+   * @param input As for `session.setPrivileges()`, but without a user name.
+   * @param options `replace` removes in the same step whatever is not given; the sessions stay
+   *   signed in.
+   * @returns The number of sessions.
+   * @throws {TypeError} When the input is anything else, or names a user.
    */
   async setPrivileges(
     userName: string,
@@ -200,13 +173,11 @@ export class Sessions<S = SessionStorage> {
   }
 
   /**
-   * Takes back all privileges, all roles and the user name from all live sessions of a user, from
-   * their next request on. Ids, storage and idle timeouts stay: {@link terminateAll} ends them.
+   * Removes all privileges, all roles and the user name from all live sessions of a user, from
+   * their next request on. Ids, storage and idle timeouts stay: {@link terminateAll} ends the
+   * sessions.
    *
-   * @param userName Compared exactly; `''` has no sessions.
-   * @returns How many sessions.
-   * @throws {TypeError} When the user name is no text.
-   * @throws {SessionStoreError} When the store fails.
+   * @returns The number of sessions.
    */
   async clearPrivileges(userName: string): Promise<number> {
     return this.#grantAll(userName, {
@@ -219,77 +190,62 @@ export class Sessions<S = SessionStorage> {
   }
 
   /**
-   * Opens a remote session for a client that is no browser, which somebody has signed in to by now.
-   * It ends as all sessions do, and its token with it.
+   * Opens a remote session for a client that is not a browser, once its user has signed in. It ends
+   * like any session, and its token with it.
    *
    * @example
    *   const { token } = await sessions.open({ userName: 'ann', applicationId: 'cli' })
    *   ctx.body = { token }
    *
-   * @param input Whose it is, and what the client says of itself.
    * @returns The session, and the token for `Authorization: Bearer`.
    * @throws {TypeError} Without the option `tokens`, or for wrong input.
-   * @throws {SessionLimitError} When the user has as many sessions as `maxSessions` allows.
-   * @throws {SessionStoreError} When the store fails.
+   * @throws {SessionLimitError} When the user has reached `maxSessions`.
    */
   async open(input: OpenInput): Promise<OpenedSession<S>> {
     return openSession<S>(this.#deployment, input)
   }
 
   /**
-   * The session of the server's own code: one for all processes, which never ends. Its storage and
-   * `use()` are real; its user is `system`, and it has no privileges unless `privilegedTypes` says
-   * so. Call `save()` for changes outside of `use()`.
-   *
-   * @throws {SessionStoreError} When the store fails.
+   * Returns the session of the server's own code: one for all processes, which never ends. Its
+   * storage and `use()` work as usual. Its user is `system`, and it has privileges only if
+   * `privilegedTypes` allows. Call `save()` after changes outside of `use()`.
    */
   async storedProcedure(): Promise<Session<S>> {
     return storedProcedure<S>(this.#deployment)
   }
 
   /**
-   * Runs code as a session: inside, {@link current} is that session, also after awaits and in timers
-   * that it starts; afterwards, also after a throw, it is what it was.
+   * Runs code as a session: inside, {@link current} is that session, even after awaits and in timers
+   * that the code starts. Afterwards `current` is what it was, even after a throw.
    *
-   * @param tokenOrSession A token of `open()` or `createNestedToken()`, whose session is loaded
-   *   and, unless the code throws, committed afterwards; or a session, which stays with whoever has
-   *   it.
-   * @param fn The code.
+   * @param tokenOrSession A token of `open()` or `createNestedToken()`, whose session is loaded,
+   *   and committed unless the code throws; or a session, which the caller must commit.
    * @returns What the code returns.
    * @throws {SessionTokenError} When the token is not good, or its session has ended.
-   * @throws {SessionStoreError} When the store fails.
    */
   async run<T>(
     tokenOrSession: string | Session<S>,
     fn: (session: Session<S>) => T | Promise<T>,
   ): Promise<T> {
-    const { context } = this.#deployment
-    if (typeof tokenOrSession !== 'string') {
-      const session = tokenOrSession
-      return context.run(
+    const runAs = (session: Session<S>): Promise<T> =>
+      this.#deployment.context.run(
         () => session as Session<never>,
         async () => fn(session),
       )
-    }
-    const request = new RequestSession<S>(this.#deployment, {
-      ...serverRequest,
-      bearer: { status: 'token', token: tokenOrSession },
-    })
+    if (typeof tokenOrSession !== 'string') return runAs(tokenOrSession)
+    const bearer = { status: 'token', token: tokenOrSession } as const
+    const request = new RequestSession<S>(this.#deployment, { ...serverRequest, bearer })
     await request.load()
-    // Code that runs for a user never runs for a guest, whatever `onStoreError` says.
+    // Code for a user must not run for a guest, whatever `onStoreError` says.
     if (request.fault) throw request.fault
-    const { session } = request
-    const result = await context.run(
-      () => session as Session<never>,
-      async () => fn(session),
-    )
+    const result = await runAs(request.session)
     await request.commit()
     return result
   }
 
   /**
-   * The session of the running code: inside of {@link run}, and with the option `asyncContext`
-   * inside of every request; `undefined` elsewhere.
+   * The session of the running code: inside {@link run} and, with the option `asyncContext`, inside
+   * every request; elsewhere `undefined`.
    *
    * @throws {SessionStoreError} When the request's session could not be loaded.
    */
@@ -298,17 +254,14 @@ export class Sessions<S = SessionStorage> {
   }
 
   /**
-   * The session of a request that Koa does not see, such as the upgrade to a WebSocket, by its
-   * cookie or bearer token. It counts as activity. Nothing is committed by itself: call `save()`.
-   * What needs a new cookie throws `ERR_SESSION_HEADERS_SENT`.
+   * Returns the session of a request that Koa does not handle, such as a WebSocket upgrade, by its
+   * cookie or bearer token, or `null` without a live session. Counts as activity. Call `save()` to
+   * commit: a change that needs a new cookie throws `ERR_SESSION_HEADERS_SENT`.
    *
    * Pages of other sites can open WebSockets too: check the `Origin` header.
    *
-   * @param req The request.
-   * @param options `secure` says whether it came over HTTPS, `ip` the client's address: behind a
-   *   proxy the socket knows neither.
-   * @returns `null` when the request has no live session; none is ever created.
-   * @throws {SessionStoreError} When the store fails.
+   * @param options `secure` is whether the request came over HTTPS, `ip` the client's address:
+   *   behind a proxy the socket shows neither.
    */
   async fromRequest(
     req: IncomingMessage,
@@ -330,12 +283,7 @@ export class Sessions<S = SessionStorage> {
     return request.isFound ? request.session : null
   }
 
-  /**
-   * Listens to an event.
-   *
-   * @param name The event.
-   * @param listener Called with the event's facts. What it throws is an uncaught exception.
-   */
+  /** Adds a listener. An error that it throws is an uncaught exception. */
   on<Name extends SessionEventName>(
     name: Name,
     listener: (event: SessionEvents[Name]) => void,
@@ -344,7 +292,7 @@ export class Sessions<S = SessionStorage> {
     return this
   }
 
-  /** Takes a listener of {@link on} away. */
+  /** Removes a listener of {@link on}. */
   off<Name extends SessionEventName>(
     name: Name,
     listener: (event: SessionEvents[Name]) => void,
@@ -353,12 +301,12 @@ export class Sessions<S = SessionStorage> {
     return this
   }
 
-  /** Releases what it has opened itself. A Redis client that was passed in stays the app's. */
+  /** Releases what this package has opened. A Redis client stays the app's. */
   async close(): Promise<void> {
     await this.#deployment.store.close()
   }
 
-  /** Finds any live session; it is no activity. */
+  /** Finds a live session, without counting as activity. */
   async #find(id: string): Promise<Extract<LoadOutcome, { status: 'live' }> | undefined> {
     const known = sessionIdIn(id)
     if (known === undefined) return undefined
@@ -404,10 +352,8 @@ export class Sessions<S = SessionStorage> {
 }
 
 /**
- * The id of a session, as sessions have it: in lower case and with hyphens.
- *
- * @param text An id in any case, with or without hyphens.
- * @returns `undefined` for what is no id, and must become part of no key.
+ * Returns an id in lower case with hyphens, given in any case with or without hyphens. Returns
+ * `undefined` for other text, which must never become part of a key.
  */
 export function sessionIdIn(text: unknown): string | undefined {
   const parts = typeof text === 'string' ? idForm.exec(text) : null

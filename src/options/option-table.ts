@@ -15,19 +15,22 @@ import {
   checkNumber,
   checkObject,
   checkOneOf,
+  namesOf,
 } from '../errors/option-checks.ts'
 import { parseRoles, parseRolesText, Roles } from '../privileges/roles.ts'
+import type { StorageLimits } from '../storage/storage-value.ts'
 import { storeOperations } from '../store/deadline-store.ts'
 import { maxIdleTimeout, minutesToMs } from '../store/expiry.ts'
 import { MemoryStore } from '../store/memory-store.ts'
 import { sessionTypes } from '../store/record.ts'
 import { RedisStore } from '../store/redis-store.ts'
+import type { SessionLimit } from '../store/session-store.ts'
 import { resolveTokens } from '../tokens/keys.ts'
-import type { CheckedOptions, SessionsOptions, SessionsSettings } from './options.ts'
+import type { CheckedOptions, SessionsOptions, SessionsSettings, LegacyOptions } from './options.ts'
 
 /**
- * One row for each option: its default, and what is made of the value that the app gives. A row may
- * look at what the app has given for others.
+ * One row for each option: its default, and how the app's value is checked and converted. A row may
+ * read the app's other options.
  */
 const optionTable: {
   readonly [Name in keyof SessionsOptions]-?: (
@@ -54,7 +57,7 @@ const optionTable: {
   },
   type: (type = 'web') => checkedOneOf('type', type, ['web', 'rest']),
   roles: (roles, { ignorePermissions = false }) => readRoles(roles, ignorePermissions),
-  ignorePermissions: (ignores = false) => checkedBoolean('ignorePermissions', ignores),
+  ignorePermissions: (ignores = false) => checkedOneOf('ignorePermissions', ignores, [true, false]),
   idleTimeout: (minutes = 60) => checkedMinutes('idleTimeout', minutes, maxIdleTimeout),
   minIdleTimeout: (minutes = 60) => checkedMinutes('minIdleTimeout', minutes, maxIdleTimeout),
   absoluteTimeout: (minutes = 43_200) => checkedMinutes('absoluteTimeout', minutes, Infinity),
@@ -75,7 +78,8 @@ const optionTable: {
   onStoreError: (choice = 'fail') => checkedOneOf('onStoreError', choice, ['fail', 'guest']),
   limits: (limits = {}) => {
     checkObject('limits', limits)
-    checkNames('"limits" option', limits, ['storageBytes', 'storageKeys'])
+    const names = namesOf<StorageLimits>({ storageBytes: true, storageKeys: true })
+    checkNames('"limits" option', limits, names)
     const { storageBytes = 262_144, storageKeys = 256 } = limits
     checkInteger('limits.storageBytes', storageBytes, { min: 1, max: 2 ** 28, unit: 'bytes' })
     checkInteger('limits.storageKeys', storageKeys, { min: 1, max: 65_536, unit: 'keys' })
@@ -84,7 +88,8 @@ const optionTable: {
   maxSessions: (limit) => {
     if (limit === undefined) return undefined
     checkObject('maxSessions', limit)
-    checkNames('"maxSessions" option', limit, ['perUser', 'onExceed'])
+    const names = namesOf<SessionLimit>({ perUser: true, onExceed: true })
+    checkNames('"maxSessions" option', limit, names)
     const { perUser, onExceed } = limit
     checkInteger('maxSessions.perUser', perUser, { min: 1, max: 10_000, unit: 'sessions' })
     checkOneOf('maxSessions.onExceed', onExceed, ['terminateOldest', 'refuse'])
@@ -96,12 +101,17 @@ const optionTable: {
   tokens: (tokens) => (tokens === undefined ? undefined : resolveTokens(tokens)),
   instanceName: (name = hostname()) => checkedText('instanceName', name),
   serverCode: (code = '') => checkedText('serverCode', code),
-  asyncContext: (isOn = false) => checkedBoolean('asyncContext', isOn),
+  asyncContext: (isOn = false) => checkedOneOf('asyncContext', isOn, [true, false]),
   countsAsActivity: (counts) => checkedFunction('countsAsActivity', counts),
   legacy: (legacy, { cookie }) => {
     if (legacy === undefined) return undefined
     checkObject('legacy', legacy)
-    const names = ['read', 'cookieNames', 'cookieDomain', 'cookiePath']
+    const names = namesOf<LegacyOptions>({
+      read: true,
+      cookieNames: true,
+      cookieDomain: true,
+      cookiePath: true,
+    })
     checkNames('"legacy" option', legacy, names)
     checkFunction('legacy.read', legacy.read)
     return { read: legacy.read, cookies: resolveLegacyCookies(legacy, resolveCookie(cookie)) }
@@ -109,7 +119,7 @@ const optionTable: {
 }
 
 /**
- * Checks options and fills in the defaults. The caller's object is neither kept nor changed.
+ * Checks options and fills in the defaults. Neither keeps nor changes the app's object.
  *
  * @throws {SessionOptionError} When an option is unknown, wrong or contradicts another.
  * @throws {SessionRolesError} When the roles file cannot be used.
@@ -125,21 +135,23 @@ export function resolveOptions(given: SessionsOptions = {}): SessionsSettings {
     ]),
   ) as CheckedOptions
   checkTogether(checked)
-  const { absoluteTimeout, refreshSeconds, limits, maxSessions, storeTimeoutMs } = checked
+  const { redis, prefix: _prefix, ignorePermissions: _ignores, ...more } = checked
+  const { idleTimeout, minIdleTimeout, absoluteTimeout, refreshSeconds, ...others } = more
+  const { limits, maxSessions, storeTimeoutMs, ...settings } = others
   const expiry = {
     absoluteTimeoutMs: minutesToMs(absoluteTimeout),
     refreshMs: Math.ceil(refreshSeconds * 1000),
   }
   return Object.freeze({
-    ...checked,
-    isDefaultStore: options.redis === undefined && options.store === undefined,
+    ...settings,
+    isDefaultStore: redis === undefined && options.store === undefined,
     policy: { expiry, limits, maxSessions, timeoutMs: storeTimeoutMs },
-    idleTimeoutMs: minutesToMs(checked.idleTimeout),
-    minIdleTimeoutMs: minutesToMs(checked.minIdleTimeout),
+    idleTimeoutMs: minutesToMs(idleTimeout),
+    minIdleTimeoutMs: minutesToMs(minIdleTimeout),
   })
 }
 
-/** What each option allows by itself and the others forbid. */
+/** Refuses options that contradict each other. */
 function checkTogether({
   idleTimeout,
   minIdleTimeout,
@@ -188,7 +200,11 @@ function readApplications(
       throw new SessionOptionError('"applications" option must have ids of 1 to 64 plain bytes')
     }
     checkObject(label, application)
-    checkNames(`"${label}" option`, application, ['name', 'client', 'official'])
+    checkNames(
+      `"${label}" option`,
+      application,
+      namesOf<Application>({ name: true, client: true, official: true }),
+    )
     const { name, client, official = false } = application
     if (typeof name !== 'string' || name === '' || cleanText(name) !== name) {
       throw new SessionOptionError(`"${label}.name" option must be text of 1 to 64 plain bytes`)
@@ -212,11 +228,6 @@ function checkedMs(name: string, ms: number, range: { min: number; max: number }
 
 function checkedOneOf<T>(name: string, value: T, allowed: readonly T[]): T {
   checkOneOf(name, value, allowed)
-  return value
-}
-
-function checkedBoolean(name: string, value: boolean): boolean {
-  checkBoolean(name, value)
   return value
 }
 

@@ -20,33 +20,33 @@ import type { TokensOptions, TokenSettings } from '../tokens/keys.ts'
 /** Options of `session()` and `Sessions`. Checked once, at start-up; unknown names are refused. */
 export interface SessionsOptions {
   /**
-   * An ioredis client, `Redis` or `Cluster`: where the sessions are kept. It stays the app's;
-   * nobody closes it here. Without `redis` and `store` the sessions are kept in memory.
+   * An ioredis client, `Redis` or `Cluster`, for the sessions. It stays the app's: this package
+   * never closes it. Without `redis` and `store`, sessions are kept in memory.
    */
   readonly redis?: RedisClient | undefined
-  /** A store of another kind, in place of `redis`. */
+  /** Another store, instead of `redis`. */
   readonly store?: SessionStore | undefined
   /**
-   * What the keys in Redis start with. One per app: apps that share it share their sessions. Text
-   * without braces, not empty.
+   * The start of all keys in Redis. Apps with the same prefix share their sessions. Text without
+   * braces, not empty.
    *
    * @default 'sess:'
    */
   readonly prefix?: string | undefined
   /**
-   * What sessions carried by a cookie are called: `web` for browsers, `rest` for an HTTP API.
+   * The type of sessions with a cookie: `web` for browsers, `rest` for an HTTP API.
    *
    * @default 'web'
    */
   readonly type?: 'web' | 'rest' | undefined
   /**
-   * The roles file: a path, read once at start-up, or its content. Without one every privilege name
-   * counts as declared and there are no roles.
+   * The roles file: a path, read once at start-up, or its content. Without it, every privilege name
+   * counts as declared, and there are no roles.
    */
   readonly roles?: string | RolesFile | undefined
   /**
-   * Accepts a roles file with permissions, `restrictedByDefault` or `forceLogin`, none of which is
-   * enforced.
+   * Accepts a roles file with permissions, `restrictedByDefault` or `forceLogin`, which this
+   * package does not enforce.
    *
    * @default false
    */
@@ -58,21 +58,21 @@ export interface SessionsOptions {
    */
   readonly idleTimeout?: number | undefined
   /**
-   * Minutes; lower values that a session is given at run time are raised to it. From 0.001 to 525 600.
+   * Minutes, from 0.001 to 525 600. Lower idle timeouts at run time are raised to it.
    *
    * @default 60
    */
   readonly minIdleTimeout?: number | undefined
   /**
-   * Minutes from creation, and anew from each sign-in, after which a session ends however busy it
-   * is. Not below `idleTimeout`; `Infinity` for none.
+   * Minutes from creation, and again from each sign-in, after which a session ends even if it is in
+   * use. At least `idleTimeout`; `Infinity` for no limit.
    *
    * @default 43_200
    */
   readonly absoluteTimeout?: number | undefined
   /**
-   * Seconds that a session may outlive its idle timeout, so that most requests write nothing: a
-   * session in use is refreshed once in this time. From 0 to 3600.
+   * Seconds by which a session may outlive its idle timeout. A session in use is refreshed once in
+   * this time, so that most requests write nothing. From 0 to 3600.
    *
    * @default 60
    */
@@ -86,7 +86,7 @@ export interface SessionsOptions {
    */
   readonly privilegedTypes?: readonly SessionType[] | undefined
   /**
-   * Milliseconds within which the store must answer each call. From 10 to 60 000.
+   * Milliseconds that a call of the store may take. From 10 to 60 000.
    *
    * @default 1000
    */
@@ -98,27 +98,27 @@ export interface SessionsOptions {
    */
   readonly lockTimeoutMs?: number | undefined
   /**
-   * What a request gets whose session could not be loaded: `fail` answers 503 when something
-   * touches `ctx.session`; `guest` gives a guest, whose changes answer 503.
+   * What becomes of a request whose session cannot be loaded. With `fail`, reading `ctx.session`
+   * fails with 503. With `guest`, the request gets a guest, whose changes fail with 503.
    *
    * @default 'fail'
    */
   readonly onStoreError?: 'fail' | 'guest' | undefined
-  /** The most that one session may store. */
+  /** The limits for the storage of one session. */
   readonly limits?: Partial<StorageLimits> | undefined
   /**
-   * How many live sessions one user may have. Kept at each sign-in, however many run side by side
-   * on however many processes. Without it, as many as they like.
+   * The limit on the live sessions of one user, enforced at each sign-in, even for parallel
+   * sign-ins in several processes. Without it, there is no limit.
    */
   readonly maxSessions?: SessionLimit | undefined
   /**
-   * What each application is, by the id that its sessions have: its name, what kind of client it
-   * is, and whether it is one of the app's own.
+   * The known applications by the id that their sessions have: name, kind of client, and whether
+   * the application is one of the app's own.
    */
   readonly applications?: Readonly<Record<string, Application>> | undefined
   /**
-   * Where an IP address is, such as by a database on this machine. Asked once, when a session is
-   * stored first. What it throws leaves the place unknown.
+   * Returns the location of an IP address, for example from a local database. Called once, when a
+   * session is first stored. If it throws, the location stays unknown.
    *
    * @default () => null
    */
@@ -128,59 +128,56 @@ export interface SessionsOptions {
       ) => ClientLocation | null | undefined | Promise<ClientLocation | null | undefined>)
     | undefined
   /**
-   * Adds to what a request's headers tell of a browser, or replaces it. Asked once, when a session
-   * is stored first. What it throws adds nothing.
+   * Adds to, or replaces, what a request's headers say about a browser. Called once, when a session
+   * is first stored. If it throws, it adds nothing.
    */
   readonly describeClient?:
     | ((ctx: RequestContext, client: ClientDescription) => ClientAddition | Promise<ClientAddition>)
     | undefined
   /**
-   * Lets clients that are no browsers in, by `Authorization: Bearer` with a signed token. Without
-   * it that header is ignored.
+   * Admits clients that are not browsers by a signed token in `Authorization: Bearer`. Without it,
+   * that header is ignored.
    */
   readonly tokens?: TokensOptions | undefined
-  /**
-   * What this server is called: `session.instanceName` of every session. By default the host's
-   * name.
-   */
+  /** The name of this server, as `session.instanceName`. By default the host's name. */
   readonly instanceName?: string | undefined
   /**
-   * A code of the server: `session.serverCode` of every session.
+   * A code of this server, as `session.serverCode`.
    *
    * @default ''
    */
   readonly serverCode?: string | undefined
   /**
-   * Whether `sessions.current` is the running request's session everywhere in its code. It takes an
+   * Whether `sessions.current` is the running request's session everywhere in its code. Costs an
    * `AsyncLocalStorage` around every request.
    *
    * @default false
    */
   readonly asyncContext?: boolean | undefined
   /**
-   * Whether a request keeps its session alive, such as not for polling. Called once for each
-   * request with a session cookie.
+   * Returns whether a request keeps its session alive, for example false for polling. Called once
+   * for each request with a session cookie.
    *
    * @default () => true
    */
   readonly countsAsActivity?: ((ctx: RequestContext) => boolean) | undefined
-  /** Carries the sessions of another package over, so that moving to this one signs nobody out. */
+  /** Carries over the sessions of another package, so that moving to this one signs no user out. */
   readonly legacy?: LegacyOptions | undefined
 }
 
-/** How the sessions of another package are carried over. */
+/** How to carry over the sessions of another package. */
 export interface LegacyOptions extends LegacyCookieOptions {
   /**
-   * Reads a client's session of another package. Asked before the handlers, for a request that has
-   * one of `cookieNames`, no bearer token, and nothing that opens a session here. What it answers
-   * goes into a new session, stored at the end of the request as if the request had changed it; the
-   * old cookies are expired then, and nobody asks again.
+   * Reads a client's session of another package. Called before the handlers, for a request that has
+   * one of `cookieNames`, no bearer token, and nothing that opens a session here. The result goes
+   * into a new session, which the end of the request stores like its own changes; the old cookies
+   * are then expired, so that this is not called again.
    *
-   * The cookie is anybody's text: check its signature and its date. What this throws, and an answer
-   * that takes longer than `storeTimeoutMs`, counts as a store that fails. An answer that a session
-   * cannot hold is left out as a whole, with one process warning.
+   * The cookie is untrusted: check its signature and its date. An error, or a result after
+   * `storeTimeoutMs`, counts as a failure of the store. A result that a session cannot hold is
+   * ignored as a whole, with one process warning.
    *
-   * @param ctx Koa's context. Leave its `session` alone: this comes before it.
+   * @param ctx Koa's context. Do not use its `session`, which does not exist yet.
    * @returns `null` for no session.
    */
   readonly read: (
@@ -188,9 +185,9 @@ export interface LegacyOptions extends LegacyCookieOptions {
   ) => LegacySession | null | undefined | Promise<LegacySession | null | undefined>
 }
 
-/** What a client had in a session of another package. */
+/** A client's session of another package. */
 export interface LegacySession extends PrivilegeSettings {
-  /** By name; JSON. The limits of storage count. */
+  /** JSON values by name, within the limits of storage. */
   readonly storage?: Readonly<Record<string, unknown>>
 }
 
@@ -200,10 +197,7 @@ export interface LegacySettings {
   readonly cookies: LegacyCookies
 }
 
-/**
- * What options are kept as that are not kept as they were given. An option that is not here has a
- * default, and is kept in the form and the unit in which the app gives it.
- */
+/** The options that are converted or have no default. All others are kept as the app gives them. */
 interface ConvertedOptions {
   readonly redis: RedisClient | undefined
   readonly store: SessionStore
@@ -220,18 +214,31 @@ interface ConvertedOptions {
   readonly legacy: LegacySettings | undefined
 }
 
-/** Checked {@link SessionsOptions}, each by its name. */
+/** Checked {@link SessionsOptions} by name. */
 export type CheckedOptions = {
   readonly [Name in keyof SessionsOptions]-?: Name extends keyof ConvertedOptions
     ? ConvertedOptions[Name]
     : Exclude<SessionsOptions[Name], undefined>
 }
 
-/** Checked and complete {@link SessionsOptions}, and what follows from them. */
-export interface SessionsSettings extends CheckedOptions {
-  /** Whether the store is the embedded default, which the app has not asked for. */
+/** Options whose values {@link SessionsSettings} has in another form only. */
+type DerivedOption =
+  | 'redis'
+  | 'prefix'
+  | 'ignorePermissions'
+  | 'idleTimeout'
+  | 'minIdleTimeout'
+  | 'absoluteTimeout'
+  | 'refreshSeconds'
+  | 'limits'
+  | 'maxSessions'
+  | 'storeTimeoutMs'
+
+/** Checked and complete {@link SessionsOptions}, with derived values. */
+export interface SessionsSettings extends Omit<CheckedOptions, DerivedOption> {
+  /** Whether the app gave neither `redis` nor `store`. */
   readonly isDefaultStore: boolean
-  /** What the store is told with each call. */
+  /** What each call passes to the store. */
   readonly policy: StorePolicy
   readonly idleTimeoutMs: number
   readonly minIdleTimeoutMs: number

@@ -1,6 +1,5 @@
 import type { Grant } from './privileges.ts'
-import { foldName } from './roles.ts'
-import type { Roles } from './roles.ts'
+import { foldName, type Roles } from './roles.ts'
 
 /** What a session has been granted, as the store keeps it. */
 export interface Granted {
@@ -67,7 +66,7 @@ export class Grants {
     return this.#granted
   }
 
-  /** The changes that the store does not have yet, or `undefined`. */
+  /** The changes that no commit has taken yet, or `undefined`. */
   get changes(): GrantChanges | undefined {
     return this.#changes === noChanges ? undefined : this.#changes
   }

@@ -1,5 +1,4 @@
-import { foldName } from './roles.ts'
-import type { Roles } from './roles.ts'
+import { foldName, type Roles } from './roles.ts'
 
 /** Privileges lent to one request: never stored, and invisible to other requests. */
 export class Promotions {

@@ -1,5 +1,4 @@
-import { newSecret } from '../cookie/cookie.ts'
-import type { NewSecret, SessionCredential } from '../cookie/cookie.ts'
+import { newSecret, type NewSecret, type SessionCredential } from '../cookie/cookie.ts'
 import {
   SessionEndedError,
   SessionHeadersSentError,
@@ -17,14 +16,13 @@ import type { SessionState } from './session-state.ts'
 import type { HeldLock } from './use-lock.ts'
 
 /**
- * Who wants a commit. `save()` stores what has not changed too, and it and a block learn that the
- * session has gone; at the end of a request changes to it are dropped.
+ * Who wants a commit. `save()` stores an unchanged session too. `save()` and a block of `use()`
+ * reject when the session has ended; the end of a request drops the changes.
  */
 export type Caller = 'save' | 'block' | 'request'
 
-/** What is special about a commit. */
 export interface CommitOptions {
-  /** Asks for a new secret, whatever has changed. */
+  /** Whether to rotate the secret, whatever has changed. */
   readonly rotates?: boolean
   /** Notes that the client suspends. */
   readonly postpones?: boolean
@@ -33,10 +31,8 @@ export interface CommitOptions {
 }
 
 /**
- * Takes what a request has changed in a session to the store and its cookie to the client: as one
- * create or one commit, and on to another session where the first one is gone.
- *
- * @returns The state to go on with: the same, or that of the session that the changes went into.
+ * Stores what a request has changed, and sets the session's cookie: by one create or one commit, or
+ * in a new session where the old one has ended. Returns the state to continue with.
  */
 export async function commit(
   live: LiveSession,
@@ -51,7 +47,7 @@ export async function commit(
   return state
 }
 
-/** Ends a session in the store. */
+/** Ends a session in the store, and emits `session:ended` if it was live. */
 export async function endSession(
   { store, events }: Deployment,
   id: string,
@@ -60,14 +56,14 @@ export async function endSession(
   if (await store.destroy(id)) events.emit('session:ended', { id, reason })
 }
 
-/** Stores a session that the store does not have, and ends those whose place it takes. */
+/** Stores a new session, and ends those that it replaces. */
 async function create(live: LiveSession, state: SessionState, creates: boolean): Promise<void> {
-  const { deployment, cookie, refusal } = live
-  if (creates && refusal) throw refusal
+  const { deployment, cookie, readOnlyReason } = live
+  if (creates && readOnlyReason) throw readOnlyReason
   if (creates && !cookie.canSet) throw new SessionHeadersSentError()
   const storing = creates ? store(live, state) : undefined
-  // A sign-in that is refused ends nothing.
-  if (deployment.settings.maxSessions?.onExceed === 'refuse') await storing
+  // A refused sign-in must not end any session.
+  if (deployment.settings.policy.maxSessions?.onExceed === 'refuse') await storing
   const reason = creates ? 'replaced' : 'destroyed'
   await Promise.all([storing, ...state.replaces.map((id) => endSession(deployment, id, reason))])
   state.replacedEnded()
@@ -94,7 +90,7 @@ async function store({ deployment, cookie }: LiveSession, state: SessionState): 
     ended = outcome.ended
   } catch (error) {
     takeBack(state, grants, error)
-    // Or each request of this client would be refused, its next sign-in too.
+    // Otherwise every request of this client would be refused, its next sign-in included.
     if (state.isCarried && error instanceof SessionLimitError) cookie.clearLegacy()
     throw error
   }
@@ -105,7 +101,6 @@ async function store({ deployment, cookie }: LiveSession, state: SessionState): 
   if (ended) exceeded(deployment, ended)
 }
 
-/** Changes a session that the store has. */
 async function update(
   live: LiveSession,
   state: SessionState,
@@ -115,70 +110,80 @@ async function update(
   const { credential, caller, rotates = false, postpones = false, lock } = how
   const changes = state.changes()
   if (!changes && caller !== 'save') return state
-  // A block or a save() has told the app already.
+  // An earlier block or save() has already told the app.
   if (caller === 'request' && !changes?.grants?.signsIn && state.isGone) return state
 
   const { storage, grants, idleTimeoutMs } = changes ?? {}
   const asksFor = grants && gainsRights(grants) ? 'rights' : rotates ? 'secret' : undefined
   const needsSecret = asksFor !== undefined || grants?.userName !== undefined
   const secret = needsSecret ? newSecretFor(live, state) : undefined
-  const { policy } = deployment.settings
+  const { settings, events } = deployment
   const claim = lock?.claim(caller === 'block')
   if (grants) state.grants.takeChanges()
+  const sent = {
+    seen: state.seen,
+    storage,
+    idleTimeoutMs,
+    grants,
+    userName: grants && state.grants.granted.userName,
+    newSecretHash: secret?.secretHash,
+    asksFor,
+    postpones,
+    lock: claim,
+  } as const
   let outcome: CommitOutcome
   try {
-    outcome = await deployment.store.commit(
-      credential,
-      {
-        seen: state.seen,
-        storage,
-        idleTimeoutMs,
-        grants,
-        userName: grants && state.grants.granted.userName,
-        newSecretHash: secret?.secretHash,
-        asksFor,
-        postpones,
-        lock: claim,
-      },
-      policy,
-    )
+    outcome = await deployment.store.commit(credential, sent, settings.policy)
     if (outcome.status === 'tooLarge') throw tooLarge(deployment)
     if (outcome.status === 'refused') throw refused(state)
     if (outcome.status === 'unlocked') {
-      throw new SessionLockTimeoutError('the block has outlived its lock: nothing was stored')
+      throw new SessionLockTimeoutError('the block outlived its lock: nothing was stored')
     }
   } catch (error) {
     takeBack(state, grants, error)
-    if (!isRefusal(error)) lock?.mayBeLost()
+    // These errors confirm that nothing was stored.
+    const isRefusal = error instanceof StorageSizeError || error instanceof SessionLimitError
+    if (lock && !isRefusal) lock.mayBeLost()
     throw error
   }
   if (outcome.status === 'ended' || outcome.status === 'rotated') {
     return moveOn(live, state, { status: outcome.status, caller, grants })
   }
-  if (claim) lock?.claimed(claim)
+  if (lock && claim?.leaseMs === 0) lock.released()
   state.committed({ storage, grants, idleTimeoutMs }, outcome.seen)
   if (grants?.signsIn) state.times.limitedFrom(outcome.now)
   if (outcome.status === 'committed') {
-    if (secret) rotated(live, state, secret, grants)
-    if (caller === 'block' && outcome.record) {
+    if (secret) {
+      const { id } = state
+      state.rotated(secret.secretHash)
+      live.cookie.set(secret.value, state.times.lifetimeMs)
+      events.emit('session:rotated', { id })
+      if (grants?.signsIn) {
+        events.emit('session:signedIn', { id, userName: state.grants.granted.userName })
+      }
+    }
+    if (lock && caller === 'block' && outcome.record) {
       const { record, seen, now } = outcome
-      lock?.handOn({ record, seen, now, credential: state.credential ?? credential })
+      lock.handOn({ record, seen, now, credential: state.credential ?? credential })
     }
     if (outcome.ended) exceeded(deployment, outcome.ended)
   }
   return state
 }
 
-/** A token stays as it is: its session has no secret. */
+/** Returns `undefined` for a session that a token opened, because it has no secret. */
 function newSecretFor({ cookie }: LiveSession, state: SessionState): NewSecret | undefined {
   if (state.credential?.secretHash === '') return undefined
   if (cookie.canSet) return newSecret(state.id)
-  // The app is told, and the grants are forgotten: storage can go on being saved.
+  // Without these grants, later commits can still save the storage.
   state.grants.discard()
   throw new SessionHeadersSentError()
 }
 
-/** What becomes of changes to a session that has gone, or that the cookie no longer opens. */
+/**
+ * Handles changes that met an ended session or a rotated secret. A sign-in goes into a new session
+ * and, after a rotation, so does any right that was gained.
+ */
 async function moveOn(
   live: LiveSession,
   state: SessionState,
@@ -205,22 +210,7 @@ async function moveOn(
   return state
 }
 
-function rotated(
-  { deployment: { events }, cookie }: LiveSession,
-  state: SessionState,
-  secret: NewSecret,
-  grants: GrantChanges | undefined,
-): void {
-  const { id } = state
-  state.rotated(secret.secretHash)
-  cookie.set(secret.value, state.times.lifetimeMs)
-  events.emit('session:rotated', { id })
-  if (grants?.signsIn) {
-    events.emit('session:signedIn', { id, userName: state.grants.granted.userName })
-  }
-}
-
-/** Tells of sessions that ended for a sign-in. The one that signs in may be among them. */
+/** Emits the end of sessions over the limit, possibly of the one that signs in. */
 function exceeded({ events }: Deployment, ids: readonly string[]): void {
   for (const id of ids) events.emit('session:ended', { id, reason: 'exceeded' })
 }
@@ -236,24 +226,19 @@ function refused(state: SessionState): SessionLimitError {
 }
 
 function tooLarge({ settings }: Deployment): StorageSizeError {
-  const { storageBytes, storageKeys } = settings.limits
+  const { storageBytes, storageKeys } = settings.policy.limits
   return new StorageSizeError(
-    `storage would pass its limits of ${storageBytes} bytes and ${storageKeys} keys`,
+    `storage would exceed its limits of ${storageBytes} bytes and ${storageKeys} keys`,
   )
 }
 
 /**
- * Takes back what could not be stored, for another try. Not a sign-in that was refused: the session
- * must not look signed in, and its storage can go on being saved.
+ * Restores the changes of a failed commit for another try, but not a refused sign-in: the session
+ * must not look signed in, and its storage can still be saved.
  */
 function takeBack(state: SessionState, grants: GrantChanges | undefined, error: unknown): void {
   if (error instanceof SessionLimitError) state.grants.discard()
   else if (grants) state.grants.restoreChanges(grants)
-}
-
-/** Whether the store has said that it stored nothing. */
-function isRefusal(error: unknown): boolean {
-  return error instanceof StorageSizeError || error instanceof SessionLimitError
 }
 
 function gainsRights(grants: GrantChanges): boolean {

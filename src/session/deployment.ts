@@ -11,31 +11,30 @@ import { Tokens } from '../tokens/tokens.ts'
 import type { Session } from './session.ts'
 import { Locks } from './use-lock.ts'
 
-/** What one `Sessions` has, and all of its sessions share. */
+/** What all sessions of one `Sessions` share. */
 export interface Deployment {
   readonly settings: SessionsSettings
-  /** The store, with a deadline around each call. */
+  /** The store, with a deadline for each call. */
   readonly store: SessionStore
   readonly locks: Locks
   readonly events: Events
   /** `undefined` without the option `tokens`. */
   readonly tokens: Tokens | undefined
-  /** The session of the code that runs. */
+  /** Holds the session of the running code. */
   readonly context: AsyncLocalStorage<() => Session<never>>
-  /** Warns the process, once for each topic. */
+  /** Emits a process warning, once for each topic. */
   readonly warnOnce: (topic: string, message: string) => void
-  /** Warns of a name that is not declared, once for each name. */
+  /** Warns of an undeclared name, once for each name. */
   readonly onUndeclared: OnUndeclared
 }
 
-/** Written when `NODE_DEBUG=koa-user-sessions`. */
+/** Writes if `NODE_DEBUG` has `koa-user-sessions`. */
 export const debug: (text: string, ...values: readonly string[]) => void =
   debuglog('koa-user-sessions')
 
-// Names that are not declared come from code, but a bug can make endless ones.
+// Undeclared names come from code, but a bug can produce endless ones.
 const maxTopics = 1000
 
-/** Puts together what one `Sessions` has. */
 export function createDeployment(settings: SessionsSettings): Deployment {
   const events = new Events()
   const warned = new Set<string>()
@@ -60,15 +59,15 @@ export function createDeployment(settings: SessionsSettings): Deployment {
   if (settings.isDefaultStore && process.env['NODE_ENV'] === 'production') {
     warnOnce(
       'memory',
-      'sessions are kept in memory: they end with this process, and no other process has them. ' +
-        'Give session() a "redis" client',
+      'sessions are kept in memory, where they end with this process and no other process sees ' +
+        'them: give session() a "redis" client',
     )
   }
   const tokens = settings.tokens && new Tokens(settings.tokens)
   if (tokens && !settings.privilegedTypes.has('remote')) {
     warnOnce(
       'tokens',
-      'remote sessions have no privileges: if they should, set privilegedTypes: ' +
+      'remote sessions have no privileges: to let them have some, set privilegedTypes: ' +
         '["web", "rest", "remote"]',
     )
   }

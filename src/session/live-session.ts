@@ -2,11 +2,9 @@ import type { Carrier } from '../cookie/carrier.ts'
 import { SessionEndedError } from '../errors/errors.ts'
 import type { Storage, StorageOwner } from '../storage/storage.ts'
 import type { LoadOutcome } from '../store/session-store.ts'
-import { commit, endSession } from './commit.ts'
-import type { Caller, CommitOptions } from './commit.ts'
+import { commit, endSession, type Caller, type CommitOptions } from './commit.ts'
 import type { Deployment } from './deployment.ts'
-import { nestedClaims } from './nested-token.ts'
-import type { NestedTokenInput } from './nested-token.ts'
+import { nestedClaims, type NestedTokenInput } from './nested-token.ts'
 import { joinByOTP, lifespanOf, makeOTP } from './one-time-token.ts'
 import type { LeftSession, SessionState } from './session-state.ts'
 import { typeRules } from './session-types.ts'
@@ -14,40 +12,39 @@ import { isInBlock, runBlock } from './use-block.ts'
 import type { HeldLock } from './use-lock.ts'
 
 /**
- * What one request does to one session: its state, and the calls that change it in the store, which
- * are carried out one by one.
+ * One request's access to one session: its state, and the calls that change it in the store, which
+ * run one at a time.
  */
 export class LiveSession implements StorageOwner {
   readonly deployment: Deployment
-  /** Why nothing can be changed; `undefined` when it can. */
-  readonly refusal: Error | undefined
+  /** Why the session cannot be changed, or `undefined`. */
+  readonly readOnlyReason: Error | undefined
   readonly #client: { readonly cookie: Carrier }
   #state: SessionState
   #queue: Promise<void> = Promise.resolve()
-  /** How many calls are carried out or wait for it. */
+  /** How many calls run or wait. */
   #calls = 0
-  /** Held while a block runs. */
+  /** The lock of the running block. */
   #lock: HeldLock | undefined
 
-  /** @param client Has what takes the cookie to the client, made when it is asked for. */
-  constructor(state: SessionState, client: { readonly cookie: Carrier }, refusal?: Error) {
+  /** @param client Creates the carrier of the cookie on first use. */
+  constructor(state: SessionState, client: { readonly cookie: Carrier }, readOnlyReason?: Error) {
     this.deployment = state.deployment
     this.#state = state
     this.#client = client
-    this.refusal = refusal
+    this.readOnlyReason = readOnlyReason
   }
 
-  /** Takes the cookie to the client. */
   get cookie(): Carrier {
     return this.#client.cookie
   }
 
-  /** Another one after the session has become another one. */
+  /** Another one after the request has moved on to another session. */
   get state(): SessionState {
     return this.#state
   }
 
-  /** The state, for changes. */
+  /** The state for changes. Throws if this request has ended the session. */
   get openState(): SessionState {
     if (this.#state.isEnded) throw new SessionEndedError()
     return this.#state
@@ -58,16 +55,15 @@ export class LiveSession implements StorageOwner {
   }
 
   changeableStorage(): Storage {
-    if (this.#state.isEnded) throw new SessionEndedError()
-    return this.#state.storage
+    return this.openState.storage
   }
 
-  /** Whether there may be anything to commit or to wait for at the end of the request. */
+  /** Whether the end of the request may have something to commit or to wait for. */
   get isPending(): boolean {
     return this.#calls > 0 || (!this.#state.isEnded && this.#state.mayDiffer)
   }
 
-  /** Commits what is left at the end of the request. */
+  /** Commits the remaining changes at the end of the request. */
   finish(): Promise<void> {
     return this.#inTurn(async () => {
       if (!this.#state.isEnded) await this.#commit('request')
@@ -81,7 +77,7 @@ export class LiveSession implements StorageOwner {
   regenerate(): Promise<void> {
     return this.#inTurn(async () => {
       const before = this.openState.credential
-      // What the app has changed may rotate the secret by itself.
+      // The pending changes may rotate the secret themselves.
       if (this.#state.isNew || this.#state.grants.changes) await this.#commit('save')
       if (this.#state.credential === before) await this.#commit('save', { rotates: true })
     })
@@ -89,11 +85,11 @@ export class LiveSession implements StorageOwner {
 
   use<T>(block: () => T | Promise<T>): Promise<T> {
     return this.#inTurn(async () => {
-      // A block within a block is part of it.
+      // A block within a block is part of the outer one.
       if (isInBlock(this)) return block()
-      if (this.refusal) throw this.refusal
+      if (this.readOnlyReason) throw this.readOnlyReason
       await this.#commit('block')
-      // Nobody else has a session that is not stored.
+      // No other request has a session that is not stored.
       return this.#state.isNew ? this.#run(block) : this.#runLocked(block)
     })
   }
@@ -114,7 +110,9 @@ export class LiveSession implements StorageOwner {
   touch(): Promise<void> {
     return this.#inTurn(async () => {
       const state = this.openState
-      if (!state.isNew) state.touched((await this.#load(true)).now)
+      if (state.isNew) return
+      const { now } = await this.#load(true)
+      state.touched(now)
     })
   }
 
@@ -141,7 +139,7 @@ export class LiveSession implements StorageOwner {
 
   createOTP(lifespan?: number): Promise<string> {
     return this.#inTurn(async () => {
-      // Nothing is stored for a call that is wrong.
+      // Checked first, so that a wrong call stores nothing.
       const lifespanMs = lifespanOf(lifespan, this.openState)
       return makeOTP(await this.#storedState(), lifespanMs)
     })
@@ -149,7 +147,7 @@ export class LiveSession implements StorageOwner {
 
   restore(otp: string): Promise<boolean> {
     return this.#inTurn(async () => {
-      if (this.refusal) throw this.refusal
+      if (this.readOnlyReason) throw this.readOnlyReason
       const joined = await joinByOTP(this, this.openState, otp)
       if (joined) this.#state = joined
       return joined !== undefined
@@ -160,9 +158,9 @@ export class LiveSession implements StorageOwner {
     if (typeRules[this.#state.type].user === 'server') {
       return Promise.reject(new TypeError('the stored-procedure session cannot be ended'))
     }
-    const { refusal, deployment, cookie } = this
-    if (refusal) return this.#inTurn(() => Promise.reject(refusal))
-    // At once, so that nothing after this call still sees the session.
+    const { readOnlyReason, deployment, cookie } = this
+    if (readOnlyReason) return this.#inTurn(() => Promise.reject(readOnlyReason))
+    // Now, so that code after this call no longer sees the session.
     const { replaces, leavesCarried } = this.abandon()
     return this.#inTurn(async () => {
       await Promise.all(replaces.map((id) => endSession(deployment, id, 'destroyed')))
@@ -170,23 +168,19 @@ export class LiveSession implements StorageOwner {
     })
   }
 
-  /**
-   * Lets go of the session, which holds nothing from now on.
-   *
-   * @returns What must end.
-   */
+  /** Ends the session for this request. Returns what must end in the store and at the client. */
   abandon(): LeftSession {
     const { left } = this.#state
     if (!this.#state.isEnded) this.#state = this.#state.ended()
     return left
   }
 
-  /** Ends this session when it is committed, and goes on with a new one for another user. */
+  /** Moves on to a new session for another user. Its commit ends this one. */
   switchUser(): void {
     this.#state = this.#state.leftForAnotherUser()
   }
 
-  /** One call after the other; calls from inside a block are part of the block. */
+  /** Runs calls one after the other. A call from inside a block is part of the block. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     if (this.#calls > 0 && isInBlock(this)) return work()
     const call = this.#queue.then(work)
@@ -198,25 +192,25 @@ export class LiveSession implements StorageOwner {
     return call
   }
 
-  /** The session as the store has it: it must be there for others to join it. */
+  /** Returns the session once the store has it, so that others can join it. */
   async #storedState(): Promise<SessionState> {
     const state = this.openState
-    // What rotates the secret takes away what was made to join the session.
+    // Committed first: a change that rotates the secret would remove new one-time tokens.
     if (state.isNew || state.changes()) await this.#commit('save')
     return this.openState
   }
 
   async #commit(caller: Caller, options: CommitOptions = {}): Promise<void> {
     const state = this.openState
-    // A session that a block has gone on to has another id, and no lock.
+    // A block may have moved on to another session, which has another id and no lock.
     const held = this.#lock
     const lock = held && held.session.record.id === state.id ? held : undefined
     const next = await commit(this, state, caller, lock ? { ...options, lock } : options)
-    // The app may have gone on to another session meanwhile.
+    // The app may have moved on to another session meanwhile.
     if (this.#state === state) this.#state = next
   }
 
-  /** Runs a block, then commits what it changed; discards it when either fails. */
+  /** Runs a block, then commits its changes; discards them when either fails. */
   async #run<T>(block: () => T | Promise<T>): Promise<T> {
     const before = this.#state
     try {
@@ -224,14 +218,14 @@ export class LiveSession implements StorageOwner {
       if (!this.#state.isEnded) await this.#commit('block')
       return result
     } catch (error) {
-      // What the block has stored already stays, such as a session for another user.
+      // What the block has already stored stays, such as a session for another user.
       if (this.#state.isNew && !this.#state.isEnded) this.#state = before
       this.#state.discard()
       throw error
     }
   }
 
-  /** The same on the latest state of a session that others have too, one at a time. */
+  /** Runs a block under the session's lock, on its latest state. */
   async #runLocked<T>(block: () => T | Promise<T>): Promise<T> {
     const state = this.#state
     const lock = state.credential && (await this.deployment.locks.acquire(state.credential))
@@ -239,7 +233,7 @@ export class LiveSession implements StorageOwner {
       await this.#load(false)
       throw new SessionEndedError()
     }
-    // A block is no activity.
+    // A block does not count as activity.
     this.#state = state.reloaded({ ...lock.session, now: state.times.activeAt })
     this.#lock = lock
     try {
@@ -251,9 +245,8 @@ export class LiveSession implements StorageOwner {
   }
 
   /**
-   * Reads the session.
-   *
-   * @throws {SessionEndedError} When its cookie opens it no more; told as an event if it has gone.
+   * Reads the session. Throws `SessionEndedError` when its cookie no longer opens it, and emits
+   * `session:ended` when it no longer exists.
    */
   async #load(isActivity: boolean): Promise<Extract<LoadOutcome, { status: 'live' }>> {
     const { credential } = this.#state

@@ -1,27 +1,25 @@
 import { clientCulture, clientUICulture, clientUtcOffset } from '../client/culture.ts'
 import { Grants, nothingGranted } from '../privileges/grants.ts'
-import { parseGrant } from '../privileges/privileges.ts'
-import type { PrivilegeSettings } from '../privileges/privileges.ts'
+import { parseGrant, type PrivilegeSettings } from '../privileges/privileges.ts'
 import { depthOf, maxActors } from '../tokens/claims.ts'
 import type { NewClaims } from '../tokens/tokens.ts'
 import type { SessionState } from './session-state.ts'
 
-/** What `session.createNestedToken()` takes. */
+/** The argument of `session.createNestedToken()`. */
 export interface NestedTokenInput {
-  /** For whom. Not empty, at most 256 characters. */
+  /** The token's user: text of 1 to 256 characters. */
   readonly userName: string
-  /** All that it may do, in the forms of `setPrivileges()`. None by default. */
+  /** Everything that the token may do, in the forms of `setPrivileges()`. By default nothing. */
   readonly privileges?: PrivilegeSettings['privileges']
   /** As `privileges`. */
   readonly roles?: PrivilegeSettings['roles']
-  /** Seconds, a positive integer. By default, and at most, as long as a token of the session. */
+  /** Seconds, a positive integer. By default, and at most, the lifetime of the session's own tokens. */
   readonly lifetime?: number
 }
 
 /**
- * What a nested token says of its user, of the session that makes it, and of who acts.
- *
- * @throws {TypeError} When the input is wrong, or the session is nested too deep itself.
+ * Returns the claims of a nested token. Throws `TypeError` for wrong input, and for a session that
+ * is nested too deep itself.
  */
 export function nestedClaims(input: NestedTokenInput, state: SessionState): Omit<NewClaims, 'exp'> {
   const { userName, lifetime, ...named } = { ...input }

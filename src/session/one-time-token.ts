@@ -10,15 +10,12 @@ const minSeconds = 10
 const maxSeconds = 31_536_000
 
 /**
- * How long a one-time token lives.
- *
- * @param seconds What the app gave; `undefined` for the session's idle timeout.
- * @returns Milliseconds.
- * @throws {TypeError} When it is no number of seconds, or no browser may join the session.
+ * Returns the lifespan of a one-time token in milliseconds. Throws `TypeError` unless it is a
+ * number of seconds or `undefined`, and for a session that browsers cannot join.
  */
 export function lifespanOf(seconds: number | undefined, state: SessionState): number {
   if (state.isNested || typeRules[state.type].user === 'server') {
-    throw new TypeError("no browser can join this session: it is not a user's own")
+    throw new TypeError('browsers cannot join a nested session or the stored-procedure session')
   }
   if (seconds === undefined) return Math.max(state.times.idleTimeoutMs, minSeconds * 1000)
   if (typeof seconds !== 'number' || !(seconds <= maxSeconds)) {
@@ -27,7 +24,7 @@ export function lifespanOf(seconds: number | undefined, state: SessionState): nu
   return Math.ceil(Math.max(seconds, minSeconds) * 1000)
 }
 
-/** Makes a one-time token for a session that is stored. */
+/** Makes a one-time token for a stored session. */
 export async function makeOTP(state: SessionState, lifespanMs: number): Promise<string> {
   const otp = newSecret(state.id)
   const { credential, seen, deployment } = state
@@ -40,11 +37,8 @@ export async function makeOTP(state: SessionState, lifespanMs: number): Promise<
 }
 
 /**
- * Lets a browser join the session that has made a one-time token. Sessions that the browser leaves
- * end.
- *
- * @param otp Anybody's text.
- * @returns The session that was joined; `undefined` when the token is not good.
+ * Lets a browser join the session that made a one-time token, and ends the sessions that the
+ * browser leaves. Returns the joined session, or `undefined` for a bad token.
  */
 export async function joinByOTP(
   { deployment, cookie }: LiveSession,
@@ -53,7 +47,7 @@ export async function joinByOTP(
 ): Promise<SessionState | undefined> {
   const presented = typeof otp === 'string' ? parseCookieValue(otp) : undefined
   if (!presented) return undefined
-  // Before the token is used up.
+  // Checked before the token is used up.
   if (!cookie.canSet) throw new SessionHeadersSentError()
   const { store, settings, events } = deployment
   const secret = newSecret(presented.id)
@@ -66,14 +60,11 @@ export async function joinByOTP(
   const { record, seen, now } = outcome
   const { id } = record
   const credential = { id, secretHash: secret.secretHash }
-  const joined = SessionState.loaded(
-    deployment,
-    { ...state.origin, now },
-    { record, seen, credential, now },
-  )
+  const origin = { ...state.origin, now }
+  const joined = new SessionState(deployment, origin, { record, seen, credential, now })
   cookie.set(secret.value, joined.times.lifetimeMs)
   events.emit('session:rotated', { id })
-  // The browser has gone over, whatever becomes of what it has left.
+  // The browser has joined, even if its old sessions cannot be ended.
   const left = state.left.replaces.filter((stored) => stored !== id)
   await Promise.allSettled(left.map((stored) => endSession(deployment, stored, 'replaced')))
   debug('the session %s was left for %s', state.id, id)

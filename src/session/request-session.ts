@@ -1,9 +1,7 @@
 import { isIP } from 'node:net'
 
-import { noCarrier } from '../cookie/carrier.ts'
-import type { Carrier } from '../cookie/carrier.ts'
-import { trustedCredential } from '../cookie/cookie.ts'
-import type { SessionCredential } from '../cookie/cookie.ts'
+import { noCarrier, type Carrier } from '../cookie/carrier.ts'
+import { trustedCredential, type SessionCredential } from '../cookie/cookie.ts'
 import {
   bearerChallenge,
   cookieChallenge,
@@ -13,58 +11,60 @@ import {
   SessionStoreError,
   SessionTokenError,
   StorageSizeError,
+  type ErrorHeaders,
 } from '../errors/errors.ts'
-import type { ErrorHeaders } from '../errors/errors.ts'
 import type { Grant } from '../privileges/privileges.ts'
 import type { LoadOutcome } from '../store/session-store.ts'
 import { storedSize } from '../store/storage-texts.ts'
 import type { BearerCredentials } from '../tokens/bearer.ts'
-import { debug } from './deployment.ts'
-import type { Deployment } from './deployment.ts'
+import type { VerifiedToken } from '../tokens/tokens.ts'
+import { debug, type Deployment } from './deployment.ts'
 import { LiveSession } from './live-session.ts'
-import { SessionState } from './session-state.ts'
-import type { LeftSession, LoadedSession, SessionClient, SessionToken } from './session-state.ts'
+import {
+  SessionState,
+  type LeftSession,
+  type LoadedSession,
+  type SessionClient,
+} from './session-state.ts'
 import { typeRules } from './session-types.ts'
 import { Session } from './session.ts'
 
-/** A request, as far as its session goes. */
+/** A request, as far as its session needs it. */
 export interface RequestFacts extends SessionClient {
-  /** The well-formed values that the request has for the session cookie. */
+  /** The well-formed values of the request's session cookie. */
   readonly credentials: readonly SessionCredential[]
-  /** The request's bearer token; it wins over the cookie. Asked only where tokens are on. */
+  /** The request's bearer token, which wins over the cookie. Read only if tokens are on. */
   readonly bearer?: BearerCredentials
-  /** Takes the cookie to the client. */
   readonly cookie: Carrier
-  /** Whether it keeps the session alive. Asked only when there is a cookie to look up. */
+  /** Whether the request keeps the session alive. Called only for a request that may have one. */
   isActivity(): boolean
 }
 
-/** What a request has come to with what it brought. */
+/** What a request's credentials open. */
 type Lookup =
-  /** It brought nothing that opens a session. */
   | { readonly status: 'nothing' }
-  | { readonly status: 'found'; readonly loaded: LoadedSession; readonly token?: SessionToken }
-  /** It brought the cookies of several sessions: all of them are ignored. */
+  | { readonly status: 'found'; readonly loaded: LoadedSession; readonly token?: VerifiedToken }
+  /** The cookies of several sessions, all of which are ignored. */
   | { readonly status: 'ambiguous' }
-  /** Nobody knows whose request it is: whatever asks for the session gets the error. */
+  /** The caller is unknown: reading the session throws the error. */
   | { readonly status: 'failed'; readonly error: SessionStoreError | SessionTokenError }
-  /** It gets a guest, whose changes meet the error. */
+  /** The request gets a guest, whose changes throw the error. */
   | { readonly status: 'refused'; readonly error: Error }
 
 const noCookie = { cookie: noCarrier }
 const nothing: Lookup = { status: 'nothing' }
 
-// A browser has one cookie, or two while somebody tries to slip it another.
+// A browser has one cookie, or two while an attacker tries to plant another.
 const maxTried = 4
-// More than any address with the name of a network interface, which may follow a link-local one.
+// Longer than any address, even with the name of a network interface after it.
 const maxAddress = 64
 
-/** The session of one request, from the lookup of its cookie to the commit. */
+/** The session of one request, from the lookup to the commit. */
 export class RequestSession<S> {
   readonly #deployment: Deployment
   readonly #request: RequestFacts
   #lookup = nothing
-  /** All that the request had, ended ones too. */
+  /** All sessions of the request, ended ones included. */
   readonly #lives: LiveSession[] = []
   #live: LiveSession | undefined
   #session: Session<S> | undefined
@@ -74,7 +74,7 @@ export class RequestSession<S> {
     this.#request = request
   }
 
-  /** Looks up the session. Never rejects: a fault shows when somebody asks for the session. */
+  /** Looks up the session. A store that fails throws only when the app reads the session. */
   async load(): Promise<void> {
     try {
       this.#lookup = this.isBearer ? await this.#loadToken() : await this.#loadCookies()
@@ -84,7 +84,7 @@ export class RequestSession<S> {
     }
   }
 
-  /** Notes why nobody knows whose request it is. */
+  /** Records why the caller is unknown. */
   fail(error: SessionStoreError): void {
     const isGuest = this.#deployment.settings.onStoreError === 'guest'
     this.#lookup = { status: isGuest ? 'refused' : 'failed', error }
@@ -103,7 +103,7 @@ export class RequestSession<S> {
     const outcome = await store.load(credential, settings.policy, this.#request.isActivity())
     if (outcome?.status !== 'live') return failed
     const { type, userName } = outcome.record
-    // A token that is not nested is that of a session that was opened with it.
+    // A token that is not nested opens only the remote session that it was issued for.
     const isOwn = typeRules[type].user === 'kept' && userName === token.claims.sub
     if (!token.isNested && !isOwn) return failed
     return { status: 'found', loaded: { ...outcome, credential }, token }
@@ -139,37 +139,33 @@ export class RequestSession<S> {
       events.emit('session:ambiguous', { ids })
       return { status: 'ambiguous' }
     }
-    // The browser is about to get the new value from another response, which this one must not
-    // overwrite: so it can be given nothing.
+    // Another response is about to bring the browser the new secret, and must not be overwritten,
+    // so this request cannot store anything.
     return isRotated ? { status: 'refused', error: new SessionEndedError() } : nothing
   }
 
-  /**
-   * Whether nothing that came with the request opens a session here, for certain. A bearer token
-   * either does or is a failure.
-   */
+  /** Whether the request certainly opens no session. Never true with a bearer token. */
   get isUnknown(): boolean {
     return this.#lookup.status === 'nothing'
   }
 
-  /** Whether the cookie has opened a session. */
   get isFound(): boolean {
     return this.#lookup.status === 'found'
   }
 
-  /** Whether a session was found, or the app has asked for one: the answer then depends on it. */
-  get isAttached(): boolean {
+  /** Whether the response depends on the session: one was found, or the app has asked for one. */
+  get affectsResponse(): boolean {
     const { status } = this.#lookup
     return this.#live !== undefined || status === 'found' || status === 'failed'
   }
 
-  /** Whether the request is that of a bearer token, so that no cookie matters. */
+  /** Whether the request uses a bearer token, so that its cookies do not count. */
   get isBearer(): boolean {
     const bearer = this.#deployment.tokens && this.#request.bearer
     return bearer !== undefined && bearer.status !== 'none'
   }
 
-  /** Why nobody knows whose request it is; `undefined` when that is clear. */
+  /** Why the caller is unknown, or `undefined`. */
   get fault(): SessionStoreError | SessionTokenError | undefined {
     const lookup = this.#lookup
     if (lookup.status === 'failed') return lookup.error
@@ -177,10 +173,7 @@ export class RequestSession<S> {
     return isFault ? lookup.error : undefined
   }
 
-  /**
-   * @throws {SessionStoreError} When the session could not be loaded.
-   * @throws {SessionTokenError} When the bearer token is not good.
-   */
+  /** Throws `SessionStoreError` or `SessionTokenError` when the lookup failed. */
   get session(): Session<S> {
     const present = this.#live
     const live = present && !present.state.isEnded ? present : this.#next(present)
@@ -189,17 +182,15 @@ export class RequestSession<S> {
   }
 
   /**
-   * Ends the session when the request is committed; from now on there is a new guest session.
-   *
-   * @throws {SessionStoreError} When the session could not be loaded.
-   * @throws {SessionEndedError} When the request's cookie value was rotated a moment ago.
-   * @throws {TypeError} When it is the stored-procedure session.
+   * Continues with a new guest, and ends the session when the request is committed. Throws when the
+   * session could not be loaded, its secret has just been rotated, or it is the stored-procedure
+   * session.
    */
   end(): void {
-    // There is a session, or may be one, that this request cannot end: a sign-out must not look like one.
+    // The request may have a session that it cannot end: a sign-out must not seem to work.
     if (this.#lookup.status === 'refused') throw this.#lookup.error
     const live = this.#live ?? this.#next()
-    // A nested token may have brought it.
+    // A nested token may have opened it.
     if (typeRules[live.state.type].user === 'server') {
       throw new TypeError('the stored-procedure session cannot be ended')
     }
@@ -207,22 +198,17 @@ export class RequestSession<S> {
   }
 
   /**
-   * Goes on with a new session that has what the client had in one of another package. Stored as
-   * any that this request has changed. Nothing happens when it had nothing.
-   *
-   * @param storage Values by name.
-   * @param grant What it is granted, where sessions of its type can have privileges.
-   * @throws {StorageValueError} When JSON cannot hold a value.
-   * @throws {StorageKeyError} When storage does not take a name.
-   * @throws {StorageSizeError} When it is over the limits.
+   * Continues with a new session that has what the client had in another package's session, if
+   * anything. Its commit stores it as if this request had changed it. Throws `StorageValueError`,
+   * `StorageKeyError` or `StorageSizeError` for what storage does not take.
    */
   carryOver(storage: object, grant: Grant): void {
     const state = this.#guest()
     for (const [name, value] of Object.entries(storage)) state.storage.set(name, value)
     const texts = state.storage.texts()
-    const { storageBytes, storageKeys } = this.#deployment.settings.limits
+    const { storageBytes, storageKeys } = this.#deployment.settings.policy.limits
     if (texts.size > storageKeys || storedSize(texts) > storageBytes) {
-      throw new StorageSizeError('storage would pass its limits')
+      throw new StorageSizeError('storage would exceed its limits')
     }
     if (state.isGrantable) state.grants.add(grant)
     if (!state.isTouched) return
@@ -231,10 +217,8 @@ export class RequestSession<S> {
   }
 
   /**
-   * The challenge that an error has where tokens are on (RFC 6750 section 3): without an error code
-   * for who came with nothing.
-   *
-   * @returns Headers, none where the error keeps its own.
+   * Returns the challenge for an error where tokens are on, without an error code for a request
+   * without credentials (RFC 6750 section 3). Returns `{}` where the error keeps its own headers.
    */
   challengeFor(error: object): ErrorHeaders {
     if (!this.#deployment.tokens) return {}
@@ -250,9 +234,8 @@ export class RequestSession<S> {
   }
 
   /**
-   * Commits what is left, and waits for what the app has not waited for.
-   *
-   * @returns `undefined` when there is nothing left.
+   * Commits the remaining changes, and waits for calls that the app has not awaited. Returns
+   * `undefined` when there is nothing to do.
    */
   commit(): Promise<void> | undefined {
     if (!this.#lives.some((live) => live.isPending)) return undefined
@@ -260,29 +243,24 @@ export class RequestSession<S> {
   }
 
   async #commitAll(): Promise<void> {
-    // In order: what takes the cookie away comes before what sets a new one.
+    // In order: an ended session clears the cookie before its successor sets a new one.
     for (const live of this.#lives) await live.finish()
   }
 
-  /** The session that was found, or a guest; a guest after another session has ended. */
+  /** Starts the session that was found, or else a guest; after an ended session always a guest. */
   #next(ended?: LiveSession): LiveSession {
     const lookup = this.#lookup
     if (lookup.status === 'failed') throw lookup.error
     if (ended || lookup.status !== 'found') return this.#start(this.#guest())
     const { loaded, token } = lookup
-    return this.#start(
-      SessionState.loaded(
-        this.#deployment,
-        { request: this.#request, now: loaded.now, token },
-        loaded,
-      ),
-    )
+    const origin = { request: this.#request, now: loaded.now, token }
+    return this.#start(new SessionState(this.#deployment, origin, loaded))
   }
 
   #start(state: SessionState): LiveSession {
     const client = this.isBearer ? noCookie : this.#request
-    const refusal = this.#lookup.status === 'refused' ? this.#lookup.error : undefined
-    const live = new LiveSession(state, client, refusal)
+    const readOnlyReason = this.#lookup.status === 'refused' ? this.#lookup.error : undefined
+    const live = new LiveSession(state, client, readOnlyReason)
     this.#lives.push(live)
     this.#live = live
     this.#session = undefined
@@ -294,12 +272,7 @@ export class RequestSession<S> {
   }
 }
 
-/**
- * The IP address of a client.
- *
- * @param text What the socket or a proxy says.
- * @returns An IPv4 one in its own form; `''` when the text is no address, or longer than one is.
- */
+/** Returns the IP address in a socket's or proxy's text, IPv4 in its own form, or `''` if none. */
 export function addressOf(text: string): string {
   const address = text.replace(/^::ffff:(?=\d+\.)/i, '')
   return address.length > maxAddress || isIP(address) === 0 ? '' : address

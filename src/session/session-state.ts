@@ -1,72 +1,56 @@
 import type { ClientKind } from '../client/describe-client.ts'
-import { unknownClient } from '../client/description.ts'
-import type { ClientDescription } from '../client/description.ts'
-import { newSessionId } from '../cookie/cookie.ts'
-import type { SessionCredential } from '../cookie/cookie.ts'
+import { unknownClient, type ClientDescription } from '../client/description.ts'
+import { newSessionId, type SessionCredential } from '../cookie/cookie.ts'
 import { SessionEndedError } from '../errors/errors.ts'
-import { Grants, nothingGranted } from '../privileges/grants.ts'
-import type { GrantChanges, Granted } from '../privileges/grants.ts'
+import { Grants, nothingGranted, type GrantChanges, type Granted } from '../privileges/grants.ts'
 import { Promotions } from '../privileges/promotions.ts'
-import { Storage } from '../storage/storage.ts'
-import type { StorageChanges } from '../storage/storage.ts'
+import { Storage, type StorageChanges } from '../storage/storage.ts'
 import type { RecordDraft, SessionRecord, SessionType } from '../store/record.ts'
-import type { TokenClaims } from '../tokens/claims.ts'
+import type { VerifiedToken } from '../tokens/tokens.ts'
 import type { Deployment } from './deployment.ts'
 import { SessionTimes } from './session-times.ts'
 import { systemUser, typeRules } from './session-types.ts'
 
-/** The request that a session comes from, as far as the session needs it. */
+/** The request behind a session, as far as the session needs it. */
 export interface SessionClient {
-  /** The client's IP address; `''` when not known. */
+  /** The client's IP address, or `''`. */
   readonly ip: string
-  /** Reads one of the request's headers; `''` when it is missing. */
+  /** Returns a request header, or `''`. */
   header(name: string): string
-  /** Finds out who the client is. Asked only when a session is stored first. Never rejects. */
+  /** Describes the client. Called only when a session is first stored. Never rejects. */
   describeClient(): Promise<ClientDescription>
 }
 
-/** Where a session comes from. */
+/** The request that a session state is for. */
 export interface SessionOrigin {
   readonly request: SessionClient
-  /** The time of the request. Epoch milliseconds. */
+  /** The time of the request in epoch milliseconds. */
   readonly now: number
-  /** The token that came with the request; `undefined` without one. */
-  readonly token?: SessionToken | undefined
+  /** The verified token of the request, if any. */
+  readonly token?: VerifiedToken | undefined
 }
 
-/** A token, as far as it matters to its session. */
-export interface SessionToken {
-  readonly claims: TokenClaims
-  /** Whether the session is seen as another user's, with the token's rights. */
-  readonly isNested: boolean
-}
-
-/** A session as the store has told of it. */
+/** A session as the store returned it. */
 export interface LoadedSession {
   readonly record: SessionRecord
   readonly credential: SessionCredential
-  /** What the store wants to be given back with a commit. */
   readonly seen?: unknown
-  /** The store's time then. Epoch milliseconds. */
+  /** The store's time then, in epoch milliseconds. */
   readonly now: number
 }
 
-/** What the store does not know yet of a session that it has. */
+/** Changes to a stored session that the store does not have yet. */
 export interface StateChanges {
   readonly storage: StorageChanges | undefined
   readonly grants: GrantChanges | undefined
-  /** Milliseconds; `undefined` when it stays. */
   readonly idleTimeoutMs: number | undefined
 }
 
-/** What a request leaves behind when it goes on to another session. */
+/** What a request leaves when it moves on to another session. */
 export interface LeftSession {
-  /** Sessions that the store has, by id. They end when the next one is stored. */
+  /** Ids of stored sessions. They end when the next session is stored. */
   readonly replaces: readonly string[]
-  /**
-   * Whether the client has left one of another package that was never stored here, and must lose
-   * the cookie of it.
-   */
+  /** Whether the client must lose the cookies of another package's session, which was not stored. */
   readonly leavesCarried: boolean
 }
 
@@ -74,38 +58,37 @@ const nothingLeft: LeftSession = { replaces: [], leavesCarried: false }
 const noTexts: ReadonlyMap<string, string> = new Map()
 
 /**
- * One session as one request sees it: what was loaded, what the request changed, and what of that
- * the store does not know yet. Does no input or output.
- *
- * A session is a guest, which the store does not have, until it is stored; loaded, which the store
- * has; or ended by this request, when it takes no more changes.
+ * One session as one request sees it: what was loaded, what the request changed, and which changes
+ * the store does not have yet. Does no I/O. It is a guest until it is stored, or loaded from the
+ * store, or ended by this request, after which it takes no changes.
  */
 export class SessionState {
   readonly deployment: Deployment
   readonly origin: SessionOrigin
-  /** Whether this request has ended it. */
+  /** Whether this request has ended the session. */
   readonly isEnded: boolean
   readonly #record: SessionRecord | undefined
   #id: string | undefined
   #credential: SessionCredential | undefined
+  /** For the next commit: see `SessionCommit.seen`. */
   #seen: unknown
   #client: ClientDescription
   #left: LeftSession
   #isPostponed = false
   #isCarried = false
   #isGone = false
-  // Made when they are asked for: most requests need one of them at most.
+  // Created on first use: most requests need at most one of them.
   #storage: Storage | undefined
   #grants: Grants | undefined
   #times: SessionTimes | undefined
   #promotions: Promotions | undefined
 
-  /** Sessions are made by the functions below, which say what kind of state it is. */
+  /** Makes a loaded session; without `loaded` a guest or, by its `id`, an ended session. */
   constructor(
     deployment: Deployment,
     origin: SessionOrigin,
-    loaded: LoadedSession | undefined,
-    { id, left = nothingLeft }: { readonly id?: string; readonly left?: LeftSession } = {},
+    loaded?: LoadedSession,
+    { id, left = nothingLeft }: { id?: string; left?: LeftSession | undefined } = {},
   ) {
     const record = loaded?.record
     this.deployment = deployment
@@ -119,56 +102,41 @@ export class SessionState {
     this.#left = left
   }
 
-  /**
-   * A new guest.
-   *
-   * @param left What it takes the place of.
-   */
+  /** Returns a new guest in place of what is left, if anything. */
   static guest(deployment: Deployment, origin: SessionOrigin, left?: LeftSession): SessionState {
-    return new SessionState(deployment, origin, undefined, left && { left })
+    return new SessionState(deployment, origin, undefined, { left })
   }
 
-  /** A session that the store has. */
-  static loaded(
-    deployment: Deployment,
-    origin: SessionOrigin,
-    loaded: LoadedSession,
-  ): SessionState {
-    return new SessionState(deployment, origin, loaded)
-  }
-
-  /** The same session, read anew: uncommitted changes are dropped, promotions stay. */
+  /** Returns the session as just read: without uncommitted changes, but with the promotions. */
   reloaded(loaded: LoadedSession): SessionState {
     const origin = { ...this.origin, now: loaded.now }
-    const state = SessionState.loaded(this.deployment, origin, loaded)
+    const state = new SessionState(this.deployment, origin, loaded)
     state.#promotions = this.#promotions
     return state
   }
 
-  /** A new guest in place of this one, which the store does not have. */
+  /** Returns a new guest in place of this guest, with its promotions. */
   restarted(): SessionState {
     const state = SessionState.guest(this.deployment, this.origin, this.#left)
     state.#promotions = this.#promotions
     return state
   }
 
-  /** What is left of it once this request has ended it: the id, and nothing of what it held. */
+  /** Returns what remains once this request has ended the session: the id. */
   ended(): SessionState {
     return new SessionState(this.deployment, this.origin, undefined, { id: this.id })
   }
 
-  /** A new guest for another user, in place of this one. */
+  /** Returns a new session for another user, whose commit ends this one. */
   leftForAnotherUser(): SessionState {
-    const { left } = this
-    const isLeft = left.replaces.length > 0 || left.leavesCarried
-    return SessionState.guest(this.deployment, this.origin, isLeft ? left : undefined)
+    return SessionState.guest(this.deployment, this.origin, this.left)
   }
 
   /**
-   * The session that takes this one's place when the store has it no more, or gives it to nobody
-   * who comes with this request's cookie: a new id, and of the grants only what this request gave.
+   * Returns the session that replaces this one when it has ended, or when the request's secret was
+   * rotated: it has a new id, and only the grants that this request gave.
    *
-   * @param keeps Which storage goes along: all of it, or what this request has changed.
+   * @param keeps Whether all storage moves along, or only what this request changed.
    */
   successor(keeps: 'storage' | 'changes', grants: GrantChanges): SessionState {
     const next = SessionState.guest(this.deployment, this.origin)
@@ -191,24 +159,44 @@ export class SessionState {
     return this.#record?.type ?? this.deployment.settings.type
   }
 
-  /** Whether the store does not have it yet. */
+  /** Whether the session is not stored yet. */
   get isNew(): boolean {
     return this.#credential === undefined
   }
 
-  /** What the store knows the session's cookie by; `undefined` while the store has no session. */
+  /** `undefined` while the session is not stored. */
   get credential(): SessionCredential | undefined {
     return this.#credential
   }
 
-  /** What the store wants to be given back with a commit. */
+  /** For the next commit: see `SessionCommit.seen`. */
   get seen(): unknown {
     return this.#seen
   }
 
+  /** The client that created the session. */
+  get client(): ClientDescription {
+    return this.#client
+  }
+
+  /** Whether this request announced that its client suspends. */
+  get isPostponed(): boolean {
+    return this.#isPostponed
+  }
+
+  /** Whether it carries over another package's session, so that it is stored even if empty. */
+  get isCarried(): boolean {
+    return this.#isCarried
+  }
+
+  /** Whether a commit has found that the session no longer exists. */
+  get isGone(): boolean {
+    return this.#isGone
+  }
+
   get storage(): Storage {
     this.#storage ??= new Storage(this.#record?.storage ?? noTexts, {
-      maxBytes: this.deployment.settings.limits.storageBytes,
+      maxBytes: this.deployment.settings.policy.limits.storageBytes,
       onCorrupt: () => {
         this.deployment.events.emit('session:storeError', { operation: 'load', id: this.id })
       },
@@ -224,21 +212,15 @@ export class SessionState {
     return this.#grants
   }
 
-  /** Privileges that are lent to this request. */
+  /** Privileges that are lent to this request only. */
   get promotions(): Promotions {
     this.#promotions ??= new Promotions(this.deployment.settings.roles)
     return this.#promotions
   }
 
-  /** When it was made and used, and when it ends. */
   get times(): SessionTimes {
-    this.#times ??= new SessionTimes(this.deployment, this.origin.now, this.#record)
+    this.#times ??= new SessionTimes(this.deployment.settings, this.origin.now, this.#record)
     return this.#times
-  }
-
-  /** Who made it, as far as the store knows. */
-  get client(): ClientDescription {
-    return this.#client
   }
 
   /** The client's address at creation. */
@@ -246,74 +228,55 @@ export class SessionState {
     return this.#record?.ip ?? this.origin.request.ip
   }
 
-  /** What kind of client it has. */
   get clientKind(): ClientKind {
     const application = this.deployment.settings.applications.get(this.#client.applicationId)
     return application?.client ?? (typeRules[this.type].hasCookie ? 'web' : 'other')
   }
 
-  /** Whether this request has said that its client suspends. */
-  get isPostponed(): boolean {
-    return this.#isPostponed
-  }
-
-  /** Whether it carries over a session of another package, and so is stored whatever it holds. */
-  get isCarried(): boolean {
-    return this.#isCarried
-  }
-
-  /** Whether a commit has found that the store has it no more. */
-  get isGone(): boolean {
-    return this.#isGone
-  }
-
-  /** The token that the request came with, if it is still about this session. */
-  get token(): SessionToken | undefined {
+  /** The request's token, if it is for this session. */
+  get token(): VerifiedToken | undefined {
     return this.origin.token?.claims.sid === this.#id ? this.origin.token : undefined
   }
 
-  /** Whether it is seen through a nested token: as another user's. */
+  /** Whether the request has a nested token, and so sees the session as another user's. */
   get isNested(): boolean {
     return this.token?.isNested ?? false
   }
 
-  /** Who is signed in; `''` for nobody. */
+  /** The signed-in user, or `''`. */
   get userName(): string {
     const isSystem = typeRules[this.type].user === 'server' && !this.isNested
     return isSystem ? systemUser : this.grants.granted.userName
   }
 
-  /** Whether sessions of this type can have privileges. */
+  /** Whether the session can have privileges. */
   get isPrivileged(): boolean {
     return this.isNested || this.deployment.settings.privilegedTypes.has(this.type)
   }
 
-  /** Whether its privileges can be changed. */
+  /** Whether the session's privileges can change. */
   get isGrantable(): boolean {
     return !this.isNested && this.isPrivileged
   }
 
-  /** What the session that takes its place has to end and to take away. */
+  /** What a session in place of this one leaves. */
   get left(): LeftSession {
     const { replaces, leavesCarried } = this.#left
     if (!this.isNew) return { replaces: [...replaces, this.id], leavesCarried }
-    return { replaces, leavesCarried: leavesCarried || this.#isCarried }
+    return this.#isCarried ? { replaces, leavesCarried: true } : this.#left
   }
 
-  /** Sessions that the store has and that end when this one is committed, by id. */
+  /** Ids of stored sessions that end when this one is committed. */
   get replaces(): readonly string[] {
     return this.#left.replaces
   }
 
-  /** Whether something must end or be taken away when it is committed. */
+  /** Whether a commit must end a session, or clear a cookie. */
   get hasReplaced(): boolean {
-    return this.#left.replaces.length > 0 || this.#left.leavesCarried
+    return this.#left !== nothingLeft
   }
 
-  /**
-   * Whether the store may have to be told anything. False is certain, and asking costs next to
-   * nothing.
-   */
+  /** Whether there may be something to commit. False is certain, and the check is cheap. */
   get mayDiffer(): boolean {
     return (
       (this.#storage?.mayDiffer ?? false) ||
@@ -324,7 +287,7 @@ export class SessionState {
     )
   }
 
-  /** Whether a session that the store does not have differs from an untouched guest. */
+  /** Whether a session that is not stored differs from an untouched guest. */
   get isTouched(): boolean {
     return (
       this.#isCarried ||
@@ -341,10 +304,8 @@ export class SessionState {
   }
 
   /**
-   * What the store does not know yet of a session that it has.
-   *
-   * @returns `undefined` when there is nothing.
-   * @throws {StorageValueError} When a value was mutated into something that JSON cannot hold.
+   * Returns what the store lacks of a stored session, or `undefined`. Throws `StorageValueError`
+   * when a value was mutated into something that JSON cannot hold.
    */
   changes(): StateChanges | undefined {
     const storage = this.#storage?.changes()
@@ -354,7 +315,7 @@ export class SessionState {
     return { storage, grants, idleTimeoutMs }
   }
 
-  /** Everything that the store needs to create the session. */
+  /** Returns all that the store needs to create the session. */
   draft(client: ClientDescription, storage: StorageChanges | undefined): RecordDraft {
     const { type, ip } = this
     const { idleTimeoutMs } = this.times
@@ -363,7 +324,7 @@ export class SessionState {
     return { type, ip, client, idleTimeoutMs, userName, privileges, roles, storage: texts }
   }
 
-  /** The store has created it from a draft; more may have changed since. */
+  /** Records that the store has created the session from a draft; more may have changed since. */
   created(
     draft: RecordDraft,
     { credential, seen, now }: Omit<LoadedSession, 'record'>,
@@ -375,7 +336,7 @@ export class SessionState {
     this.times.created(now)
   }
 
-  /** The store has what a commit took; more may have changed since. */
+  /** Records that the store has these changes; more may have changed since. */
   committed({ storage, grants, idleTimeoutMs }: StateChanges, seen: unknown): void {
     if (storage) this.storage.committed(storage)
     if (grants) this.grants.committed()
@@ -383,36 +344,35 @@ export class SessionState {
     this.#seen = seen
   }
 
-  /** The cookie has a new secret. */
+  /** Records that the cookie has a new secret. */
   rotated(secretHash: string): void {
     this.#credential = { id: this.id, secretHash }
   }
 
-  /** The session was used. */
+  /** Records activity. */
   touched(now: number): void {
     this.times.touched(now)
     this.#isPostponed = false
   }
 
-  /** Its client suspends. */
+  /** Records that the client suspends. */
   postponed(): void {
     this.#isPostponed = true
   }
 
-  /** It carries over a session of another package. */
+  /** Records that the session carries over another package's session. */
   carriedOver(): void {
     this.#isCarried = true
   }
 
-  /** What it takes the place of has ended. */
+  /** Records that the replaced sessions have ended. */
   replacedEnded(): void {
     this.#left = nothingLeft
   }
 
   /**
-   * A commit has found that the store has it no more. Told as an event once.
-   *
-   * @returns What to tell the app.
+   * Records that the session no longer exists, and emits `session:ended` once. Returns the error
+   * for the app.
    */
   gone(): SessionEndedError {
     const { id } = this
@@ -421,7 +381,7 @@ export class SessionState {
     return new SessionEndedError()
   }
 
-  /** Forgets what the store does not know. */
+  /** Discards what the store does not have. */
   discard(): void {
     this.#storage?.discard()
     this.#grants?.discard()
@@ -429,8 +389,8 @@ export class SessionState {
   }
 }
 
-/** What a nested token says; nothing of what its session has. */
-function nestedGrants(token: SessionToken | undefined): Granted | undefined {
+/** Returns the grants of a nested token, which replace those of its session. */
+function nestedGrants(token: VerifiedToken | undefined): Granted | undefined {
   if (!token?.isNested) return undefined
   const { sub, privileges = [], roles = [] } = token.claims
   return { userName: sub, privileges, roles }

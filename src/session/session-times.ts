@@ -2,7 +2,7 @@ import { expiresAt, maxIdleTimeout, minuteMs, minutesToMs } from '../store/expir
 import type { SessionRecord } from '../store/record.ts'
 import type { Deployment } from './deployment.ts'
 
-/** When a session was made and used, and when it ends. All instants in epoch milliseconds. */
+/** When a session was created and used, and when it ends. All instants in epoch milliseconds. */
 export class SessionTimes {
   readonly #settings: Deployment['settings']
   #createdAt: number
@@ -11,15 +11,8 @@ export class SessionTimes {
   #idleTimeoutMs: number
   #storedIdleTimeoutMs: number
 
-  /**
-   * @param now The time of the request.
-   * @param record What is stored of the session; `undefined` for a new one.
-   */
-  constructor(
-    { settings }: Pick<Deployment, 'settings'>,
-    now: number,
-    record: SessionRecord | undefined,
-  ) {
+  /** @param now The time of the request. */
+  constructor(settings: Deployment['settings'], now: number, record?: SessionRecord) {
     this.#settings = settings
     this.#createdAt = record?.createdAt ?? now
     this.#activeAt = now
@@ -37,67 +30,74 @@ export class SessionTimes {
     return this.#activeAt
   }
 
-  /** The absolute end; `Infinity` for none. */
+  /** The absolute end, or `Infinity`. */
   get endsAt(): number {
     return this.#endsAt
-  }
-
-  /** From the last activity to the absolute end. Milliseconds; `Infinity` for ever. */
-  get lifetimeMs(): number {
-    return this.#endsAt - this.#activeAt
-  }
-
-  /** When it ends if nothing more is requested. */
-  get expiresAt(): number {
-    return expiresAt(this.#activeAt, this.#idleTimeoutMs, this.#endsAt)
   }
 
   get idleTimeoutMs(): number {
     return this.#idleTimeoutMs
   }
 
-  /** The idle timeout in minutes, as the app knows it. */
+  /** From the last activity to the absolute end, or `Infinity`. */
+  get lifetimeMs(): number {
+    return this.#endsAt - this.#activeAt
+  }
+
+  /** When the session ends without another request. */
+  get expiresAt(): number {
+    return expiresAt(this.#activeAt, this.#idleTimeoutMs, this.#endsAt)
+  }
+
+  /** The idle timeout in minutes. */
   get idleTimeout(): number {
     return this.#idleTimeoutMs / minuteMs
   }
 
-  /** A value below the floor becomes the floor. */
   set idleTimeout(minutes: number) {
-    if (typeof minutes !== 'number' || !Number.isFinite(minutes) || minutes > maxIdleTimeout) {
-      throw new TypeError(`idleTimeout must be a number of minutes, at most ${maxIdleTimeout}`)
-    }
-    this.#idleTimeoutMs = Math.max(minutesToMs(minutes), this.#settings.minIdleTimeoutMs)
+    this.#idleTimeoutMs = idleTimeoutMsOf(minutes, this.#settings)
   }
 
-  /** The idle timeout, if the store has another one. Milliseconds. */
+  /** The idle timeout, if the store has a different one. */
   get changedIdleTimeoutMs(): number | undefined {
     return this.#idleTimeoutMs === this.#storedIdleTimeoutMs ? undefined : this.#idleTimeoutMs
   }
 
-  /** The store has this idle timeout now. */
+  /** Records the idle timeout that the store has. */
   committed(idleTimeoutMs: number): void {
     this.#storedIdleTimeoutMs = idleTimeoutMs
   }
 
-  /** Forgets an idle timeout that the store does not have. */
+  /** Discards an idle timeout that the store does not have. */
   discard(): void {
     this.#idleTimeoutMs = this.#storedIdleTimeoutMs
   }
 
-  /** The session was stored first. */
+  /** Records that the session was first stored. */
   created(now: number): void {
     this.#createdAt = now
     this.#activeAt = now
     this.limitedFrom(now)
   }
 
-  /** The absolute limit counts from now on. */
-  limitedFrom(now: number): void {
-    this.#endsAt = now + this.#settings.policy.expiry.absoluteTimeoutMs
-  }
-
-  /** The session was used. */
+  /** Records activity. */
   touched(now: number): void {
     this.#activeAt = now
   }
+
+  /** Restarts the absolute timeout, as a sign-in does. */
+  limitedFrom(now: number): void {
+    this.#endsAt = now + this.#settings.policy.expiry.absoluteTimeoutMs
+  }
+}
+
+/** Converts an idle timeout in minutes, raised to the minimum. Throws `TypeError` if not valid. */
+export function idleTimeoutMsOf(
+  minutes: number,
+  { minIdleTimeoutMs }: Deployment['settings'],
+): number {
+  if (typeof minutes !== 'number' || !Number.isFinite(minutes) || minutes > maxIdleTimeout) {
+    throw new TypeError(`idleTimeout must be a number of minutes, at most ${maxIdleTimeout}`)
+  }
+  return Math.max(minutesToMs(minutes), minIdleTimeoutMs)
 }

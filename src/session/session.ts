@@ -2,22 +2,20 @@ import { inspect } from 'node:util'
 
 import { clientCulture, clientUICulture, clientUtcOffset } from '../client/culture.ts'
 import type { HeaderReader } from '../client/description.ts'
-import { parseGrant } from '../privileges/privileges.ts'
-import type { GrantInput, PrivilegeName } from '../privileges/privileges.ts'
+import { parseGrant, type GrantInput, type PrivilegeName } from '../privileges/privileges.ts'
 import type { SessionStorage, StorageOf } from '../storage/storage-type.ts'
 import { createStorageView } from '../storage/storage.ts'
 import type { SessionType } from '../store/record.ts'
 import type { TokenClaims } from '../tokens/claims.ts'
 import type { LiveSession } from './live-session.ts'
 import type { NestedTokenInput } from './nested-token.ts'
-import { infoOf } from './session-info.ts'
-import type { SessionInfo } from './session-info.ts'
+import { infoOf, type SessionInfo } from './session-info.ts'
 import type { SessionState } from './session-state.ts'
 import { typeRules } from './session-types.ts'
 
 /** What Passport keeps of its user in a session. */
 export interface PassportEntry {
-  /** What the app's `serializeUser` has answered. */
+  /** What the app's `serializeUser` returned. */
   user?: unknown
 }
 
@@ -25,10 +23,12 @@ export interface PassportEntry {
 export type SessionCallback = (error?: unknown) => void
 
 /**
- * The session of one request, `ctx.session`: who is calling, what they may do, and a storage that
- * all requests of the session share.
+ * The session of one request, `ctx.session`: who the caller is, what they may do, and a storage
+ * that all requests of the session share.
  *
- * Changes are committed before the response is sent; see the README for the whole life of one.
+ * Changes are committed before the response is sent. Every method that returns a promise rejects
+ * with `SessionStoreError` when the store fails and, except for `destroy()` and `restore()`, with
+ * `SessionEndedError` when the session has ended meanwhile.
  */
 export class Session<S = SessionStorage> {
   readonly #live: LiveSession
@@ -41,62 +41,61 @@ export class Session<S = SessionStorage> {
   }
 
   /**
-   * A UUID given by the server, the same for the life of the session. Public: it may be logged and
-   * listed, and knowing it opens nothing.
+   * A UUID from the server, the same for the life of the session. It is public: logs and lists may
+   * have it, and it does not open the session.
    */
   get id(): string {
     return this.#live.state.id
   }
 
-  /** What kind of session it is. */
   get type(): SessionType {
     return this.#live.state.type
   }
 
-  /** True until the session has been stored once. */
+  /** True until the session is first stored. */
   get isNew(): boolean {
     return this.#live.state.isNew
   }
 
-  /** Who is signed in; `''` for nobody. Given by {@link setPrivileges}. */
+  /** The signed-in user, or `''`. Set by {@link setPrivileges}. */
   get userName(): string {
     return this.#live.state.userName
   }
 
-  /** The same as an object. */
+  /** The same name as an object. */
   get user(): { readonly name: string } {
     return { name: this.userName }
   }
 
-  /** Who acts for the user, in a nested context: a user name. `null` elsewhere. */
+  /** In a nested context, the name of the user who acts for `userName`; otherwise `null`. */
   get actor(): string | null {
     return this.token?.act?.sub ?? null
   }
 
-  /** The claims of the token that this request came with, frozen; `null` without one. */
+  /** The frozen claims of the request's token; `null` without one. */
   get token(): TokenClaims | null {
     return this.#live.state.token?.claims ?? null
   }
 
-  /** The application that the request's token was made for; `null` without one. */
+  /** The application for which the request's token was issued; `null` without one. */
   get applicationId(): string | null {
     return this.token?.client_id ?? null
   }
 
-  /** What this server is called, by the option of this name. */
+  /** The option `instanceName`. */
   get instanceName(): string {
     return this.#live.deployment.settings.instanceName
   }
 
-  /** The code of this server, by the option of this name. */
+  /** The option `serverCode`. */
   get serverCode(): string {
     return this.#live.deployment.settings.serverCode
   }
 
   /**
-   * When the session ends if nothing more is requested: ISO 8601 with milliseconds, UTC. Follows
-   * {@link idleTimeout} at once and never passes the absolute limit. The store may keep the session
-   * `refreshSeconds` longer. `''` for the stored-procedure session, which never ends.
+   * When the session ends without another request: ISO 8601 with milliseconds, UTC. Follows
+   * {@link idleTimeout} at once and never exceeds the absolute limit. The store may keep the session
+   * up to `refreshSeconds` longer. `''` for the stored-procedure session, which never ends.
    */
   get expirationDate(): string {
     const { expiresAt } = this.#live.state.times
@@ -104,11 +103,11 @@ export class Session<S = SessionStorage> {
   }
 
   /**
-   * Minutes without a request after which the session ends, for this session only. From
-   * `minIdleTimeout` (a lower value is raised to it) to 525 600; fractions are allowed.
+   * Minutes without a request after which this session ends. From `minIdleTimeout`, to which lower
+   * values are raised, to 525 600; fractions are allowed.
    *
    * @default 60
-   * @throws {TypeError} When set to more, to NaN, infinity or anything but a number.
+   * @throws {TypeError} When set to more, to NaN or infinity, or to anything but a number.
    */
   get idleTimeout(): number {
     return this.#live.state.times.idleTimeout
@@ -123,13 +122,12 @@ export class Session<S = SessionStorage> {
   }
 
   /**
-   * Data that all requests of the session share, on every process. Looks like a plain object; holds
-   * JSON. Each top-level key is stored on its own, so that parallel requests that change different
-   * keys both win. See the README for what it takes and refuses.
+   * Data that all requests of the session share, in all processes: a plain object of JSON values.
+   * Each top-level key is stored on its own, so parallel requests that change different keys do not
+   * overwrite each other. The README lists what storage takes.
    *
-   * @throws {StorageValueError} When something that is no JSON is assigned.
-   * @throws {StorageKeyError} When a name is `__proto__`, `constructor` or `prototype`, or
-   *   malformed.
+   * @throws {StorageValueError} When an assigned value is not JSON.
+   * @throws {StorageKeyError} When a name is malformed, `__proto__`, `constructor` or `prototype`.
    * @throws {SessionEndedError} When it is changed after this request has ended the session.
    */
   get storage(): StorageOf<S> {
@@ -138,11 +136,10 @@ export class Session<S = SessionStorage> {
   }
 
   /**
-   * `storage.passport` by another name: Passport keeps whom it has signed in there, as the `user`
-   * of an object. It is no more than that: nobody is signed in to the session, and no guard lets
-   * anybody through, until {@link setPrivileges} says so.
+   * `storage.passport`, where Passport keeps its signed-in user as `user`. Does not sign anyone in
+   * to the session: guards let a user through only after {@link setPrivileges}.
    *
-   * Reading it answers `undefined` unless there is an object.
+   * Returns `undefined` unless the value is an object.
    *
    * @throws {StorageValueError} When set to what JSON cannot hold.
    */
@@ -167,9 +164,9 @@ export class Session<S = SessionStorage> {
   }
 
   /**
-   * The culture of this request's client: a BCP 47 tag such as `de-CH`, from the header
-   * `X-Client-Culture`, else the best of `Accept-Language`. `null` when there is none or it is no
-   * tag. In a nested context that of its token.
+   * The culture of the client as a BCP 47 tag such as `de-CH`, from the header `X-Client-Culture`,
+   * else the best of `Accept-Language`. `null` without a valid tag. In a nested context, the
+   * token's.
    */
   get clientCulture(): string | null {
     const { state } = this.#live
@@ -177,7 +174,7 @@ export class Session<S = SessionStorage> {
     return clientCulture(headerOf(state))
   }
 
-  /** The same for the texts that the client shows, from `X-Client-UI-Culture`. */
+  /** The culture of the client's texts, likewise, from the header `X-Client-UI-Culture`. */
   get clientUICulture(): string | null {
     const { state } = this.#live
     if (state.isNested) return state.token?.claims.ui_culture ?? null
@@ -185,8 +182,9 @@ export class Session<S = SessionStorage> {
   }
 
   /**
-   * Minutes by which the clock of this request's client is ahead of UTC, such as 120 for UTC+02:00,
-   * from the header `X-Client-UTC-Offset`. `null` when it is missing or no such number.
+   * Minutes by which the client's clock is ahead of UTC, such as 120 for UTC+02:00, from the header
+   * `X-Client-UTC-Offset`. `null` when that is missing or not valid. In a nested context, the
+   * token's.
    */
   get clientUtcOffset(): number | null {
     const { state } = this.#live
@@ -194,12 +192,12 @@ export class Session<S = SessionStorage> {
     return clientUtcOffset(headerOf(state))
   }
 
-  /** Whether the client is a browser or an application that the `applications` option calls `web`. */
+  /** Whether the client is a browser, or an application that the option `applications` calls `web`. */
   isWebClient(): boolean {
     return this.#live.state.clientKind === 'web'
   }
 
-  /** Whether the client is an application that the `applications` option calls `desktop`. */
+  /** Whether the client is an application that the option `applications` calls `desktop`. */
   isDesktopClient(): boolean {
     return this.#live.state.clientKind === 'desktop'
   }
@@ -210,10 +208,8 @@ export class Session<S = SessionStorage> {
   }
 
   /**
-   * Whether a privilege is held: directly, through a role, through what another one includes, or
-   * lent by {@link promote}.
-   *
-   * @param name Privilege name in any case.
+   * Whether the session has a privilege: directly, through a role, included in another privilege,
+   * or lent by {@link promote}. The name may be in any case.
    */
   hasPrivilege(name: PrivilegeName): boolean {
     const { state } = this.#live
@@ -222,17 +218,17 @@ export class Session<S = SessionStorage> {
   }
 
   /**
-   * Adds privileges and roles, and says who is signed in. Names that the roles file does not
-   * declare are left out, with one process warning each.
+   * Adds privileges and roles, and sets the signed-in user. Omits names that the roles file does
+   * not declare, with one process warning each.
    *
-   * Gaining anything, or another `userName`, gives the cookie a new secret, and every earlier value
-   * opens nothing from then on. A `userName` other than the present, non-empty one ends this
-   * session and starts a new one with a new id, an empty storage, and only what this call grants.
+   * Any gain, or a different `userName`, rotates the cookie's secret: earlier values no longer open
+   * the session. A `userName` that replaces another user's ends this session, and starts a new one
+   * with a new id, an empty storage, and only what this call grants.
    *
    * @param input `'a'`, `'a, b'`, `['a', 'b']`, or `{ privileges?, roles?, userName? }` with these
    *   forms.
-   * @returns False where sessions of this type have no privileges, which nothing then changes.
-   * @throws {TypeError} When the argument is anything else, or a name in an array has a comma.
+   * @returns False, with nothing changed, where sessions of this type cannot have privileges.
+   * @throws {TypeError} When the input is anything else, or a name in an array has a comma.
    * @throws {SessionEndedError} When this request has ended the session.
    */
   setPrivileges(input: GrantInput): boolean {
@@ -244,7 +240,7 @@ export class Session<S = SessionStorage> {
       throw new TypeError('a remote session keeps the user that it was opened for')
     }
     if (user === 'server' && grant.userName !== undefined) {
-      throw new TypeError("the stored-procedure session is no user's")
+      throw new TypeError('the stored-procedure session cannot have a user')
     }
     if (grants.isForAnotherUser(grant)) this.#live.switchUser()
     this.#live.state.grants.add(grant)
@@ -252,10 +248,8 @@ export class Session<S = SessionStorage> {
   }
 
   /**
-   * All privileges, roles and includes expanded, in the declared spelling, none twice. What
-   * {@link promote} lends is not among them.
-   *
-   * @returns A new array.
+   * Returns all privileges in a new array, roles and includes expanded, once each in declared
+   * spelling. Omits what {@link promote} lends.
    */
   getPrivileges(): PrivilegeName[] {
     const { state } = this.#live
@@ -263,10 +257,10 @@ export class Session<S = SessionStorage> {
   }
 
   /**
-   * Takes back all privileges, all roles and the user name. Id, storage and idle timeout stay: to
-   * sign somebody out, end the session with `ctx.session = null`.
+   * Removes all privileges, all roles and the user name. Id, storage and idle timeout stay: to sign
+   * a user out, end the session with `ctx.session = null`.
    *
-   * @returns False where sessions of this type have no privileges.
+   * @returns False where sessions of this type cannot have privileges.
    * @throws {SessionEndedError} When this request has ended the session.
    */
   clearPrivileges(): boolean {
@@ -276,19 +270,19 @@ export class Session<S = SessionStorage> {
     return true
   }
 
-  /** Whether the session has no privilege. */
+  /** Whether the session has no privileges. */
   isGuest(): boolean {
     const { state } = this.#live
     return !state.isPrivileged || state.grants.held.size === 0
   }
 
   /**
-   * Lends a declared privilege to the rest of this request: never stored, not in
-   * {@link getPrivileges}, unseen by parallel requests.
+   * Lends a declared privilege to the rest of this request. It is never stored, not in
+   * {@link getPrivileges}, and invisible to parallel requests.
    *
-   * @param name Privilege name in any case.
-   * @returns An id for {@link demote}, larger than every earlier one; 0 when the name is not
-   *   declared or lent already.
+   * @param name A privilege name in any case.
+   * @returns An id for {@link demote}, larger than every earlier one; 0 when the privilege is not
+   *   declared, or already lent.
    * @throws {SessionEndedError} When this request has ended the session.
    */
   promote(name: PrivilegeName): number {
@@ -297,22 +291,18 @@ export class Session<S = SessionStorage> {
     return state.promotions.promote(name)
   }
 
-  /**
-   * Takes back what {@link promote} lent. An unknown id does nothing.
-   *
-   * @param id What `promote()` answered.
-   */
+  /** Takes back what {@link promote} lent under this id. Ignores unknown ids. */
   demote(id: number): void {
     this.#live.state.promotions.demote(id)
   }
 
   /**
-   * Runs a block that nobody else's block on this session runs beside, on any process. It sees the
-   * latest committed values; what it changes is committed as one when it ends, and discarded when
-   * it throws. Changes from before the block are committed first. Waiters take turns. A block
-   * within a block runs at once, as part of the outer one.
+   * Runs a block that excludes all other blocks on this session, in all processes. The block sees
+   * the latest committed values. Its changes are committed together when it ends, and discarded
+   * when it throws. Earlier changes of the request are committed first. Waiting blocks take turns;
+   * a block within a block is part of it.
    *
-   * Keep blocks short. Only other blocks wait: plain changes of other requests still merge.
+   * Keep blocks short. Changes outside of blocks do not wait: they still merge.
    *
    * @example
    *   const count = await ctx.session.use((storage) => {
@@ -320,101 +310,77 @@ export class Session<S = SessionStorage> {
    *     return storage.count
    *   })
    *
-   * @param block Gets `session.storage`.
+   * @param block Receives `session.storage`.
    * @returns What the block returns.
-   * @throws {SessionEndedError} When the session has ended meanwhile.
-   * @throws {SessionLockTimeoutError} When its turn did not come in `lockTimeoutMs`, or the process
-   *   stood still for so long that it has lost its turn. Nothing of the block is stored then.
-   * @throws {SessionHeadersSentError} When it needs a cookie that the client cannot be given.
-   * @throws {StorageValueError} When what it has put into a stored object is no JSON.
-   * @throws {StorageSizeError} When the storage would become larger than `limits` allows.
-   * @throws {SessionStoreError} When the store fails.
+   * @throws {SessionLockTimeoutError} When its turn did not come within `lockTimeoutMs`, or the
+   *   process stood still for so long that it lost the lock. Then nothing of the block is stored.
+   * @throws {SessionHeadersSentError} When it needs a cookie that cannot be set.
+   * @throws {StorageValueError} When a stored object holds a value that is not JSON.
+   * @throws {StorageSizeError} When the storage would exceed `limits`.
    */
   use<T>(block: (storage: StorageOf<S>) => T | Promise<T>): Promise<T> {
     return this.#live.use(() => block(this.storage))
   }
 
   /**
-   * Commits all changes now, and stores a new session even without any. Most apps never need this:
-   * it is for streams, and for libraries that ask for it.
+   * Commits all changes now, and stores a new session even without changes. For streams, and for
+   * libraries that call it; most apps never need it.
    *
-   * @param callback Called instead of rejecting.
-   * @throws {SessionEndedError} When the session has ended meanwhile.
-   * @throws {SessionLimitError} When it signs somebody in who has as many sessions as `maxSessions`
-   *   allows.
-   * @throws {SessionHeadersSentError} When it needs a cookie that the client cannot be given.
-   * @throws {StorageValueError} When what was put into a stored object is no JSON.
-   * @throws {StorageSizeError} When the storage would become larger than `limits` allows.
-   * @throws {SessionStoreError} When the store fails.
+   * @param callback Called instead of a rejection.
+   * @throws {SessionLimitError} When it signs in a user who has reached `maxSessions`.
+   * @throws {SessionHeadersSentError} When it needs a cookie that cannot be set.
+   * @throws {StorageValueError} When a stored object holds a value that is not JSON.
+   * @throws {StorageSizeError} When the storage would exceed `limits`.
    */
   save(callback?: SessionCallback): Promise<void> {
     return settle(this.#live.save(), callback)
   }
 
-  /**
-   * Drops uncommitted changes and reads the session again.
-   *
-   * @throws {SessionEndedError} When the session has ended meanwhile.
-   * @throws {SessionStoreError} When the store fails.
-   */
+  /** Discards uncommitted changes and reads the session again. */
   reload(): Promise<void> {
     return this.#live.reload()
   }
 
   /**
-   * Ends the session now, in the store too, and clears the cookie. `ctx.session` is a new guest
-   * session from then on; this object takes no more changes.
-   *
-   * @throws {SessionStoreError} When the store fails.
+   * Ends the session now, in the store too, and clears the cookie. `ctx.session` is then a new
+   * guest session; this object takes no more changes.
    */
   destroy(): Promise<void> {
     return this.#live.destroy()
   }
 
   /**
-   * Commits all changes and gives the cookie a new secret; id and data stay. Gaining privileges
-   * does the same by itself.
+   * Commits all changes and rotates the cookie's secret; id and data stay. Gaining privileges also
+   * does this.
    *
-   * @param callback Called instead of rejecting.
-   * @throws {SessionEndedError} When the session has ended meanwhile.
-   * @throws {SessionStoreError} When the store fails.
+   * @param callback Called instead of a rejection.
    */
   regenerate(callback?: SessionCallback): Promise<void> {
     return settle(this.#live.regenerate(), callback)
   }
 
-  /**
-   * Counts as activity, as a request does: for sockets and streams that live longer than one.
-   *
-   * @throws {SessionEndedError} When the session has ended meanwhile.
-   * @throws {SessionStoreError} When the store fails.
-   */
+  /** Counts as activity, like a request: for sockets and streams that outlive their request. */
   touch(): Promise<void> {
     return this.#live.touch()
   }
 
   /**
-   * Notes that the client suspends, such as a phone that puts the app away: until its next request
-   * the session counts as `postponed`. It expires as ever. A session that is not stored stays so.
-   *
-   * @throws {SessionEndedError} When the session has ended meanwhile.
-   * @throws {SessionStoreError} When the store fails.
+   * Records that the client suspends, such as an app on a phone: until its next request the session
+   * counts as `postponed`. It still expires. Does nothing for a session that is not stored.
    */
   postpone(): Promise<void> {
     return this.#live.postpone()
   }
 
   /**
-   * Makes a token for another user within this session: `Authorization: Bearer` with it, or
-   * `sessions.run()`, sees this session, its storage too, as that user's, with exactly the
-   * privileges and roles that are named here. It keeps the culture of this request, names who acts
-   * (RFC 8693), and dies with the session. What this request has changed is committed first.
+   * Makes a token for another user within this session. A request with `Authorization: Bearer`, or
+   * `sessions.run()`, then uses this session and its storage as that user, with only the given
+   * privileges and roles. The token keeps this request's culture, names the acting user (RFC 8693),
+   * and ends with the session. Commits this request's changes first.
    *
-   * @param input For whom, and with what.
-   * @returns The token. Whoever has it is let in: it is for its user alone, and belongs in no log.
-   * @throws {TypeError} Without the option `tokens`, for wrong input, or three levels deep.
-   * @throws {SessionEndedError} When the session has ended meanwhile.
-   * @throws {SessionStoreError} When the store fails.
+   * @returns The token. It admits anyone who has it: give it to its user only, and keep it out of
+   *   logs.
+   * @throws {TypeError} Without the option `tokens`, for wrong input, or beyond three levels.
    */
   createNestedToken(input: NestedTokenInput): Promise<string> {
     return this.#live.createNestedToken(input)
@@ -422,32 +388,31 @@ export class Session<S = SessionStorage> {
 
   /**
    * Makes a one-time token, by which another browser joins this session with {@link restore}: for a
-   * link in a mail, or a code on another device. It dies with the session, and when the cookie gets
-   * a new secret. What this request has changed is committed first.
+   * link in a mail, or a code on another device. It ends with the session, and when the cookie's
+   * secret is rotated. Commits this request's changes first.
    *
-   * Whoever has it first gets in: it belongs in the body of a POST, not in a GET that link scanners
-   * follow.
+   * The first to present it gets in: accept it in the body of a POST, not in a GET that link
+   * scanners follow.
    *
-   * @param lifespan Seconds; raised to 10. By default the session's idle timeout.
+   * @param lifespan Seconds, at least 10, to which lower values are raised. By default the idle
+   *   timeout.
    * @returns 64 characters of base64url.
-   * @throws {TypeError} When the lifespan is no number of seconds, and in a context that is not the
-   *   session's own.
-   * @throws {SessionEndedError} When the session has ended meanwhile.
-   * @throws {SessionStoreError} When the store fails.
+   * @throws {TypeError} When the lifespan is not a number or exceeds a year, or in a nested context
+   *   or the stored-procedure session.
    */
   createOTP(lifespan?: number): Promise<string> {
     return this.#live.createOTP(lifespan)
   }
 
   /**
-   * Goes over to the session that has made a one-time token, with a cookie of its own beside the
-   * first. The session that this request came with ends; what the request had changed is dropped.
+   * Joins the session that made a one-time token, with a secret of its own alongside the others.
+   * The request's own session ends, and its uncommitted changes are lost.
    *
-   * @param otp What `createOTP()` answered. Anybody's text.
-   * @returns False, and nothing has changed, when it is used, expired or unknown, or its session
-   *   has ended.
-   * @throws {SessionHeadersSentError} When the client cannot be given a cookie.
-   * @throws {SessionStoreError} When the store fails.
+   * @param otp What `createOTP()` returned; untrusted text.
+   * @returns False, with nothing changed, when the token is used, expired or unknown, or its
+   *   session has ended.
+   * @throws {SessionHeadersSentError} When no cookie can be set, such as after the headers are
+   *   sent.
    */
   restore(otp: string): Promise<boolean> {
     return this.#live.restore(otp)
@@ -476,15 +441,15 @@ Object.defineProperty(Session.prototype, inspect.custom, {
 seal(Session.prototype)
 
 /**
- * Makes assigning anything but a settable member throw, in sloppy code too: people come from
- * packages where `ctx.session.user = …` was the way. The check sits at the far end of the prototype
- * chain, so that using the members costs nothing.
+ * Makes every assignment but to settable members throw, even in sloppy code: other packages take
+ * `ctx.session.user = …`. The check is at the far end of the prototype chain, so that using the
+ * members costs nothing.
  */
 function seal(prototype: object): void {
   const members = Object.getOwnPropertyDescriptors(prototype)
   for (const [name, member] of Object.entries(members)) {
     if (member.set) continue
-    // Methods get a getter: sloppy code would not notice that an assignment to one is refused.
+    // Methods become getters: sloppy code would ignore a refused assignment to a method.
     const accessor = member.get ? member : { get: (): unknown => member.value }
     Object.defineProperty(prototype, name, {
       ...accessor,
@@ -498,7 +463,7 @@ function seal(prototype: object): void {
     new Proxy(Object.prototype, {
       set(_target, name) {
         throw new TypeError(
-          `a session takes no property "${String(name)}": keep data in session.storage`,
+          `a session has no property "${String(name)}": keep data in session.storage`,
         )
       },
     }),

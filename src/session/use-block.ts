@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 
-/** A block of `use()` that is running, and the one that it runs in. */
+/** A running block of `use()`, and the block around it. */
 interface Block {
   readonly owner: object
   readonly outer: Block | undefined
@@ -9,12 +9,7 @@ interface Block {
 
 const running = new AsyncLocalStorage<Block>()
 
-/**
- * Whether the calling code runs in a block of an owner. Code that a block has started and that
- * outlives it does not.
- *
- * @param owner Whose block.
- */
+/** Whether the calling code runs in a block of the owner that is not over. */
 export function isInBlock(owner: object): boolean {
   for (let block = running.getStore(); block; block = block.outer) {
     if (block.owner === owner && !block.isOver) return true
@@ -22,13 +17,7 @@ export function isInBlock(owner: object): boolean {
   return false
 }
 
-/**
- * Runs code as a block of an owner.
- *
- * @param owner Whose block.
- * @param code What to run.
- * @returns What the code returns.
- */
+/** Runs code as a block of the owner. */
 export async function runBlock<T>(owner: object, code: () => T | Promise<T>): Promise<T> {
   const block: Block = { owner, outer: running.getStore(), isOver: false }
   try {

@@ -1,103 +1,101 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 
-import { trustedCredential } from '../cookie/cookie.ts'
-import type { SessionCredential } from '../cookie/cookie.ts'
+import { trustedCredential, type SessionCredential } from '../cookie/cookie.ts'
 import { SessionLockTimeoutError } from '../errors/errors.ts'
 import type { SessionLock, SessionStore, StorePolicy } from '../store/session-store.ts'
 import type { LoadedSession } from './session-state.ts'
 
-// A dead holder's lock is free after the lease. A living holder extends it three times as often.
+// The lock of a dead holder is free after the lease. A live holder extends it three times as often.
 const leaseMs = 3000
 const extendEveryMs = 1000
 // So many blocks of one process run in a row before another process gets its turn.
 const maxTurns = 32
 const maxPollMs = 25
 
-/** The blocks of this process that want the lock of one session. */
-interface Line {
-  /** The token under which this process holds or asks for the lock. */
+/** The blocks of this process that wait for the lock of one session. */
+interface LockQueue {
+  /** The token by which this process holds or claims the lock. */
   token: string
-  /** How many blocks have run under the token. */
+  /** How many blocks have run with the token. */
   turns: number
   readonly waiting: ((handed?: LoadedSession) => void)[]
 }
 
-/** How a lock works on the rest of its line. */
-interface LockLine {
-  /** Whether the next block of this process can take the lock over. */
+/** How a held lock goes back to the store, or on to the next block. */
+interface Handover {
+  /** Whether the next block of this process can take over the lock. */
   readonly isPassedOn: () => boolean
   readonly unlock: () => Promise<unknown>
-  /** Lets the next block go on, under the same token or a new one. */
+  /** Starts the next block, with the same token or a new one. */
   readonly next: (keepsToken: boolean, handed?: LoadedSession) => void
 }
 
-/** A session's lock, held for one block. */
+/** The lock of a session, held for one block. */
 export class HeldLock {
-  /** The session as it was when the lock was taken, or handed on by the block before. */
+  /** The session at the time when the lock was taken, or handed on by the block before. */
   readonly session: LoadedSession
   readonly #token: string
-  readonly #line: LockLine
-  /** Whether the store has the lock still, has it no more, or may have given it to another. */
+  readonly #handover: Handover
+  /** `'unknown'` after a failed commit: by then another holder may have the lock. */
   #status: 'held' | 'released' | 'unknown' = 'held'
+  /** The session for the next block of this process, which then needs no read. */
   #handed: LoadedSession | undefined
 
-  constructor(session: LoadedSession, token: string, line: LockLine) {
+  constructor(session: LoadedSession, token: string, handover: Handover) {
     this.session = session
     this.#token = token
-    this.#line = line
+    this.#handover = handover
   }
 
   /**
-   * What a commit tells the store.
-   *
-   * @param isLast Whether the block ends with the commit: the lock is given back then, unless the
-   *   next block of this process takes it over.
+   * Returns the claim for a commit. The last commit of a block releases the lock, unless the next
+   * block of this process takes it over.
    */
   claim(isLast: boolean): SessionLock {
-    return { token: this.#token, leaseMs: isLast && !this.#line.isPassedOn() ? 0 : leaseMs }
+    return { token: this.#token, leaseMs: isLast && !this.#handover.isPassedOn() ? 0 : leaseMs }
   }
 
-  /** A commit with a claim was stored. */
-  claimed({ leaseMs: ms }: SessionLock): void {
-    if (ms === 0) this.#status = 'released'
+  /** Records that a commit has released the lock. */
+  released(): void {
+    this.#status = 'released'
   }
 
-  /** A commit with a claim has failed: another may have the lock by now. */
+  /** Records that a commit failed. */
   mayBeLost(): void {
     this.#status = 'unknown'
   }
 
-  /** The session for the next block of this process, which need not ask the store then. */
+  /** Hands the session on to the next block of this process. */
   handOn(session: LoadedSession): void {
     this.#handed = session
   }
 
   /** Ends the block. */
   async end(): Promise<void> {
-    // A lock that may be held still is given back too: a commit that is late is refused then.
-    if (this.#status === 'unknown' || (this.#status === 'held' && !this.#line.isPassedOn())) {
+    // A lock that may still be held is released too, so that a late commit is refused.
+    if (this.#status === 'unknown' || (this.#status === 'held' && !this.#handover.isPassedOn())) {
       try {
-        await this.#line.unlock()
+        await this.#handover.unlock()
         this.#status = 'released'
       } catch {
-        // The block has had its way. The lock goes with its lease.
+        // The block is done. The lock ends with its lease.
         this.#status = 'unknown'
       }
     }
-    this.#line.next(this.#status === 'held', this.#handed)
+    this.#handover.next(this.#status === 'held', this.#handed)
   }
 }
 
 /**
- * The locks of this process: blocks on one session queue here in order, and only the first of them
- * asks the store.
+ * The locks of this process. Blocks on one session queue here in order, and only the first one asks
+ * the store.
  */
 export class Locks {
   readonly #store: SessionStore
   readonly #policy: StorePolicy
   readonly #timeoutMs: number
-  readonly #lines = new Map<string, Line>()
+  readonly #queues = new Map<string, LockQueue>()
 
   /** @param timeoutMs How long a block waits for its turn. */
   constructor(store: SessionStore, policy: StorePolicy, timeoutMs: number) {
@@ -107,46 +105,43 @@ export class Locks {
   }
 
   /**
-   * Waits for the lock of a session.
-   *
-   * @returns `undefined` when the session has ended.
-   * @throws {SessionLockTimeoutError} When the turn has not come in time.
-   * @throws {SessionStoreError} When the store fails.
+   * Waits for the lock of a session. Returns `undefined` when the session has ended, and throws
+   * `SessionLockTimeoutError` when the turn did not come in time.
    */
   async acquire(credential: SessionCredential): Promise<HeldLock | undefined> {
     const { id, secretHash } = credential
     const until = performance.now() + this.#timeoutMs
-    const { line, handed } = await this.#queue(id, until)
+    const { queue, handed } = await this.#queue(id, until)
     try {
       const isHanded = handed?.credential.secretHash === secretHash
-      const session = isHanded ? handed : await this.#ask(credential, line, until)
+      const session = isHanded ? handed : await this.#ask(credential, queue, until)
       if (!session) {
-        // The block before may have kept the lock for this one, which comes with an old secret.
-        const isKept = line.turns > 0 && line.waiting.length === 0
-        if (isKept) await this.#extend(id, { token: line.token, leaseMs: 0 })
-        this.#next(id, line)
+        // The block before may have kept the lock for this one, whose secret is out of date.
+        const isKept = queue.turns > 0 && queue.waiting.length === 0
+        if (isKept) await this.#extend(id, { token: queue.token, leaseMs: 0 })
+        this.#next(id, queue)
         return undefined
       }
-      line.turns++
-      return this.#held(id, line, session)
+      queue.turns++
+      return this.#held(id, queue, session)
     } catch (error) {
-      // The store may have locked under this token, or may not: the token is not used again.
-      startAnew(line)
-      this.#next(id, line)
+      // The store may have locked with this token, so it is not used again.
+      startAnew(queue)
+      this.#next(id, queue)
       throw error
     }
   }
 
-  /** Waits until this process has no other block on the session. */
+  /** Waits until no other block of this process uses the session. */
   async #queue(
     id: string,
     until: number,
-  ): Promise<{ readonly line: Line; readonly handed?: LoadedSession | undefined }> {
-    const present = this.#lines.get(id)
+  ): Promise<{ readonly queue: LockQueue; readonly handed?: LoadedSession | undefined }> {
+    const present = this.#queues.get(id)
     if (!present) {
-      const line: Line = { token: randomUUID(), turns: 0, waiting: [] }
-      this.#lines.set(id, line)
-      return { line }
+      const queue: LockQueue = { token: randomUUID(), turns: 0, waiting: [] }
+      this.#queues.set(id, queue)
+      return { queue }
     }
     const handed = await new Promise<LoadedSession | undefined>((resolve, reject) => {
       const turn = (session?: LoadedSession): void => {
@@ -159,39 +154,39 @@ export class Locks {
       }, until - performance.now())
       present.waiting.push(turn)
     })
-    return { line: present, handed }
+    return { queue: present, handed }
   }
 
   async #ask(
     credential: SessionCredential,
-    { token }: Line,
+    { token }: LockQueue,
     until: number,
   ): Promise<LoadedSession | undefined> {
     for (let asked = 1; ; asked++) {
       const outcome = await this.#store.lock(credential, { token, leaseMs })
       if (outcome?.status === 'locked') return { ...outcome, credential }
       if (!outcome) return undefined
-      // Not in step with others that wait.
+      // Random, so that waiting processes do not ask in step.
       const pollMs = Math.min(2 * asked, maxPollMs) * (0.75 + Math.random() / 2)
       if (performance.now() + pollMs > until) throw timedOut()
       await delay(pollMs)
     }
   }
 
-  #held(id: string, line: Line, session: LoadedSession): HeldLock {
-    const { token } = line
+  #held(id: string, queue: LockQueue, session: LoadedSession): HeldLock {
+    const { token } = queue
     const timer = setInterval(() => {
-      // A failure shows when the block is committed.
+      // A failure shows when the block commits.
       this.#extend(id, { token, leaseMs }).catch(() => undefined)
     }, extendEveryMs)
     timer.unref()
     return new HeldLock(session, token, {
-      isPassedOn: () => line.waiting.length > 0 && line.turns < maxTurns,
+      isPassedOn: () => queue.waiting.length > 0 && queue.turns < maxTurns,
       unlock: () => this.#extend(id, { token, leaseMs: 0 }),
       next: (keepsToken, handed) => {
         clearInterval(timer)
-        if (!keepsToken) startAnew(line)
-        this.#next(id, line, keepsToken ? handed : undefined)
+        if (!keepsToken) startAnew(queue)
+        this.#next(id, queue, keepsToken ? handed : undefined)
       },
     })
   }
@@ -200,17 +195,17 @@ export class Locks {
     return this.#store.commit(trustedCredential(id), { lock }, this.#policy)
   }
 
-  #next(id: string, line: Line, handed?: LoadedSession): void {
-    const turn = line.waiting.shift()
+  #next(id: string, queue: LockQueue, handed?: LoadedSession): void {
+    const turn = queue.waiting.shift()
     if (turn) turn(handed)
-    else this.#lines.delete(id)
+    else this.#queues.delete(id)
   }
 }
 
-/** What asks from now on is another holder to the store. */
-function startAnew(line: Line): void {
-  line.token = randomUUID()
-  line.turns = 0
+/** Makes later claims those of a new holder. */
+function startAnew(queue: LockQueue): void {
+  queue.token = randomUUID()
+  queue.turns = 0
 }
 
 function timedOut(): SessionLockTimeoutError {

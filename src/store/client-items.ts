@@ -1,5 +1,4 @@
-import { unknownClient } from '../client/description.ts'
-import type { ClientDescription } from '../client/description.ts'
+import { unknownClient, type ClientDescription } from '../client/description.ts'
 import { escapeText, unescapeText } from './storage-texts.ts'
 
 // In the order of their tags, A to K.

@@ -4,11 +4,9 @@ import { Breaker } from './breaker.ts'
 import type { SessionStore, StoreOperation, StorePolicy } from './session-store.ts'
 import { storeChannels, tracedCall } from './store-call.ts'
 
-/** What a call is about. */
 interface Subject {
-  /** A session. */
   readonly id?: string
-  /** Whether all sessions of a user are concerned, which may be elsewhere. */
+  /** Whether the call is about all sessions of a user, which may be on another server. */
   readonly isUsers?: boolean
 }
 
@@ -20,7 +18,7 @@ type Operations = {
   ) => Promise<Result<Name>>
 }
 
-/** The operations of a store, and what a call of each is about. */
+/** What a call of each operation is about. */
 const subjectOf: {
   readonly [Name in StoreOperation]: (...args: Parameters<SessionStore[Name]>) => Subject
 } = {
@@ -32,12 +30,11 @@ const subjectOf: {
   destroy: (id) => ({ id }),
 }
 
-/** The names of a store's operations. */
 export const storeOperations: readonly string[] = Object.keys(subjectOf)
 
-// What is asked for where no session is: an id that none has.
+// A probe without a session reads this id, which is never assigned.
 const nobody = 'ffffffff-ffff-4fff-bfff-ffffffffffff'
-// It reads only: nothing of this matters.
+// A probe only reads, so none of these values matters.
 const probePolicy: StorePolicy = {
   expiry: { refreshMs: 0, absoluteTimeoutMs: Infinity },
   limits: { storageBytes: 1, storageKeys: 1 },
@@ -46,16 +43,16 @@ const probePolicy: StorePolicy = {
 }
 
 /**
- * Gives every call of another store a deadline, whatever that store waits for, and turns whatever
- * it rejects with into a `SessionStoreError`. A result after the deadline is dropped. A server that
- * has not answered several times in a row is left alone until it answers again.
+ * Gives every call of a store a deadline, even if that store never settles, and turns every
+ * rejection into a `SessionStoreError`. Drops results after the deadline. Leaves a server alone
+ * that has repeatedly not answered, until it answers again.
  */
 export class DeadlineStore implements SessionStore {
   readonly #store: SessionStore
   readonly #operations: Operations
   readonly #timeoutMs: number
   readonly #onError: (operation: StoreOperation, error: SessionStoreError) => void
-  // Of the servers that have not answered, by `nodeOf`.
+  // By `nodeOf`, for servers that have not answered.
   readonly #breakers = new Map<string, Breaker>()
   #isClosed = false
 
@@ -131,7 +128,7 @@ export class DeadlineStore implements SessionStore {
         this.#timedOut(isUsers && this.#store.nodeOf ? this.#store.nodeOf() : node, id ?? nobody)
         fail(new SessionStoreError(`the session store did not answer in ${this.#timeoutMs} ms`))
       }
-      // An answer may be there that this process was too busy to read: it comes first.
+      // A reply may have arrived while this process was busy: it is read first.
       const timer = setTimeout(() => setImmediate(giveUp), this.#timeoutMs)
       try {
         Promise.resolve(call()).then(answer, fail)
@@ -154,10 +151,10 @@ export class DeadlineStore implements SessionStore {
   }
 }
 
-/** Whether anybody listens to the calls of stores. */
+/** Whether the calls of stores have a subscriber. */
 export function isTraced(): boolean {
   const { start, end, asyncStart, asyncEnd, error } = storeChannels
-  // `TracingChannel` has `hasSubscribers` itself from Node 22 on.
+  // Node 20's `TracingChannel` lacks `hasSubscribers`.
   return (
     start.hasSubscribers ||
     asyncEnd.hasSubscribers ||

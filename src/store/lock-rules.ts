@@ -1,7 +1,6 @@
 // The rules for a session's lock, as pure functions for every store with transactions.
 
-import { lockTurnMs } from './session-store.ts'
-import type { SessionCommit, SessionLock } from './session-store.ts'
+import { lockTurnMs, type SessionCommit, type SessionLock } from './session-store.ts'
 
 /** A claim to a lock. */
 export interface LockClaim {

@@ -2,8 +2,7 @@ import { LRUCache } from 'lru-cache'
 
 import type { SessionCredential } from '../cookie/cookie.ts'
 import { checkInteger } from '../errors/option-checks.ts'
-import { askForLock, extendLock, isAboutLock } from './lock-rules.ts'
-import type { LockState } from './lock-rules.ts'
+import { askForLock, extendLock, isAboutLock, type LockState } from './lock-rules.ts'
 import type { SessionSummary } from './record.ts'
 import { endedBySignIn } from './session-limit.ts'
 import type {
@@ -26,16 +25,16 @@ import {
   openingOf,
   refreshed,
   summaryOf,
+  type StoredSession,
 } from './stored-session.ts'
-import type { StoredSession } from './stored-session.ts'
 
-// As it was when this was loaded: apps may fake timers in their tests.
+// Kept from load time, because apps may fake timers in their tests.
 const later = setImmediate
 let turn: Promise<void> | undefined
 
 /**
- * Waits for the end of this turn of the event loop, together with all who wait for it. A process
- * that does the same step for many requests in a row does each of them in less time.
+ * Waits for the end of this turn of the event loop, together with other callers. A process that
+ * does the same step for many requests in a row does each in less time.
  */
 function endOfTurn(): Promise<void> {
   turn ??= new Promise((resolve) => {
@@ -47,11 +46,10 @@ function endOfTurn(): Promise<void> {
   return turn
 }
 
-/** Options of a {@link MemoryStore}. */
 export interface MemoryStoreOptions {
   /**
-   * The most sessions: one more ends the least recently used one. An integer from 1 to 2^24, which
-   * is the most that a `Map` holds.
+   * The most sessions, beyond which the least recently used one ends. An integer from 1 to 2^24,
+   * which is the most that a `Map` holds.
    *
    * @default 100_000
    */
@@ -61,7 +59,6 @@ export interface MemoryStoreOptions {
 /** A session in memory. Immutable: a change replaces it. */
 interface Entry {
   readonly text: string
-  /** The session's user, `''` for a guest. */
   readonly userName: string
   readonly lock: LockState
 }
@@ -69,12 +66,12 @@ interface Entry {
 /**
  * Keeps sessions in memory until the process ends, for demos, tests and single-process apps.
  *
- * Holds each session as the same text as Redis, so that requests share no objects. Without a timer:
- * an expired session is removed when a caller asks for it, or when the capacity is needed.
+ * Holds each session as the same text as Redis, so that requests share no objects. Has no timer: an
+ * expired session is removed on access, or when the capacity is needed.
  */
 export class MemoryStore implements SessionStore {
   readonly #entries: LRUCache<string, Entry>
-  /** Ids of each user's sessions, in the order of their sign-ins. */
+  /** The ids of each user's sessions, in the order of their sign-ins. */
   readonly #users = new Map<string, Set<string>>()
 
   /** @throws {SessionOptionError} When `capacity` is not an integer from 1 to 2^24. */
@@ -82,7 +79,7 @@ export class MemoryStore implements SessionStore {
     checkInteger('capacity', capacity, { min: 1, max: 2 ** 24, unit: 'sessions' })
     this.#entries = new LRUCache({
       max: capacity,
-      // Checked at each access, so that no session outlives its time. Tests can fake `Date`.
+      // Checks at each access, so that no session outlives its time. Tests can fake `Date`.
       ttlResolution: 0,
       perf: { now: () => Date.now() },
       dispose: ({ userName }, id, reason) => {
@@ -174,7 +171,7 @@ export class MemoryStore implements SessionStore {
   }
 
   async destroy(id: string, userName?: string): Promise<boolean> {
-    // Read first, as `delete` alone would also count an expired session.
+    // `delete` alone would also count an expired session.
     const entry = this.#entries.get(id)
     if (!entry || (userName !== undefined && entry.userName !== userName)) return false
     this.#entries.delete(id)
@@ -197,7 +194,7 @@ export class MemoryStore implements SessionStore {
     return endedBySignIn(id, ids, maxSessions)
   }
 
-  /** Makes a stored session the latest of its user's, and ends others in its favour. */
+  /** Makes a stored session its user's latest, and ends others for it. */
   #signIn(userName: string, id: string, ended: readonly string[]): void {
     if (userName === '') return
     const ids = this.#users.get(userName) ?? new Set()
@@ -206,15 +203,15 @@ export class MemoryStore implements SessionStore {
     for (const oldest of ended) this.#entries.delete(oldest)
   }
 
-  /** Returns a user's live sessions in the order of their sign-ins. Does not count as use. */
+  /** Returns a user's live sessions in the order of their sign-ins, without counting as use. */
   #liveOf(userName: string): readonly StoredSession[] {
     const now = Date.now()
     return [...(this.#users.get(userName) ?? [])].flatMap((id) => {
       const entry = this.#entries.peek(id)
-      // The cache keeps an expired session until it is accessed other than by `peek`.
+      // `peek` leaves expired sessions in the cache.
       if (!entry) this.#entries.delete(id)
       const session = entry && decodeSession(id, entry.text)
-      // The id of an expired session may have gone to another user's session.
+      // The id may by now belong to another user's session.
       const isOwn = session?.record.userName === userName
       return isOwn && now < session.record.endsAt ? session : []
     })

@@ -3,21 +3,24 @@ import { SessionOptionError } from '../errors/errors.ts'
 import { isAboutLock } from './lock-rules.ts'
 import type { SessionSummary } from './record.ts'
 import { inBackground } from './redis/background.ts'
-import { Changes } from './redis/changes.ts'
-import type { HowToWrite } from './redis/changes.ts'
-import { indexArgs, instantOf, noChange, timeToLive } from './redis/changes.ts'
 import type { RedisClient } from './redis/client.ts'
-import { RedisConnection } from './redis/connection.ts'
-import type { RedisClock } from './redis/connection.ts'
+import { RedisConnection, type RedisClock } from './redis/connection.ts'
 import { lockKeys, sessionKey } from './redis/keys.ts'
 import { commitSession } from './redis/scripts/commit-session.ts'
 import { createSession } from './redis/scripts/create-session.ts'
 import { destroySession } from './redis/scripts/destroy-session.ts'
 import { lockSession } from './redis/scripts/lock-session.ts'
 import { refreshSession } from './redis/scripts/refresh-session.ts'
+import {
+  SessionWriter,
+  type HowToWrite,
+  indexArgs,
+  instantOf,
+  noChange,
+  remainingMs,
+} from './redis/session-writer.ts'
 import type { IndexEntry } from './redis/user-index.ts'
-import { UserSessions } from './redis/user-sessions.ts'
-import type { Ended, Written } from './redis/user-sessions.ts'
+import { UserSessions, type Ended, type Written } from './redis/user-sessions.ts'
 import type {
   CommitOutcome,
   CreateOutcome,
@@ -30,7 +33,7 @@ import type {
   StorePolicy,
 } from './session-store.ts'
 import {
-  activityOf,
+  encodeActivity,
   decodeSession,
   encodeSession,
   lastInstant,
@@ -45,44 +48,42 @@ import {
   summaryOf,
   Seen,
   timeToLiveMs,
+  type StoredSession,
 } from './stored-session.ts'
-import type { StoredSession } from './stored-session.ts'
 
-/** Options of a {@link RedisStore}. */
 export interface RedisStoreOptions {
   /**
-   * The start of all keys. One per app: apps with the same prefix share their sessions. Text
-   * without braces.
+   * The start of all keys. Apps with the same prefix share their sessions. Text without braces.
    *
    * @default 'sess:'
    */
   readonly prefix?: string | undefined
 }
 
-// A head that changes more often while one request is read is refreshed by the others.
+// Beyond this, other requests refresh a head that keeps changing.
 const maxRefreshes = 3
 
 /**
- * Keeps sessions in Redis 6.2 or later, alone or as a Cluster: one string for each session, expired
- * by Redis itself, and one sorted set for each user's sessions. `store/redis/keys.ts` documents
- * both.
+ * Keeps sessions in Redis 6.2 or later, alone or as a Cluster: one string for each session, which
+ * Redis itself expires, and one sorted set for each user's sessions. `store/redis/keys.ts`
+ * documents both.
  *
- * This store works out what a change makes of the session that it has seen last. Redis writes the
- * result if the session is still the same; otherwise the store works the change out anew.
+ * The store applies a change to the session as last seen. Redis stores the result if the session is
+ * still the same; otherwise the store applies the change again.
  *
- * The client stays the app's: this store opens no connection and closes none.
+ * The client stays the app's: this store opens and closes no connection.
  */
 export class RedisStore implements SessionStore {
   readonly #connection: RedisConnection
   readonly #prefix: string
   readonly #users: UserSessions
-  readonly #changes: Changes
+  readonly #writer: SessionWriter
   /** One Redis is one server: only a Cluster has several. */
   readonly nodeOf?: (id?: string) => string | undefined
 
   /**
    * @throws {SessionOptionError} When the prefix is not text or has a brace, which would change the
-   *   node that has the session.
+   *   key's node.
    */
   constructor(redis: RedisClient, { prefix = 'sess:' }: RedisStoreOptions = {}) {
     if (typeof prefix !== 'string' || /[{}]/.test(prefix)) {
@@ -90,7 +91,7 @@ export class RedisStore implements SessionStore {
     }
     this.#connection = new RedisConnection(redis)
     this.#prefix = prefix
-    this.#changes = new Changes(this.#connection, prefix)
+    this.#writer = new SessionWriter(this.#connection, prefix)
     if (redis.isCluster) {
       this.nodeOf = (id) =>
         id === undefined ? undefined : this.#connection.nodeOf(sessionKey(prefix, id))
@@ -145,7 +146,7 @@ export class RedisStore implements SessionStore {
     const until = performance.now() + policy.timeoutMs
     if (commit.lock && isAboutLock(commit)) return this.#extendLock(id, commit.lock)
     const seen = Seen.in(commit.seen, id)
-    const session = seen?.session ?? (await this.#changes.readHead(id))
+    const session = seen?.session ?? (await this.#writer.readHead(id))
     if (!session) return { status: 'ended' }
     const { record } = session
     const idleTimeoutMs = commit.idleTimeoutMs ?? record.idleTimeoutMs
@@ -154,7 +155,7 @@ export class RedisStore implements SessionStore {
       this.#users.keep({ id, userName: record.userName, idleTimeoutMs }, policy)
     }
     const write = (index?: IndexEntry): Promise<Written<CommitOutcome>> =>
-      this.#changes.commit(credential, seen ?? { session, text: '' }, {
+      this.#writer.commit(credential, seen ?? { session, text: '' }, {
         commit,
         policy,
         until,
@@ -219,7 +220,7 @@ export class RedisStore implements SessionStore {
         keys: { session: key, ...(index && { userSessions: index.userSessions }) },
         args: {
           untilMs: instantOf(clock, until),
-          timeToLiveMs: timeToLive(stored, now, policy),
+          timeToLiveMs: remainingMs(stored, now, policy),
           ...indexArgs(index),
         },
         rest: [encodeSession(stored)],
@@ -231,24 +232,19 @@ export class RedisStore implements SessionStore {
     })
   }
 
-  /** Extends a lock or gives it back. It does not look at the session. */
+  /** Extends or releases a lock, without looking at the session. */
   async #extendLock(id: string, { token, leaseMs }: SessionLock): Promise<CommitOutcome> {
     const session = sessionKey(this.#prefix, id)
     const written = await this.#connection.run(commitSession, {
       keys: { session, lock: lockKeys(session).lock },
-      // It changes nothing that could come too late.
+      // It changes nothing that could be too late.
       args: { ...noChange, untilMs: lastInstant, lockToken: token, leaseMs },
     })
     if (written.status === 'committed') return { status: 'committed', now: written.now }
     return { status: written.status === 'ended' ? 'ended' : 'unlocked' }
   }
 
-  /**
-   * Describes a session.
-   *
-   * @returns `undefined` when there is no live session, `'unreadable'` when there may be one of a
-   *   later version.
-   */
+  /** Describes a live session. Returns `'unreadable'` when it may be one of a later version. */
   async #describe(id: string): Promise<SessionSummary | 'unreadable' | undefined> {
     const key = sessionKey(this.#prefix, id)
     const { clock, text } = await this.#read(key, this.#connection.getHead(key))
@@ -259,12 +255,7 @@ export class RedisStore implements SessionStore {
     return now < session.record.endsAt ? summaryOf(session, now) : undefined
   }
 
-  /**
-   * Ends a session.
-   *
-   * @param userName Whose it must be; anybody's when `undefined`.
-   * @returns Whose it was, and whether it was live; `undefined` when nothing has ended.
-   */
+  /** Ends a session, or only the given user's. Returns `undefined` when there is none. */
   async #end(id: string, userName: string | undefined): Promise<Ended | undefined> {
     const session = sessionKey(this.#prefix, id)
     const destroyed = await this.#connection.run(destroySession, {
@@ -279,7 +270,7 @@ export class RedisStore implements SessionStore {
     }
   }
 
-  /** Counts as activity. Whoever has the session by then does not wait. */
+  /** Records activity in the background. */
   async #refresh(
     key: string,
     seen: StoredSession,
@@ -293,19 +284,19 @@ export class RedisStore implements SessionStore {
         keys: { session: key },
         args: {
           revision: revisionOf(session),
-          activity: activityOf(active),
-          timeToLiveMs: timeToLive(active, now, policy),
+          activity: encodeActivity(active),
+          timeToLiveMs: remainingMs(active, now, policy),
         },
       })
       if (outcome !== 'changed' || tries === maxRefreshes) return
-      // Its idle timeout may be another one now.
-      const changed = await this.#changes.readHead(session.record.id)
+      // The idle timeout may have changed.
+      const changed = await this.#writer.readHead(session.record.id)
       if (!changed) return
       session = changed
     }
   }
 
-  /** Waits for a text that is being read, and for Redis' time where that is not known. */
+  /** Awaits a text that is being read, and Redis' time where that is unknown. */
   async #read(
     key: string,
     reading: Promise<string | undefined>,

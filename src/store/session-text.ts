@@ -33,11 +33,9 @@
  * @module
  */
 
-import { unknownClient } from '../client/description.ts'
-import type { ClientDescription } from '../client/description.ts'
+import { unknownClient, type ClientDescription } from '../client/description.ts'
 import { clientItems, readClient } from './client-items.ts'
-import { sessionTypes } from './record.ts'
-import type { SessionType } from './record.ts'
+import { sessionTypes, type SessionType } from './record.ts'
 import { escapeText, StorageTexts, unescapeText } from './storage-texts.ts'
 import type { StoredOTP, StoredSecret, StoredSession } from './stored-session.ts'
 
@@ -102,7 +100,7 @@ export function partsOf(session: StoredSession): SessionText {
   const type = typeLetters[record.type]
   const body = record.createdAt.toString(36) + itemsOf(session)
   return {
-    activity: activityOf(session),
+    activity: encodeActivity(session),
     revision,
     rest: `\t${type}${checkOf(revision + type, body)}${body}`,
     storage: StorageTexts.from(record.storage),
@@ -115,7 +113,7 @@ export function revisionOf({ revision }: Pick<StoredSession, 'revision'>): strin
 }
 
 /** Returns a session's state and last activity as in its text. */
-export function activityOf({
+export function encodeActivity({
   activeAt,
   isPostponed,
 }: Pick<StoredSession, 'activeAt' | 'isPostponed'>): string {

@@ -1,35 +1,29 @@
-import { tracingChannel } from 'node:diagnostics_channel'
-import type { TracingChannel } from 'node:diagnostics_channel'
+import { tracingChannel, type TracingChannel } from 'node:diagnostics_channel'
 
 import { SessionStoreError } from '../errors/errors.ts'
 import type { StoreOperation } from './session-store.ts'
 
 /**
- * What the tracing channel `koa-user-sessions:store` tells of one call of a store: one object for
- * all that happens to the call. It never holds what the store was given or what it answered.
+ * What the tracing channel `koa-user-sessions:store` publishes about one call of a store: one
+ * object for the whole call. It never has the call's arguments or result.
  */
 export interface StoreCall {
   /** The method. */
   readonly operation: StoreOperation
-  /** The session that it is about, whether or not there is one; none where it is about a user. */
+  /** The session, whether or not it exists; absent for calls about a user. */
   readonly id?: string
   /**
-   * Why the call failed; there when `error` tells of it. The same as the event `session:storeError`
-   * has: its `cause` is what a store of the app's own has rejected with.
+   * Why the call failed, present once `error` is published: the error of the event
+   * `session:storeError`. Its `cause` is what the app's own store rejected with.
    */
   error?: SessionStoreError
 }
 
-/** The tracing channel on which calls of stores are told. */
 export const storeChannels: TracingChannel<StoreCall> = tracingChannel('koa-user-sessions:store')
 
 /**
- * Makes a call of a store and tells the tracing channel `koa-user-sessions:store` of it, in the
- * order of `tracePromise()`, which itself would hand out the result: stored data.
- *
- * @param message What to tell of the call.
- * @param call Rejects with a `SessionStoreError`; no other error is told.
- * @returns What the call answers.
+ * Makes a call of a store and publishes it to the tracing channel, in the order of
+ * `tracePromise()`, which would also publish the result: stored data.
  */
 export function tracedCall<T>(message: StoreCall, call: () => Promise<T>): Promise<T> {
   const { start, end, asyncStart, asyncEnd, error } = storeChannels
@@ -43,7 +37,7 @@ export function tracedCall<T>(message: StoreCall, call: () => Promise<T>): Promi
     try {
       return await call()
     } catch (reason) {
-      // Nothing else is known to hold no argument of a command.
+      // Any other error might contain arguments of a command.
       if (reason instanceof SessionStoreError) message.error = reason
       error.publish(message)
       throw reason

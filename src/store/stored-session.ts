@@ -2,13 +2,18 @@
 // how a change affects secrets, rights, one-time tokens and limits, and when a session expires.
 
 import type { SessionCredential } from '../cookie/cookie.ts'
-import { nothingGranted } from '../privileges/grants.ts'
-import type { GrantChanges } from '../privileges/grants.ts'
+import { nothingGranted, type GrantChanges } from '../privileges/grants.ts'
 import type { StorageLimits } from '../storage/storage-value.ts'
 import type { ExpiryPolicy } from './expiry.ts'
 import type { SessionRecord, SessionSummary } from './record.ts'
-import { maxOTPs, rotatedMemoryMs } from './session-store.ts'
-import type { NewOTP, NewSession, SessionCommit, StorePolicy } from './session-store.ts'
+import {
+  maxOTPs,
+  rotatedMemoryMs,
+  type NewOTP,
+  type NewSession,
+  type SessionCommit,
+  type StorePolicy,
+} from './session-store.ts'
 import { StorageTexts } from './storage-texts.ts'
 
 /** A session as a store keeps it. Immutable: a change makes a new one. */

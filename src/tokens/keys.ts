@@ -1,8 +1,19 @@
-import { createPrivateKey, createPublicKey, createSecretKey } from 'node:crypto'
-import type { JsonWebKey, KeyObject } from 'node:crypto'
+import {
+  createPrivateKey,
+  createPublicKey,
+  createSecretKey,
+  type JsonWebKey,
+  type KeyObject,
+} from 'node:crypto'
 
 import { SessionOptionError } from '../errors/errors.ts'
-import { checkInteger, checkNames, checkObject, checkOneOf } from '../errors/option-checks.ts'
+import {
+  checkInteger,
+  checkNames,
+  checkObject,
+  checkOneOf,
+  namesOf,
+} from '../errors/option-checks.ts'
 import { maxNameLength } from './claims.ts'
 
 /** The algorithm that signs tokens. */
@@ -68,6 +79,13 @@ export interface TokenSettings {
 
 const algorithms = ['HS256', 'EdDSA', 'ES256', 'RS256'] as const
 
+const tokensNames = namesOf<TokensOptions>({
+  keys: true,
+  issuer: true,
+  audience: true,
+  lifetimeSeconds: true,
+})
+
 /** The form of a `kid`. In a token, a `kid` is text from a client. */
 export const kidForm: RegExp = /^[\w.-]{1,64}$/
 
@@ -79,7 +97,7 @@ export const kidForm: RegExp = /^[\w.-]{1,64}$/
  */
 export function resolveTokens(options: TokensOptions): TokenSettings {
   checkObject('tokens', options)
-  checkNames('"tokens" option', options, ['keys', 'issuer', 'audience', 'lifetimeSeconds'])
+  checkNames('"tokens" option', options, tokensNames)
   const { keys, issuer, audience, lifetimeSeconds } = options
   checkText('issuer', issuer)
   checkText('audience', audience)

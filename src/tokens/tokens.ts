@@ -2,10 +2,8 @@ import { hash, randomBytes } from 'node:crypto'
 
 import { LRUCache } from 'lru-cache'
 
-import { readClaims } from './claims.ts'
-import type { TokenClaims } from './claims.ts'
-import { kidForm } from './keys.ts'
-import type { TokenSettings } from './keys.ts'
+import { readClaims, type TokenClaims } from './claims.ts'
+import { kidForm, type TokenSettings } from './keys.ts'
 
 /** A verified token. */
 export interface VerifiedToken {

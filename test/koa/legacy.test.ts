@@ -514,7 +514,9 @@ describe('a hook that fails', () => {
     expect(responses[0]?.body).toMatchObject(guestView)
     expect([errors, store.calls, responses.flatMap(setCookies)]).toEqual([[], [], []])
     await expect.poll(() => warnings.messages.length).toBe(1)
-    expect(warnings.messages[0]).toMatch(/^the option "legacy\.read" has answered what no session/)
+    expect(warnings.messages[0]).toMatch(
+      /^the option "legacy\.read" returned what a session cannot/,
+    )
     expect(warnings.messages[0]).not.toContain(secret)
     expect(Object.hasOwn(Object.prototype, 'isAdmin')).toBe(false)
   })

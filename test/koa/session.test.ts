@@ -271,7 +271,7 @@ describe('session() on the way of a request', () => {
 
     expect(response.status).toBe(500)
     expect(String(testApp.errors[0])).toBe(
-      'TypeError: ctx.session is taken by another package, which excludes this one',
+      'TypeError: ctx.session is taken by another package, so session() cannot define it',
     )
   })
 })

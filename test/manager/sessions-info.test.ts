@@ -126,7 +126,7 @@ describe.each(storeKinds)('sessions.info() with a %s', (_, makeStore) => {
 
 describe.each(timedStoreKinds)('the state of a session with a %s', (_, makeTimed) => {
   it('K6: is active while it was used a minute and refreshSeconds ago, and sleeping then', async () => {
-    const { store, passTime } = makeTimed()
+    const { store, passTime, isQuiet } = makeTimed()
     const { sessions, browser } = makeApp(handlers, { store })
     const client = browser()
     await client.get('/write?a=1')
@@ -138,6 +138,7 @@ describe.each(timedStoreKinds)('the state of a session with a %s', (_, makeTimed
       states.push(await stateOf(sessions, id))
     }
     await client.get('/me')
+    await isQuiet()
     states.push(await stateOf(sessions, id))
 
     expect(states).toEqual(['active', 'active', 'sleeping', 'active'])
@@ -174,7 +175,7 @@ describe.each(timedStoreKinds)('the state of a session with a %s', (_, makeTimed
   })
 
   it('K6: is postponed from postpone() until the next request, however long that takes', async () => {
-    const { store, passTime } = makeTimed()
+    const { store, passTime, isQuiet } = makeTimed()
     const { sessions, browser } = makeApp(handlers, { store })
     const client = browser()
     await client.get('/write?a=1')
@@ -185,6 +186,7 @@ describe.each(timedStoreKinds)('the state of a session with a %s', (_, makeTimed
     await passTime(10 * minute)
     states.push(await stateOf(sessions, id))
     const { body: later } = await client.get('/info')
+    await isQuiet()
     states.push(await stateOf(sessions, id))
 
     expect(body).toMatchObject({ ID: id, state: 'postponed' })

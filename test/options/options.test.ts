@@ -1,5 +1,8 @@
 import { randomBytes } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 
 import { Redis } from 'ioredis'
 import { MemoryStore, RedisStore, session, Sessions } from 'koa-user-sessions'
@@ -128,6 +131,23 @@ describe('options that are taken', () => {
     )
   })
 
+  it('§7: reads every setting outside of src/options, so that no option is without effect', () => {
+    const src = fileURLToPath(new URL('../../src', import.meta.url))
+    const files = readdirSync(src, { recursive: true, encoding: 'utf8' })
+    const code = files
+      .filter((file) => file.endsWith('.ts') && !file.startsWith('options'))
+      .map((file) =>
+        readFileSync(join(src, file), 'utf8').replaceAll(/\/\*.*?\*\/|\/\/[^\n]*/gs, ''),
+      )
+      .join('\n')
+
+    const unread = Object.keys(resolveOptions()).filter(
+      (name) => !new RegExp(`\\b${name}\\b`).test(code),
+    )
+
+    expect(unread).toEqual([])
+  })
+
   it('§7: takes a prefix without redis, which may be there in production alone', () => {
     expect(resolveOptions({ prefix: 'app:', redis: undefined }).store).toBeInstanceOf(MemoryStore)
   })
@@ -159,7 +179,7 @@ describe('options that are taken', () => {
     options.roles.privileges.push({ privilege: 'audit' })
 
     expect([...settings.privilegedTypes]).toEqual(['web'])
-    expect(settings.limits.storageKeys).toBe(10)
+    expect(settings.policy.limits.storageKeys).toBe(10)
     expect(settings.cookie.plainName).toBe('sid')
     expect(settings.roles.privilegeNamed('browse')).toBe('browse')
     expect(settings.roles.privilegeNamed('WebAdmin')).toBeUndefined()
@@ -205,11 +225,11 @@ describe('defaults', () => {
       refreshSeconds: settings.policy.expiry.refreshMs / 1000,
       cookie: undefined,
       privilegedTypes: [...settings.privilegedTypes],
-      storeTimeoutMs: settings.storeTimeoutMs,
+      storeTimeoutMs: settings.policy.timeoutMs,
       lockTimeoutMs: settings.lockTimeoutMs,
       onStoreError: settings.onStoreError,
       limits: undefined,
-      maxSessions: settings.maxSessions,
+      maxSessions: settings.policy.maxSessions,
       applications: undefined,
       locate: expect.any(Function),
       describeClient: undefined,
@@ -243,7 +263,7 @@ describe('defaults', () => {
 
   it('§7: has the defaults that the comments tell of the limits', () => {
     expect(Object.fromEntries(documented('storage/storage-value.ts', 'StorageLimits'))).toEqual(
-      resolveOptions().limits,
+      resolveOptions().policy.limits,
     )
   })
 
@@ -253,13 +273,15 @@ describe('defaults', () => {
       type: 'web',
       idleTimeoutMs: 3_600_000,
       minIdleTimeoutMs: 3_600_000,
-      policy: { expiry: { absoluteTimeoutMs: 2_592_000_000, refreshMs: 60_000 } },
+      policy: {
+        expiry: { absoluteTimeoutMs: 2_592_000_000, refreshMs: 60_000 },
+        limits: { storageBytes: 262_144, storageKeys: 256 },
+        maxSessions: undefined,
+        timeoutMs: 1000,
+      },
       privilegedTypes: new Set(['web', 'rest']),
-      storeTimeoutMs: 1000,
       lockTimeoutMs: 5000,
       onStoreError: 'fail',
-      limits: { storageBytes: 262_144, storageKeys: 256 },
-      maxSessions: undefined,
       applications: new Map(),
       locate: undefined,
       describeClient: undefined,
@@ -283,8 +305,8 @@ describe('the memory default', () => {
     })
 
     expect(await warningsOf(() => session(new Sessions()))).toEqual([
-      'sessions are kept in memory: they end with this process, and no other process has them. ' +
-        'Give session() a "redis" client',
+      'sessions are kept in memory, where they end with this process and no other process sees ' +
+        'them: give session() a "redis" client',
     ])
     expect(await warningsOf(() => session())).toHaveLength(1)
   })

@@ -319,7 +319,7 @@ describe('the tokens option', () => {
     const tokens = tokensOf(hs)
 
     expect(await warningsOf(() => session({ tokens }))).toEqual([
-      'remote sessions have no privileges: if they should, set privilegedTypes: ' +
+      'remote sessions have no privileges: to let them have some, set privilegedTypes: ' +
         '["web", "rest", "remote"]',
     ])
     expect(await warningsOf(() => session({ tokens, privilegedTypes: ['web', 'remote'] }))).toEqual(

@@ -6,7 +6,12 @@ import { describe, expect, it } from 'vitest'
 import { clientTexts } from '../../src/client/description.ts'
 import { sessionTypes } from '../../src/store/record.ts'
 import type { SessionRecord } from '../../src/store/record.ts'
-import { activityOf, decodeSession, encodeSession, partsOf } from '../../src/store/session-text.ts'
+import {
+  encodeActivity,
+  decodeSession,
+  encodeSession,
+  partsOf,
+} from '../../src/store/session-text.ts'
 import { maxRevision } from '../../src/store/stored-session.ts'
 import type { StoredSession } from '../../src/store/stored-session.ts'
 import { awkwardTexts, newHash, plain } from './contract-parts.ts'
@@ -199,7 +204,7 @@ describe('the text of a session', () => {
     fc.assert(
       fc.property(anySession, instant, fc.boolean(), (session, activeAt, isPostponed) => {
         const bytes = Buffer.from(encodeSession(session))
-        const active = activityOf({ activeAt, isPostponed })
+        const active = encodeActivity({ activeAt, isPostponed })
 
         bytes.write(active, 1)
 

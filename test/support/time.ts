@@ -12,6 +12,8 @@ export interface TimedStore {
   readonly store: SessionStore
   /** Lets time pass for all sessions in the store, without waiting. */
   readonly passTime: (ms: number) => Promise<void>
+  /** Waits for what requests have left to the background, such as a refresh. */
+  readonly isQuiet: () => Promise<void>
 }
 
 /** Both stores, for `it.each`: a name and a way to make an empty one whose time can pass. */
@@ -28,6 +30,7 @@ export const timedStoreKinds: readonly (readonly [string, () => TimedStore])[] =
         passTime: async (ms) => {
           vi.setSystemTime(Date.now() + ms)
         },
+        isQuiet: async () => {},
       }
     },
   ],
@@ -38,6 +41,7 @@ export const timedStoreKinds: readonly (readonly [string, () => TimedStore])[] =
       return {
         store: new RedisStore(redis, { prefix }),
         passTime: (ms) => passRedisTime(redis, prefix, ms),
+        isQuiet: () => backgroundIsDone(redis),
       }
     },
   ],

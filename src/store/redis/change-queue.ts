@@ -1,22 +1,20 @@
 import type { StoredSession } from '../stored-session.ts'
 
-/** The place of a change in the queue of one session. */
 export interface PlaceInQueue {
-  /** What the change before has written, when it has ended. */
+  /** What the change before wrote, once it has ended. */
   readonly previous: Promise<StoredSession | undefined> | undefined
-  /** Lets the next change go on. */
+  /** Lets the next change continue. */
   readonly leave: (written: StoredSession | undefined) => void
 }
 
 /**
- * Queues changes of one session that have met another head than they had seen. Side by side all but
- * one of them would be in vain each time.
+ * Queues the changes of one session that met a newer head than they had seen. In parallel, only one
+ * of them would succeed at each attempt.
  */
 export class ChangeQueue {
-  /** By key, what the last change of the queue writes. */
+  /** By key, what the last change in the queue writes. */
   readonly #last = new Map<string, Promise<StoredSession | undefined>>()
 
-  /** Takes the last place in the queue of a session's key. */
   enter(key: string): PlaceInQueue {
     const previous = this.#last.get(key)
     let tell: ((session: StoredSession | undefined) => void) | undefined

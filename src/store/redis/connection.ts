@@ -1,40 +1,39 @@
 import { SessionStoreError } from '../../errors/errors.ts'
 import type { RedisClient } from './client.ts'
 import { storeError } from './failure.ts'
-import { unexpectedReply } from './script.ts'
-import type { Reply, Script, ScriptCall } from './script.ts'
+import { unexpectedReply, type Reply, type Script, type ScriptCall } from './script.ts'
 import { tellTime } from './scripts/tell-time.ts'
 import { slotOf } from './slot.ts'
 
-// A client that has lost its connection, or has none any more. What it is given then it keeps, by
-// ioredis' own options, until it has one again or many tries later. One that connects first is not
-// among them: its commands wait for milliseconds.
+// In these states a client keeps commands until it is connected again or, by ioredis' default
+// options, has retried many times. A first connection is not among them: there, commands wait for
+// milliseconds.
 const awayStates: ReadonlySet<string | undefined> = new Set(['close', 'reconnecting', 'end'])
 
-// What no session's text is.
+// Stands for a value that is not a session's text.
 const foreignText = '?'
-// Longer than what a session's head takes but in rare cases.
+// Longer than nearly all heads.
 const headBytes = 512
 
-// As it was when this was loaded: apps may fake timers in their tests.
+// Kept from load time, because apps may fake timers in their tests.
 const later = setImmediate
 // Longer than any reply's delay, and short enough to follow a clock that was set back.
 const trustedForMs = 10_000
 // Within this time, two clocks drift apart by less than a millisecond.
 const freshForMs = 5000
 
-/** Redis refused a write that came after its deadline, and says what time it is there. */
+/** Redis refused a write after its deadline, and returned its time. */
 interface Late {
   readonly status: 'late'
   readonly now: number
 }
 
-/** Sends commands to Redis, those of one turn together, and knows what time it is there. */
+/** Sends commands to Redis, those of one turn of the event loop together, and estimates its time. */
 export class RedisConnection {
   readonly isCluster: boolean
   readonly #redis: RedisClient
   #isCorked = false
-  // One for each node, because the nodes of a Cluster need not agree.
+  // One for each node, because the clocks of a Cluster's nodes may differ.
   readonly #clocks = new Map<string, RedisClock>()
 
   constructor(redis: RedisClient) {
@@ -42,41 +41,23 @@ export class RedisConnection {
     this.isCluster = redis.isCluster ?? false
   }
 
-  /**
-   * Reads a string.
-   *
-   * @param key Its key.
-   * @returns `undefined` when there is no such key; a text that is no session's when it holds
-   *   something else.
-   * @throws {SessionStoreError} When Redis fails.
-   */
+  /** Reads a string. For a key of another type, returns a text that is not a session's. */
   get(key: string): Promise<string | undefined> {
     return this.#read(() => this.#redis.get(key))
   }
 
-  /**
-   * Reads a session's text without its entries, or with a few of them.
-   *
-   * @param key The session's key.
-   * @returns As {@link get}.
-   * @throws {SessionStoreError} When Redis fails.
-   */
+  /** Reads a session's text without its storage, or with only part of it. */
   async getHead(key: string): Promise<string | undefined> {
     const start = await this.#read(() => this.#redis.getrange(key, 0, headBytes - 1))
     if (!start) return undefined
-    // Cut, it may have lost up to three bytes of its last character.
+    // The cut may have taken up to three bytes of the last character.
     const isWhole = start.includes('\n') || Buffer.byteLength(start) < headBytes - 3
     return isWhole ? start : this.get(key)
   }
 
   /**
-   * Runs a script in one round trip, or two when Redis does not know it yet: after a start, a
+   * Runs a script in one round trip, or two when Redis does not have it yet: after a start, a
    * failover or a `SCRIPT FLUSH`.
-   *
-   * @param script What `defineScript()` has made.
-   * @param call Keys and arguments by name.
-   * @returns What the reply means.
-   * @throws {SessionStoreError} When Redis fails.
    */
   async run<Key extends string, Arg extends string, Outcome>(
     script: Script<Key, Arg, Outcome>,
@@ -97,10 +78,8 @@ export class RedisConnection {
   }
 
   /**
-   * The clock of the Redis that has a key. On a Cluster the key may move: take it once for each
-   * call.
-   *
-   * @param key A session's.
+   * Returns the clock of the Redis that has a key. On a Cluster the key may move, so take the clock
+   * once for each call.
    */
   clockOf(key: string): RedisClock {
     const node = this.isCluster ? this.nodeOf(key) : ''
@@ -110,28 +89,24 @@ export class RedisConnection {
   }
 
   /**
-   * Asks Redis for its time, if that is not known well enough.
-   *
-   * @param key A session's.
-   * @param clock The clock of the Redis that has it.
-   * @returns What must be waited for; `undefined` when the clock can be used.
+   * Asks Redis for its time, if that is not known well enough. Returns what the caller must await
+   * before it uses the clock, or `undefined`.
    */
   askTime(key: string, clock: RedisClock): Promise<void> | undefined {
     if (!clock.mustAsk()) return undefined
     const asking = this.#askTime(key, clock)
     if (!clock.isKnown) return asking
-    // The time that is known is good enough.
+    // The known time is good enough.
     asking.catch(() => undefined)
     return undefined
   }
 
   /**
-   * Tries a write, again where Redis' clock or the session was another one, until its caller gives
-   * up.
+   * Tries a write until it succeeds. Throws `SessionStoreError` once the caller has stopped
+   * waiting.
    *
-   * @param until When the caller stops waiting, as `performance.now()` tells it.
+   * @param until When the caller stops waiting, by `performance.now()`.
    * @param attempt Returns `undefined` for another try.
-   * @throws {SessionStoreError} When the caller has stopped waiting.
    */
   async inTime<T extends { readonly outcome: unknown }>(
     key: string,
@@ -144,18 +119,13 @@ export class RedisConnection {
     for (;;) {
       const result = await attempt(clock)
       if (result && 'outcome' in result) return result
-      // The refusal has told what Redis' clock says now.
+      // The refusal tells Redis' time.
       if (result) clock.set(result.now)
       if (performance.now() >= until) throw new SessionStoreError('Redis answered too late')
     }
   }
 
-  /**
-   * Which Redis has a key.
-   *
-   * @param key Any.
-   * @returns `''` where there is one Redis.
-   */
+  /** Returns the server that has a key, `''` without a Cluster. */
   nodeOf(key: string): string {
     return this.#redis.slots?.[slotOf(key)]?.[0] ?? ''
   }
@@ -175,8 +145,8 @@ export class RedisConnection {
   }
 
   /**
-   * Lets the commands of one turn of the event loop go out as one write, which costs more than all
-   * the commands in it.
+   * Sends the commands of one turn of the event loop as one write, which costs more than all the
+   * commands in it.
    */
   #prepare(): void {
     const { status, stream } = this.#redis
@@ -208,11 +178,7 @@ export function valuesOf<Key extends string, Arg extends string>(
   return { keyCount, values }
 }
 
-/**
- * Splits a script's reply.
- *
- * @throws {SessionStoreError} When the reply is not a text.
- */
+/** Splits a script's reply. Throws `SessionStoreError` unless it is a text. */
 export function replyOf(reply: unknown): Reply {
   if (typeof reply !== 'string') throw unexpectedReply()
   const end = reply.indexOf('\n')
@@ -221,26 +187,25 @@ export function replyOf(reply: unknown): Reply {
 }
 
 /**
- * Estimates the clock of one Redis from the times in replies, on top of a monotonic clock. The
- * estimate may be behind by a reply's travel time, but is never ahead.
+ * Estimates the clock of one Redis from the times in replies and a monotonic clock. The estimate
+ * may be behind by a reply's travel time, but is never ahead.
  */
 export class RedisClock {
   #offsetMs = -Infinity
   #since = 0
   #askedAt = -Infinity
 
-  /** Whether any time has been noted. */
   get isKnown(): boolean {
     return this.#offsetMs > -Infinity
   }
 
-  /** The estimate of Redis' time, in epoch milliseconds. */
+  /** Redis' estimated time, in epoch milliseconds. */
   get now(): number {
     return Math.floor(performance.now() + this.#offsetMs)
   }
 
   /**
-   * Returns whether the caller must ask Redis for its time, because none is known, or the last one
+   * Returns whether the caller must ask Redis for its time, because none is known or the last one
    * is 5 seconds old. After true, other callers get false for as long.
    */
   mustAsk(): boolean {
@@ -261,13 +226,13 @@ export class RedisClock {
     }
   }
 
-  /** Notes a time, and discards everything noted before. */
+  /** Notes a time, and discards all earlier ones. */
   set(time: number): void {
     this.#offsetMs = -Infinity
     this.note(time)
   }
 
-  /** Converts an instant of `performance.now()` to Redis' clock, in epoch milliseconds, if known. */
+  /** Converts an instant of `performance.now()` to Redis' time, in epoch milliseconds. */
   at(instant: number): number {
     return Math.floor(instant + this.#offsetMs)
   }

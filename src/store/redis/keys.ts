@@ -7,17 +7,17 @@ import { isSessionId, uuidOf } from '../../cookie/cookie.ts'
  *
  * ## `sess:{<id>}`: a session
  *
- * A string: the session as one text, in the format of `store/session-text.ts`: a head, and one line
+ * A string: the session as one text in the format of `store/session-text.ts`, a head and one line
  * for each name of storage. The braces keep one session in one slot of a Cluster, `sess:` is the
  * option `prefix`, and the id is a UUID.
  *
  * The time to live is the idle timeout plus `refreshSeconds`, but never past the absolute end, so
  * Redis ends the session by itself. `create` sets it, `refresh` does when more than
  * `refreshSeconds` have passed since the recorded activity, and `commit` does when the idle timeout
- * changes, or the absolute end requires it.
+ * or the absolute end requires it.
  *
  * A read is one `GET`. The app verifies the secret, then checks the absolute end and whether a
- * refresh is due, by its estimate of Redis' clock (`store/redis/clock.ts`).
+ * refresh is due, by its estimate of Redis' clock (`store/redis/connection.ts`).
  *
  * A change is one script. The app derives the new head from the one that it has read, by the rules
  * of `store/stored-session.ts`, and the script stores it if the revision still matches. Otherwise
@@ -38,24 +38,22 @@ import { isSessionId, uuidOf } from '../../cookie/cookie.ts'
  * ## `sess:user:{<hash>}`: a user's sessions
  *
  * A sorted set, always a superset of the user's live sessions. The hash is the first 96 bits of the
- * SHA-256 of the user name, 16 characters of base64url. Two users whose hashes collide share a set,
- * but still see only their own sessions. A member is a session's id: the UUID's 16 bytes in
- * base64url. Its score is the time of the sign-in in ms, strictly increasing within the set, plus a
- * half while the sign-in is pending. On a Cluster the set is on another node than the sessions:
+ * SHA-256 of the user name, in base64url. Users whose hashes collide share a set, but still see
+ * only their own sessions. A member is a session's id: the UUID's 16 bytes in base64url. Its score
+ * is the time of the sign-in in ms, strictly increasing within the set, plus a half while the
+ * sign-in is pending. On a Cluster the set is on another node than the sessions:
  *
  * - On one Redis, the script that signs a session in also adds it here. On a Cluster, and where
  *   `maxSessions` refuses, it is first added as pending (`add`), and confirmed after the sign-in
  *   (`keep`, in the background).
  * - Each refresh of a session adds it again if it is missing (`keep`, in the background).
- * - A reader of the set removes members whose sessions turned out to have ended or to have no user,
- *   unless the score has changed, or is pending for less than two minutes (`remove`, in the
- *   background). Sign-ins check a long set now and then.
+ * - A reader removes members whose sessions have ended or have no user, unless the score has changed,
+ *   or is pending for less than two minutes (`remove`, in the background). Sign-ins check a long
+ *   set now and then.
  * - The time to live is twice that of its longest session, plus two minutes.
  * - A member that is not a session's id is ignored, and stays.
  *
- * ## A trace
- *
- * The commands from a guest's first change to the sign-out:
+ * ## A trace: from a guest's first change to the sign-out
  *
  *     create   TIME, SET sess:{5f0c…} '2a0mfz… cart<TAB>["tea"]' NX PX 3660000
  *     load     GET sess:{5f0c…}
@@ -67,8 +65,6 @@ import { isSessionId, uuidOf } from '../../cookie/cookie.ts'
  *     keep     ZSCORE, PTTL, PEXPIRE sess:user:{Gk3x…}
  *     list     TIME, ZRANGE sess:user:{Gk3x…}; then for each GETRANGE sess:{5f0c…} 0 511
  *     destroy  TIME, GET, DEL sess:{5f0c…} sess:{5f0c…}:lock sess:{5f0c…}:turn; ZREM sess:user:{Gk3x…} Xwwc…
- *
- * The refresh and `keep` follow the load in the background.
  *
  * @module
  */
@@ -89,18 +85,13 @@ export function userSessionsKey(prefix: string, userName: string): string {
   return `${prefix}user:{${digest.slice(0, userLength)}}`
 }
 
-// 96 bits, in base64url.
+// In base64url, for 12 and for 16 bytes.
 const userLength = 16
-// 16 bytes in base64url.
 const shortLength = 22
 
-/**
- * Returns a session's id in short form, the UUID's 16 bytes in base64url.
- *
- * @throws {TypeError} When the id is not a UUID, and so could turn into another session's id.
- */
+/** Returns a session's id in short form, the UUID's 16 bytes in base64url. */
 export function shortId(id: string): string {
-  // Decoding hex silently stops at the first other character, and drops half a byte.
+  // Decoding hex silently stops at the first other character, and so could give another id.
   if (!isSessionId(id)) throw new TypeError('not a session id')
   return Buffer.from(id.replaceAll('-', ''), 'hex').toString('base64url')
 }

@@ -8,11 +8,9 @@ export interface Script<Key extends string, Arg extends string, Outcome> {
   readonly keys: readonly Key[]
   /** The names of the arguments in the lines of `ARGV[1]`, in order. Put rare ones last. */
   readonly args: readonly Arg[]
-  /** The text. */
   readonly lua: string
-  /** The SHA-1 of the text, by which Redis names the script. */
+  /** The SHA-1 of `lua`, by which Redis names the script. */
   readonly sha1: string
-  /** Interprets a reply. */
   readonly parse: (reply: Reply) => Outcome
 }
 
@@ -28,9 +26,9 @@ interface ScriptSource<Key extends string, Arg extends string, Outcome> extends 
   Script<Key, Arg, Outcome>,
   'sha1'
 > {
-  /** Numbers that are the same for every call, by name. */
+  /** Constant numbers by name. */
   readonly constants?: Readonly<Record<string, number>>
-  /** Parts shared with other scripts, which come after the locals. */
+  /** Code shared with other scripts, after the locals. */
   readonly shared?: readonly string[]
 }
 
@@ -59,25 +57,22 @@ export function defineScript<Key extends string, Arg extends string, Outcome>({
   return { keys, args, lua, sha1: createHash('sha1').update(lua).digest('hex'), parse }
 }
 
-/** The keys and arguments of a call. */
 export interface ScriptCall<Key extends string, Arg extends string> {
   readonly keys: Readonly<Partial<Record<Key, string>>>
   /** Arguments without line breaks. */
   readonly args: Readonly<Record<Arg, string | number>>
-  /** Any further texts for `ARGV`. */
+  /** Further texts for `ARGV`. */
   readonly rest?: readonly string[]
 }
 
-/** The keys and arguments of a call of this script. */
+/** The keys and arguments of a script's call. */
 export type CallOf<S> =
   S extends Script<infer Key, infer Arg, unknown> ? ScriptCall<Key, Arg> : never
 
-/** Returns the lines of a reply's text. */
 export function linesOf(text: string): readonly string[] {
   return text === '' ? [] : text.split('\n')
 }
 
-/** Returns the error for a reply that no script gives. */
 export function unexpectedReply(): SessionStoreError {
   return new SessionStoreError('Redis sent an unexpected reply')
 }

@@ -8,59 +8,55 @@ import { removeUserSessions } from './scripts/remove-user-sessions.ts'
 /** The entry of a session in its user's index. */
 export interface UserEntry {
   readonly id: string
-  /** The order of the sign-ins: a number of milliseconds, as Redis writes it. */
+  /** The order of sign-ins: milliseconds, as Redis writes them. */
   readonly score: string
   /**
-   * Whether the sign-in may still be on its way: the entry was added less than two minutes ago, and
-   * nothing has confirmed it. Such an entry must stay, whatever became of the session.
+   * Whether the sign-in may still be under way: the entry is less than two minutes old and not
+   * confirmed. It must stay, even without a session.
    */
   readonly isPending: boolean
 }
 
-/** A session that gets a user. */
 export interface SignIn {
   readonly id: string
   readonly userName: string
   readonly timeToLiveMs: number
 }
 
-/** An entry that a script writes along with its session, because both are on the same server. */
+/** An entry that a script writes with its session, because both are on the same server. */
 export interface IndexEntry {
   readonly userSessions: string
   readonly member: string
   readonly keepMs: number
-  /** The script returns the other entries when there are more than this; `undefined` for never. */
+  /** With more entries than this, the script returns the others; `undefined` for never. */
   readonly perUser: number | undefined
 }
 
-/** What a script returns about the index that it has written. */
+/** What a script returns about the index that it wrote. */
 export interface IndexReply {
   readonly now: number
-  /** How many entries the index has then. */
+  /** The number of entries after the write. */
   readonly count: number
-  /** The other entries, if the script returns them: member, score, member, score … */
+  /** The other entries, if returned: member, score, member, score … */
   readonly others: readonly string[]
 }
 
-/** What adding an entry has found. */
 export interface AddedEntry {
   readonly score: string
   /** Whether the session was not in the index before. */
   readonly isNew: boolean
-  /** How many entries there are. */
   readonly count: number
-  /** The other entries, the first sign-in first, if they were asked for. */
+  /** The other entries, the first sign-in first, if requested. */
   readonly others: readonly UserEntry[]
 }
 
-// Longer than any `storeTimeoutMs`: the caller of a sign-in that is not confirmed by then has long
-// had its answer.
+// Longer than any `storeTimeoutMs`: by then the caller of an unconfirmed sign-in has its result.
 const pendingMs = 120_000
 
 /**
- * The index of each user's sessions, a superset of those that are live. An entry is added before
- * its sign-in is stored, put back when the session is refreshed, and removed only when somebody has
- * seen that the session has ended, under the score that the entry had then.
+ * The index of each user's sessions, a superset of the live ones. An entry is added before its
+ * sign-in is stored, put back when the session is refreshed, and removed, under the score that was
+ * read, only after its session was found to have ended.
  */
 export class UserIndex {
   readonly #connection: RedisConnection
@@ -71,17 +67,13 @@ export class UserIndex {
     this.#prefix = prefix
   }
 
-  /** What a script needs that makes a session the last one of its user as it signs it in. */
+  /** Returns the entry with which a script signs a session in. */
   entryFor({ id, userName, timeToLiveMs }: SignIn, perUser: number | undefined): IndexEntry {
     const { userSessions } = this.#keys(userName)
     return { userSessions, member: shortId(id), keepMs: keyLifeMs(timeToLiveMs), perUser }
   }
 
-  /**
-   * Adds a session that is about to sign in.
-   *
-   * @param perUser From how many other entries on they are returned; `undefined` for never.
-   */
+  /** Adds a session that is about to sign in. Returns the others if there are at least `perUser`. */
   async add({ id, userName, timeToLiveMs }: SignIn, perUser?: number): Promise<AddedEntry> {
     const { now, others, ...added } = await this.#connection.run(addUserSession, {
       keys: this.#keys(userName),
@@ -97,10 +89,8 @@ export class UserIndex {
   }
 
   /**
-   * Puts a session that was refreshed back, if its entry is missing, and lets the index live as
-   * long as the session.
-   *
-   * @param signedInAt When the user has signed in; `undefined` does not put the entry back.
+   * Puts back the missing entry of a refreshed session, unless `signedInAt` is `undefined`, and
+   * lets the index live as long as the session.
    */
   keep(session: SignIn, signedInAt: number | undefined): Promise<void> {
     return this.#keep(session, { score: String(signedInAt ?? ''), pendingScore: '' })
@@ -145,12 +135,7 @@ function keyLifeMs(timeToLiveMs: number): number {
   return 2 * timeToLiveMs + pendingMs
 }
 
-/**
- * Reads entries that a script returns.
- *
- * @param texts Member, score, member, score …
- * @param now Redis' time in epoch milliseconds.
- */
+/** Reads the entries that a script returned at Redis' time `now`. */
 export function entriesOf(texts: readonly string[], now: number): readonly UserEntry[] {
   const entries: UserEntry[] = []
   for (let index = 0; index + 1 < texts.length; index += 2) {

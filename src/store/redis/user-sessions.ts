@@ -3,28 +3,34 @@ import type { CommitOutcome, CreateOutcome, StorePolicy } from '../session-store
 import { timeToLiveMs } from '../stored-session.ts'
 import { inBackground } from './background.ts'
 import type { RedisConnection } from './connection.ts'
-import { entriesOf, UserIndex } from './user-index.ts'
-import type { AddedEntry, IndexEntry, IndexReply, SignIn, UserEntry } from './user-index.ts'
+import {
+  entriesOf,
+  UserIndex,
+  type AddedEntry,
+  type IndexEntry,
+  type IndexReply,
+  type SignIn,
+  type UserEntry,
+} from './user-index.ts'
 
-/** What a write has come to, and what became of the index, if the write included it. */
+/** The outcome of a write, and the index afterwards, if the write included it. */
 export interface Written<Outcome> {
   readonly outcome: Outcome
   readonly index?: IndexReply
 }
 
-/** What a session was that has ended. */
+/** A session that has ended. */
 export interface Ended {
-  /** `''` when the session was nobody's. */
   readonly userName: string
   /** False when the session was past its absolute end, or could not be read. */
   readonly isLive: boolean
 }
 
-/** How to reach the sessions themselves, which on a Cluster are on other nodes than the index. */
+/** Access to the sessions themselves, which a Cluster may keep on other nodes than the index. */
 interface SessionAccess {
-  /** `'unreadable'` for a session of a later version, `undefined` when there is no live session. */
+  /** Returns `'unreadable'` for a session of a later version. */
   readonly describe: (id: string) => Promise<SessionSummary | 'unreadable' | undefined>
-  /** Ends a session if it is the user's; `undefined` when nothing has ended. */
+  /** Ends a session if it is the user's; returns `undefined` when none has ended. */
   readonly end: (id: string, userName: string) => Promise<Ended | undefined>
 }
 
@@ -36,15 +42,15 @@ interface Found {
 
 type Outcome = CreateOutcome | CommitOutcome
 
-// An index with so many entries is also searched for entries of ended sessions at sign-ins.
+// Sign-ins also check an index of this size for entries of ended sessions.
 const manyEntries = 32
 
-/** The sessions of each user: the list, the limit, and the index by which they are found. */
+/** The sessions of each user: the list, the limit, and their index. */
 export class UserSessions {
   readonly #index: UserIndex
   readonly #sessions: SessionAccess
   readonly #isCluster: boolean
-  /** Entries of sessions that have ended in this turn of the event loop, by their user. */
+  /** Entries of sessions that ended in this turn of the event loop, by user. */
   readonly #ended = new Map<string, { readonly id: string; readonly score: string }[]>()
 
   constructor(connection: RedisConnection, prefix: string, sessions: SessionAccess) {
@@ -53,16 +59,14 @@ export class UserSessions {
     this.#isCluster = connection.isCluster
   }
 
-  /** Returns all live sessions of a user. */
   async list(userName: string): Promise<readonly SessionSummary[]> {
     const found = await this.#find(userName, await this.#index.entries(userName))
     return found.flatMap(({ summary }) => summary ?? [])
   }
 
   /**
-   * Stores a session and makes it one of its user's: in one step where both are on one server.
-   *
-   * @param write Writes the session and, where it gets one, the entry.
+   * Stores a session and makes it its user's, in one step where one server has both. `write` writes
+   * the session and, if given, the entry.
    */
   async signIn<Result extends Outcome>(
     signIn: SignIn,
@@ -83,7 +87,7 @@ export class UserSessions {
     )
   }
 
-  /** Repairs the index after a session of a user was refreshed. Nothing waits for it. */
+  /** Repairs the index after a refresh, in the background. */
   keep(
     session: {
       readonly id: string
@@ -99,7 +103,7 @@ export class UserSessions {
     inBackground(this.#index.keep({ id, userName, timeToLiveMs: lifeMs }, signedInAt))
   }
 
-  /** Removes the entry of a session that has ended, together with others of this turn. */
+  /** Removes an ended session's entry, together with others of this turn of the event loop. */
   ended(userName: string, id: string): void {
     const entry = { id, score: '' }
     const others = this.#ended.get(userName)
@@ -136,11 +140,11 @@ export class UserSessions {
   }
 
   /**
-   * Ends the user's sessions over the limit, those that signed in first, before the sign-in has its
-   * answer: the last one of parallel sign-ins sees all of them.
+   * Ends the sessions over the limit, those with the oldest sign-ins, before the new sign-in
+   * returns: the last one of parallel sign-ins sees all of them.
    *
-   * @param signedIn `count` is the number of the user's entries. `others` are the entries but the
-   *   new one, which is the last; empty where they were not returned.
+   * @param signedIn `count` is the number of the user's entries. `others` are all but the new, last
+   *   one; empty if they were not returned.
    */
   async #endOldest<Result extends Outcome>(
     userName: string,
@@ -154,7 +158,7 @@ export class UserSessions {
     const { outcome, count, others } = signedIn
     const perUser = maxSessions?.onExceed === 'terminateOldest' ? maxSessions.perUser : Infinity
     if (count <= perUser) {
-      // Looks through a long index now and then, at a mean cost of two reads a sign-in.
+      // Checks a long index now and then, at a mean cost of two reads for each sign-in.
       if (count >= manyEntries && Math.random() < 2 / count) inBackground(this.list(userName))
       return outcome
     }
@@ -167,7 +171,7 @@ export class UserSessions {
     return ended.length > 0 ? { ...outcome, ended } : outcome
   }
 
-  /** Returns whether one more session may sign in; if not, removes its entry again. */
+  /** Returns whether one more session may sign in; if not, removes its entry. */
   async #hasRoom(
     { id, userName }: SignIn,
     added: AddedEntry,
@@ -176,7 +180,7 @@ export class UserSessions {
     const perUser = policy.maxSessions?.perUser ?? Infinity
     if (added.others.length < perUser) return true
     const found = await this.#find(userName, added.others)
-    // Entries that were added before this one come before it, stored or not.
+    // Entries that were added earlier count, stored or not.
     const taken = found.filter(({ entry, summary }) => entry.isPending || summary !== undefined)
     if (taken.length < perUser) return true
     const summary = added.isNew ? undefined : await this.#sessions.describe(id)
@@ -185,7 +189,7 @@ export class UserSessions {
     return false
   }
 
-  /** Ends sessions of a user, and returns the ids of those that it has ended. */
+  /** Ends sessions of a user. Returns the ids of those that it ended. */
   async #end(userName: string, entries: readonly UserEntry[]): Promise<readonly string[]> {
     const all = await Promise.all(entries.map(({ id }) => this.#sessions.end(id, userName)))
     const isGone = ({ isPending }: UserEntry, index: number): boolean =>
@@ -194,7 +198,7 @@ export class UserSessions {
     return entries.filter((_entry, index) => all[index]?.isLive).map(({ id }) => id)
   }
 
-  /** Looks up the sessions of a user's entries, and removes entries that have no session. */
+  /** Finds the sessions of a user's entries, and removes entries without one. */
   async #find(userName: string, entries: readonly UserEntry[]): Promise<readonly Found[]> {
     const summaries = await Promise.all(entries.map(({ id }) => this.#sessions.describe(id)))
     const found = entries.map((entry, index) => {
@@ -202,7 +206,7 @@ export class UserSessions {
       const isOwn = summary !== 'unreadable' && summary?.userName === userName
       return { entry, summary: isOwn ? summary : undefined }
     })
-    // Entries of a later version are for the processes that can read their sessions.
+    // A process of a later version can read the sessions of unreadable entries.
     const stale = entries.filter(
       ({ isPending }, index) =>
         !found[index]?.summary && !isPending && summaries[index] !== 'unreadable',

@@ -1,5 +1,4 @@
-import { defineScript, unexpectedReply } from '../script.ts'
-import type { Script } from '../script.ts'
+import { defineScript, unexpectedReply, type Script } from '../script.ts'
 import { clock, enlist } from './shared.ts'
 
 /** The reply of {@link addUserSession}. */

@@ -1,5 +1,4 @@
-import { defineScript, linesOf, unexpectedReply } from '../script.ts'
-import type { Script } from '../script.ts'
+import { defineScript, linesOf, unexpectedReply, type Script } from '../script.ts'
 import { clock, enlist, deadline, others, read } from './shared.ts'
 
 /** The reply of {@link commitSession}. */

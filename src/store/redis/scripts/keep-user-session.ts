@@ -1,5 +1,4 @@
-import { defineScript } from '../script.ts'
-import type { Script } from '../script.ts'
+import { defineScript, type Script } from '../script.ts'
 
 /**
  * Adds a session to its user's sessions if it is missing there, confirms a pending one, and keeps

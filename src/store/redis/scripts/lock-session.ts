@@ -1,6 +1,5 @@
 import { lockTurnMs } from '../../session-store.ts'
-import { defineScript, unexpectedReply } from '../script.ts'
-import type { Script } from '../script.ts'
+import { defineScript, unexpectedReply, type Script } from '../script.ts'
 import { clock, read } from './shared.ts'
 
 /** The reply of {@link lockSession}. If busy, the text is the head only. */

@@ -1,5 +1,4 @@
-import { defineScript, unexpectedReply } from '../script.ts'
-import type { Script } from '../script.ts'
+import { defineScript, unexpectedReply, type Script } from '../script.ts'
 
 /**
  * Records activity for a caller whose secret was good in the head that the app has seen.

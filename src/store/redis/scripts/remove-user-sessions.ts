@@ -1,5 +1,4 @@
-import { defineScript } from '../script.ts'
-import type { Script } from '../script.ts'
+import { defineScript, type Script } from '../script.ts'
 
 /**
  * Removes entries of sessions that have ended or belong to another user.

@@ -1,5 +1,4 @@
-import { defineScript } from '../script.ts'
-import type { Script } from '../script.ts'
+import { defineScript, type Script } from '../script.ts'
 import { clock } from './shared.ts'
 
 /** Returns the time. KEYS: `session`, a key on the server to ask. Reply: `time` and epoch ms. */

@@ -2,10 +2,8 @@ import type { SessionCredential } from '../../cookie/cookie.ts'
 import type { CommitOutcome, SessionCommit, StorePolicy } from '../session-store.ts'
 import { decodeSession, lastInstant, partsOf, revisionOf } from '../session-text.ts'
 import { escapeText } from '../storage-texts.ts'
-import { changeSession, expiryOf, Seen } from '../stored-session.ts'
-import type { StoredSession } from '../stored-session.ts'
-import { ChangeQueue } from './change-queue.ts'
-import type { PlaceInQueue } from './change-queue.ts'
+import { changeSession, expiryOf, Seen, type StoredSession } from '../stored-session.ts'
+import { ChangeQueue, type PlaceInQueue } from './change-queue.ts'
 import type { RedisClock, RedisConnection } from './connection.ts'
 import { lockKeys, sessionKey } from './keys.ts'
 import type { CallOf } from './script.ts'
@@ -14,19 +12,18 @@ import { replaceValue } from './scripts/replace-value.ts'
 import type { IndexEntry } from './user-index.ts'
 import type { Written } from './user-sessions.ts'
 
-/** How a change is written. */
 export interface HowToWrite {
   readonly policy: StorePolicy
-  /** When the caller stops waiting, as `performance.now()` tells it. */
+  /** When the caller stops waiting, by `performance.now()`. */
   readonly until: number
   readonly index?: IndexEntry | undefined
 }
 
 /**
- * Changes sessions in Redis: works out what a commit makes of a session that was seen, and has it
- * written if the session is still the same.
+ * SessionWriter sessions in Redis: applies a commit to a session that was seen, and writes the
+ * result if the session is still the same.
  */
-export class Changes {
+export class SessionWriter {
   readonly #connection: RedisConnection
   readonly #prefix: string
   readonly #queue = new ChangeQueue()
@@ -36,16 +33,16 @@ export class Changes {
     this.#prefix = prefix
   }
 
-  /** Reads a session without its storage. `undefined` when none is there that can be read. */
+  /** Reads a session without its storage, or `undefined` without a readable session. */
   async readHead(id: string): Promise<StoredSession | undefined> {
     const head = await this.#connection.getHead(sessionKey(this.#prefix, id))
     return head === undefined ? undefined : decodeSession(id, head)
   }
 
   /**
-   * As `SessionStore.commit`.
+   * Implements `SessionStore.commit`.
    *
-   * @param seen The session that was seen, and its whole text; `''` where that was not read.
+   * @param seen The session that was seen, and its whole text, or `''` if that was not read.
    */
   async commit(
     credential: SessionCredential,
@@ -54,7 +51,7 @@ export class Changes {
   ): Promise<Written<CommitOutcome>> {
     const { id } = credential
     const key = sessionKey(this.#prefix, id)
-    // The script merges the entries of storage, because it knows those of now.
+    // The script merges the storage, because it has the current entries.
     const headCommit = { ...commit, storage: undefined }
     let before: StoredSession | undefined = seen.session
     let after: StoredSession | undefined
@@ -68,7 +65,7 @@ export class Changes {
       const { now } = clock
       if (!before) return { outcome: { status: 'ended' } }
       const change = changeSession(before, credential, headCommit, { now, policy })
-      // What was seen may no longer hold.
+      // The session may have changed since it was seen.
       if (!('session' in change)) return isFresh ? { outcome: change } : readAgain()
       const replacing =
         isFresh || seen.text === ''
@@ -83,7 +80,7 @@ export class Changes {
       const call = { key, clock, before, session: change.session, commit, policy, index, until }
       const written = await this.#connection.run(commitSession, commitCall(call))
       if (written.status === 'late') return written
-      // The secret may have lost its session before it has lost the lock.
+      // The secret may have been rotated before the lock was lost.
       if (written.status === 'unlocked' && !isFresh) return readAgain()
       if (written.status === 'changed') {
         before = decodeSession(id, written.head)
@@ -111,19 +108,13 @@ export class Changes {
   }
 }
 
-/** A change that is to be written. */
-interface Change {
+interface Change extends HowToWrite {
   readonly key: string
   readonly clock: RedisClock
-  /** The session that was seen. */
   readonly before: StoredSession
-  /** What the change makes of it, but for its storage. */
+  /** The session after the change, except for its storage. */
   readonly session: StoredSession
   readonly commit: SessionCommit
-  readonly policy: StorePolicy
-  /** When the caller stops waiting, as `performance.now()` tells it. */
-  readonly until: number
-  readonly index?: IndexEntry | undefined
 }
 
 const noIndex = { member: '', keepMs: '', perUser: '' } as const
@@ -143,15 +134,9 @@ export const noChange = {
   perUser: '',
 } as const
 
-/** What the commit script is called with. */
-function commitCall({
-  key,
-  clock,
-  before,
-  session,
-  ...call
-}: Change): CallOf<typeof commitSession> {
-  const { commit, policy, index, until } = call
+/** Returns the call of the commit script. */
+function commitCall(change: Change): CallOf<typeof commitSession> {
+  const { key, clock, before, session, commit, policy, index, until } = change
   const { lock, storage, grants } = commit
   const { activity, revision, rest } = partsOf(session)
   const isSame = session.revision === before.revision
@@ -179,7 +164,7 @@ function commitCall({
       rest: isSame ? '' : rest,
       activity: isActive ? activity : '',
       timeToLiveMs:
-        expiry === expiryOf(before, policy.expiry) ? '' : timeToLive(session, clock.now, policy),
+        expiry === expiryOf(before, policy.expiry) ? '' : remainingMs(session, clock.now, policy),
       mayGrow: grants?.clears && !grants.userName ? 1 : '',
       ...indexArgs(index),
     },
@@ -187,7 +172,6 @@ function commitCall({
   }
 }
 
-/** The arguments about a user's index. */
 export function indexArgs(
   index: IndexEntry | undefined,
 ): Record<keyof typeof noIndex, string | number> {
@@ -196,8 +180,8 @@ export function indexArgs(
   return { member, keepMs, perUser }
 }
 
-/** What is left of a session's life: milliseconds, or empty for ever. */
-export function timeToLive(
+/** Returns the rest of a session's life in milliseconds, or `''` for no end. */
+export function remainingMs(
   session: StoredSession,
   now: number,
   { expiry }: StorePolicy,
@@ -206,17 +190,14 @@ export function timeToLive(
   return end === Infinity ? '' : Math.max(1, Math.ceil(end - now))
 }
 
-/** When a caller stops waiting, on Redis' clock. */
+/** When a caller stops waiting, by Redis' clock. */
 export function instantOf(clock: RedisClock, until: number): number {
   return Math.min(clock.at(until), lastInstant)
 }
 
 /**
- * What the script is called with that changes a value in its place.
- *
- * @param session What the request has seen of the session.
- * @param text Its whole text.
- * @returns `undefined` when the change is more than that.
+ * Returns the call of the script that overwrites one value in place, or `undefined` when the change
+ * is more than that.
  */
 function replaceCall(
   session: StoredSession,
