@@ -75,7 +75,7 @@ describe('clientCulture', () => {
     ['another one than blanks in a weight', 'fr;q= 1,de;q=0.1', 'de'],
     ['another one than what is no language', 'en_US,english language,a,x-y,de;q=0.1', 'de'],
     ['the canonical form', 'ZH-hans-cn', 'zh-Hans-CN'],
-  ])('K4: takes %s of Accept-Language', (_, ranges, expected) => {
+  ])('K4: takes %s from Accept-Language', (_, ranges, expected) => {
     expect(clientCulture(headers({ 'accept-language': ranges }))).toBe(expected)
     expect(clientUICulture(headers({ 'accept-language': ranges }))).toBe(expected)
   })
@@ -92,7 +92,7 @@ describe('clientCulture', () => {
     ['names of prototypes', '__proto__,constructor,hasOwnProperty'],
     ['a range that takes more than 1 000 characters', `x-${'a'.repeat(1000)},de`],
     ['blanks before a weight without end', `de${' '.repeat(2000)};q=1`],
-  ])('K4: reads %s of Accept-Language as null', (_, ranges) => {
+  ])('K4: reads %s in Accept-Language as null', (_, ranges) => {
     expect(clientCulture(headers({ 'accept-language': ranges }))).toBeNull()
   })
 
@@ -105,7 +105,7 @@ describe('clientCulture', () => {
     expect(clientCulture(headers({ 'accept-language': `de,${start}en-US` }))).toBe('de')
   })
 
-  it('K4: asks for a canonical tag 200 times at most for a megabyte of ranges', () => {
+  it('K4: looks up at most 200 canonical tags in a megabyte of ranges', () => {
     const canonical = vi.spyOn(Intl, 'getCanonicalLocales')
 
     expect(clientCulture(headers({ 'accept-language': 'en-a,'.repeat(2 ** 18) }))).toBeNull()
@@ -115,7 +115,7 @@ describe('clientCulture', () => {
     canonical.mockRestore()
   })
 
-  it('K4: keeps the culture and that of the user interface apart', () => {
+  it('K4: keeps the culture and the culture of the user interface apart', () => {
     const header = headers({
       'x-client-culture': 'de-CH',
       'x-client-ui-culture': 'fr-CH',

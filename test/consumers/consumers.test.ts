@@ -107,7 +107,7 @@ describe('the packed package', () => {
   })
 
   it.each(['module', 'commonjs'])(
-    'C5, G1: runs the first program of the README as it stands there: type %s',
+    'C5, G1: runs the first program of the README as printed: type %s',
     async (type) => {
       const readme = readFileSync(join(root, 'README.md'), 'utf8')
       const [, program = ''] = /^```ts\n(.*?)^```$/ms.exec(readme) ?? []
