@@ -66,7 +66,7 @@ function quoted(markdown: string, pattern: RegExp): string[] {
     .filter((code) => pattern.test(code))
 }
 
-it.each(pages)('%s has no link that leads nowhere', (page) => {
+it.each(pages)('%s has no dead link', (page) => {
   const anchors = new Map<string, Set<string>>()
   const broken = linksOf(texts.get(page) ?? '').filter((link) => {
     if (/^(?:https?|mailto):/.test(link)) return false
@@ -82,7 +82,7 @@ it.each(pages)('%s has no link that leads nowhere', (page) => {
   expect(broken).toEqual([])
 })
 
-it.each(pages)('%s names no file, folder and command that is not there', (page) => {
+it.each(pages)('%s names only files, folders and commands that exist', (page) => {
   const text = texts.get(page) ?? ''
   const missingFiles = quoted(text, /^(?:src|test|examples|docs|\.github)\/[\w./-]*$/).filter(
     (path) => !existsSync(join(root, path)),
@@ -105,7 +105,7 @@ function missingCommands(text: string): string[] {
   ].map(([command]) => command)
 }
 
-it('the programs and the workflows name no command that is not there', () => {
+it('the programs and the workflows name only commands that exist', () => {
   const files = ['test', '.github/workflows', '.ci'].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
       .filter((path) => /(?:^run|\.(?:ts|sh|json|yml))$/.test(path))
@@ -121,7 +121,7 @@ it('the programs and the workflows name no command that is not there', () => {
   expect(missing).toEqual([])
 })
 
-it('finds a command that is not there', () => {
+it('finds a command that does not exist', () => {
   const text = '`npm test`, `npm run bench -- --quick`, `npm run bench -- leaks --only redis`'
   const wrong = ['npm run bench:leaks', 'npm run bench -- leak', 'npm run screenshots']
 
@@ -129,7 +129,7 @@ it('finds a command that is not there', () => {
   expect(missingCommands(`${text}, ${wrong.join(', ')}`).toSorted()).toEqual(wrong.toSorted())
 })
 
-it('test/bench/README.md has every benchmark in its table', () => {
+it('test/bench/README.md lists every benchmark in its table', () => {
   const page = texts.get('test/bench/README.md') ?? ''
   const files = readdirSync(join(root, 'test/bench'))
 
@@ -140,7 +140,7 @@ it('test/bench/README.md has every benchmark in its table', () => {
   expect(Object.values(benches).filter(({ file }) => !files.includes(file))).toEqual([])
 })
 
-it('README.md has all of src in its table of folders', () => {
+it('README.md lists all of src in its table of folders', () => {
   const [, table = ''] = /^## How it is built\n([^]*?)(?=^## )/m.exec(readme) ?? []
   const listed = new Set(quoted(table, /^src\//).map((path) => path.replace(/\/$/, '')))
 
@@ -156,7 +156,7 @@ function programsOf(markdown: string): string[] {
 
 const snippets = programsOf(readme)
 
-it('README.md begins with what examples/basic.ts does', () => {
+it('README.md starts with the code of examples/basic.ts', () => {
   const example = readFileSync(join(root, 'examples/basic.ts'), 'utf8')
   const [first = ''] = snippets
   const [imports = '', ...others] = first.split('\n\n')
@@ -223,7 +223,7 @@ const unknownName = /error TS(?:2304|2552|18004):/
 
 const guide = texts.get('docs/custom-stores.md') ?? ''
 
-it('the pages have no part of a program that does not compile', { timeout: 120_000 }, async () => {
+it('the pages contain only code that compiles', { timeout: 120_000 }, async () => {
   // What augments an interface does so for a whole compilation.
   const augmenting = snippets.filter((code) => code.includes('declare module'))
   const others = [...snippets.filter((code) => !augmenting.includes(code)), ...programsOf(guide)]
@@ -262,7 +262,7 @@ it.each([
   ['limits', 'Options', propertiesOf('storage/storage-value.ts', 'StorageLimits')],
   ['events', 'Events', propertiesOf('events/events.ts', 'SessionEvents')],
   ['codes', 'Errors', Object.values(entry).flatMap(codesOf)],
-])('README.md has all %s in the tables of "%s"', (_, heading, names) => {
+])('README.md lists all %s in the tables of "%s"', (_, heading, names) => {
   const firstCells =
     sectionOf(heading)
       .match(/^\| [^|]+/gm)
@@ -273,7 +273,7 @@ it.each([
   expect(missing).toEqual([])
 })
 
-it('docs/custom-stores.md has every method and every name of the store entry in its tables', () => {
+it('docs/custom-stores.md lists every method and every name of the store entry in its tables', () => {
   const firstCells = guide.match(/^\| [^|]+/gm)?.join('') ?? ''
   const contract = readFileSync(join(root, 'src/store/session-store.ts'), 'utf8')
   const [, body = ''] = /^export interface SessionStore \{\n([^]*?)^\}$/m.exec(contract) ?? []
@@ -311,7 +311,7 @@ it.each([
   ['routes.ts', 2],
   ['store.ts', 40],
   ['testing.ts', 3],
-])('a page or an example has every name that src/%s exports', (file, least) => {
+])('a page or an example mentions every name that src/%s exports', (file, least) => {
   const text = writtenByHand.map((path) => readFileSync(join(root, path), 'utf8')).join('\n')
 
   const names = exportsOf(file)
@@ -320,7 +320,7 @@ it.each([
   expect(names.filter((name) => !new RegExp(`\\b${name}\\b`).test(text))).toEqual([])
 })
 
-it('docs/types.md has exactly the types that apps may name in its tables', () => {
+it('docs/types.md lists exactly the types that apps may name', () => {
   const values = new Set([entry, routesEntry, testingEntry].flatMap((names) => Object.keys(names)))
   const exported = ['index.ts', 'routes.ts', 'testing.ts'].flatMap(exportsOf)
   const cells = texts.get('docs/types.md')?.match(/^\| `[^|]+/gm) ?? []
@@ -331,7 +331,7 @@ it('docs/types.md has exactly the types that apps may name in its tables', () =>
   expect(cells.flatMap((cell) => cell.match(/\w+/g) ?? []).toSorted()).toEqual(types.toSorted())
 })
 
-it('README.md has the class of every code in its table of errors', () => {
+it('README.md gives the class of every code in its table of errors', () => {
   const classes = Object.entries(entry).flatMap(([name, value]) =>
     codesOf(value).map((code) => `| \`${code}\` | \`${name}\` |`),
   )
@@ -340,7 +340,7 @@ it('README.md has the class of every code in its table of errors', () => {
   expect(classes.filter((cells) => !sectionOf('Errors').includes(cells))).toEqual([])
 })
 
-it('README.md tells of every method of Sessions', () => {
+it('README.md describes every method of Sessions', () => {
   // `off` is the way back of `on`, as everywhere in Node.
   const names = membersOf(Sessions).filter((name) => name !== 'off')
 

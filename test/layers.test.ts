@@ -119,7 +119,7 @@ function importsOf(file: string): string[] {
   )
 }
 
-it('imports only from the rooms above, and each package in few places', () => {
+it('imports only from layers above, and each package in few places', () => {
   const files = readdirSync(src, { recursive: true, encoding: 'utf8' })
   const modules = files.filter((file) => file.endsWith('.ts') && file !== 'index.ts')
 
@@ -140,7 +140,7 @@ it('imports only from the rooms above, and each package in few places', () => {
   }
 })
 
-it('has entries alone at the top of src', () => {
+it('has only entries at the top of src', () => {
   const top = readdirSync(src, { withFileTypes: true }).filter((entry) => entry.isFile())
 
   expect(top.map((entry) => entry.name)).toEqual([

@@ -31,7 +31,7 @@ describe('examples/metrics.ts', () => {
     expect(counted).toEqual([1, 1, 1, 1, 1])
   })
 
-  it('M10: measures the calls of the store, and names no session and nobody', async () => {
+  it('M10: measures the calls of the store, and names no session and no user', async () => {
     const agent = request.agent(app.callback())
     const before = await metric('sessions_store_seconds_count{operation="load"}')
 
