@@ -136,25 +136,28 @@ function checkOf(of: string): string {
   return ((hash >>> 0) % 46_656).toString(36).padStart(3, '0')
 }
 
-describe('a session key that has something else', () => {
-  it.each(otherSessions)('F6, H2: %s reads as no session, and is told', async (_name, write) => {
-    const stage = await openSession()
-    await redis.del(stage.key)
-    await write(stage.key)
+describe('a session key with a foreign value', () => {
+  it.each(otherSessions)(
+    'F6, H2: %s reads as no session, and is reported',
+    async (_name, write) => {
+      const stage = await openSession()
+      await redis.del(stage.key)
+      await write(stage.key)
 
-    await expectNoSession(stage)
-  })
+      await expectNoSession(stage)
+    },
+  )
 })
 
 describe('a session that is damaged', () => {
-  it.each(damages)('F6, H2: %s reads as no session, and is told', async (_name, damage) => {
+  it.each(damages)('F6, H2: %s reads as no session, and is reported', async (_name, damage) => {
     const stage = await openSession()
     await damage(stage.key)
 
     await expectNoSession(stage)
   })
 
-  it.each(damages)('F6: %s is ended by id, and was not live', async (_name, damage) => {
+  it.each(damages)('F6: %s is ended by id, though it was not live', async (_name, damage) => {
     const { testApp, key, id } = await openSession()
     await damage(key)
 
@@ -162,7 +165,7 @@ describe('a session that is damaged', () => {
     expect(await redis.exists(key)).toBe(0)
   })
 
-  it('F6: parts that are put together anew without a change read as the session', async () => {
+  it('F6: parts that are rewritten without a change read as the session', async () => {
     const { testApp, cookie, key } = await openSession()
     const before = await redis.get(key)
     await parts(() => ({}))(key)
@@ -171,7 +174,7 @@ describe('a session that is damaged', () => {
     expect((await testApp.visit('/me', cookie)).body).toMatchObject({ userName: 'ann' })
   })
 
-  it('F6: a stored name with a broken escape reads as absent, and the others as they are', async () => {
+  it('F6: a stored name with a broken escape reads as absent, and the other names as they are', async () => {
     const { testApp, cookie, key, id } = await openSession()
     await redis.append(key, '\n\\u12\t1')
 
@@ -185,7 +188,7 @@ describe('a session that is damaged', () => {
   })
 
   it.each(['\n', '\n\n', '\t', '\nno tab', '\n\t', '\n\t1', '\nkept\t2'])(
-    'F6: %j behind its entries does no harm',
+    'F6: %j after its entries does no harm',
     async (garbage) => {
       const { testApp, cookie, key } = await openSession()
       await redis.append(key, garbage)
@@ -199,7 +202,7 @@ describe('a session that is damaged', () => {
     },
   )
 
-  it('F6, H2: a stored value that is no JSON reads as absent, and is told', async () => {
+  it('F6, H2: a stored value that is not JSON reads as absent, and is reported', async () => {
     const { testApp, cookie, key, id } = await openSession()
     await changeStored(redis, key, (session) => {
       const { storage } = session.record
@@ -231,7 +234,7 @@ describe('a session that is damaged', () => {
     expect((await testApp.visit('/logout', cookie)).status).toBe(200)
   })
 
-  it.each(otherValues)('F6: %s in the place of a lock does no harm', async (_name, write) => {
+  it.each(otherValues)('F6: %s in place of a lock does no harm', async (_name, write) => {
     const { testApp, cookie, key } = await openSession()
     const { lock, turn } = lockKeys(key)
     await write(lock)
@@ -246,9 +249,9 @@ describe('a session that is damaged', () => {
   })
 })
 
-describe("a user's index that is something else", () => {
+describe("a user's index with a foreign value", () => {
   it.each(otherValues.filter(([name]) => name !== 'a sorted set'))(
-    'F6, M2: %s is never a wrong list, and harms nobody else',
+    'F6, M2: %s never gives a wrong list, and affects no other user',
     async (_name, write) => {
       const { testApp, cookie, prefix } = await openSession()
       const key = userSessionsKey(prefix, 'ann')

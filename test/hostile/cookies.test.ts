@@ -44,7 +44,7 @@ function isWellFormed(value: string): boolean {
 
 describe.each(storeKinds)('hostile cookies, on %s', (_, makeStore) => {
   it.each(hostileCookies)(
-    'H1: are answered as what they are, number %d: %s',
+    'H1: are answered correctly, number %d: %s',
     async (_number, _what, headers, expected) => {
       const { testApp, good } = await signedIn(makeStore)
       const before = prototypes()
@@ -62,7 +62,7 @@ describe.each(storeKinds)('hostile cookies, on %s', (_, makeStore) => {
     },
   )
 
-  it('H1: never open a session by one of 10 000 mutations of its value', async () => {
+  it('H1: never open a session with one of 10 000 mutations of its value', async () => {
     const { testApp, good } = await signedIn(makeStore)
     const random = seededRandom(20_261_122)
     const values: string[] = []
@@ -95,7 +95,7 @@ describe.each(storeKinds)('hostile cookies, on %s', (_, makeStore) => {
     expect(prototypes()).toEqual(before)
   })
 
-  it('H1: are answered one by one where Node refuses the rest of the connection', async () => {
+  it('H1: are answered one by one when Node refuses the rest of the connection', async () => {
     const { testApp, good } = await signedIn(makeStore)
     const refused = Array.from({ length: 32 }, (_byte, code) => String.fromCharCode(code)).filter(
       (character) => character !== '\t',
@@ -126,7 +126,7 @@ describe.each(storeKinds)('hostile cookies, on %s', (_, makeStore) => {
     expect(costs).toEqual([4, 4, 4])
   })
 
-  it('H1: make a new session only when something is written, by a value of our own', async () => {
+  it('H1: make a new session only when something is written, with a fresh value', async () => {
     const { testApp, good } = await signedIn(makeStore)
     const lines = hostileCookies
       .filter(([, , , { status, isOpen }]) => status === 200 && !isOpen)

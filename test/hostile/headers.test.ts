@@ -119,7 +119,7 @@ function isShown(text: string): boolean {
 }
 
 describe.each(modes)('hostile headers, %s', (_mode, options, isProxied) => {
-  it.each(readHeaders)('H1: give no 5xx and store nothing long: %s', async (name) => {
+  it.each(readHeaders)('H1: cause no 5xx and store nothing long: %s', async (name) => {
     const testApp = makeHostileApp(options, isProxied)
     const { messages, stop } = recordWarnings()
     onTestFinished(stop)
@@ -135,7 +135,7 @@ describe.each(modes)('hostile headers, %s', (_mode, options, isProxied) => {
     expect(prototypes()).toEqual(before)
   })
 
-  it('H1: give no 5xx, twice or without a value', async () => {
+  it('H1: cause no 5xx when sent twice or without a value', async () => {
     const testApp = makeHostileApp(options, isProxied)
     const headers = readHeaders.filter((name) => name !== 'Host')
 
@@ -149,7 +149,7 @@ describe.each(modes)('hostile headers, %s', (_mode, options, isProxied) => {
 })
 
 describe.each(storeKinds)('hostile headers, on %s', (_, makeStore) => {
-  it('H1: store nothing long when all have the same value', async () => {
+  it('H1: store nothing long when all of them have the same value', async () => {
     const testApp = makeHostileApp({ store: makeStore() })
 
     const replies = await ask(testApp, (value) => {
@@ -161,7 +161,7 @@ describe.each(storeKinds)('hostile headers, on %s', (_, makeStore) => {
     await expectShortRecords(testApp)
   })
 
-  it('H1: keep a session that is there, and never open it to another', async () => {
+  it('H1: keep an existing session, and never open it to another client', async () => {
     const testApp = makeHostileApp({ store: makeStore() })
     const cookie = cookieOf(await testApp.visit('/login?user=ann&privileges=WebAdmin'))
 
@@ -178,7 +178,7 @@ describe.each(storeKinds)('hostile headers, on %s', (_, makeStore) => {
     }
   })
 
-  it('H1: never make a request of another site one of our own', async () => {
+  it('H1: never make a cross-site request count as same-origin', async () => {
     const testApp = makeHostileApp({ store: makeStore() })
     const refused: string[] = []
 
@@ -195,7 +195,7 @@ describe.each(storeKinds)('hostile headers, on %s', (_, makeStore) => {
 })
 
 describe('debug output', () => {
-  it('H1, H2: is one line each, without the cookie, whatever the request says', async () => {
+  it('H1, H2: is one line for each request, without the cookie, whatever the request contains', async () => {
     const testApp = makeApp({
       '/echo': (ctx) => {
         ctx.set('Cache-Control', ctx.get('User-Agent').slice(0, 200))

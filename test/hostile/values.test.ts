@@ -200,7 +200,7 @@ describe.each(storeKinds)('storage, on %s', (_, makeStore) => {
     expect(store.calls).toEqual([])
   })
 
-  it('H1, T3: stores of anything at all either the whole or nothing', async () => {
+  it('H1, T3: stores any value at all as a whole, or not at all', async () => {
     const { visit } = await serve(makeStore())
     const anything = fc.anything({
       withBigInt: true,
@@ -260,7 +260,7 @@ function lookalikes(name: string): string[] {
 }
 
 describe.each(storeKinds)('names, on %s', (_, makeStore) => {
-  it('H1, P3: are held as granted in the next request, and no others', async () => {
+  it('H1, P3: are held as granted in the next request, and no others are', async () => {
     const { visit } = await serve(makeStore())
 
     await fc.assert(
@@ -314,7 +314,7 @@ describe.each(storeKinds)('names, on %s', (_, makeStore) => {
     )
   })
 
-  it('H1, M2: of users list their own sessions and nobody else’s', async () => {
+  it('H1, M2: of users list their own sessions and no others', async () => {
     const store = makeStore()
     const { visit, sessions } = await serve(store)
     const userName = anyText.filter((name) => name !== '')
@@ -374,7 +374,7 @@ const almostRoles = (() => {
 describe('roles files', () => {
   const options = { name: 'roles.json', ignorePermissions: true }
 
-  it('H1, R2: are read or refused, whatever JSON they are', () => {
+  it('H1, R2: are read or refused, whatever the JSON', () => {
     const before = prototypes()
     const seen = new Set<unknown>()
 
@@ -394,7 +394,7 @@ describe('roles files', () => {
     expect(prototypes()).toEqual(before)
   })
 
-  it('H1, R2: are read or refused, whatever text they are', () => {
+  it('H1, R2: are read or refused, whatever the text', () => {
     const broken = fc.tuple(almostRoles, fc.nat(), anyText).map(([file, at, text]) => {
       const good = JSON.stringify(file)
       const cut = at % (good.length + 1)
