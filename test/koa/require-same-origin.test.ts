@@ -105,7 +105,7 @@ describe('requireSameOrigin', () => {
     ['same-origin;a=b', 403],
     ['constructor', 403],
     ['__proto__', 403],
-  ])('M12, H1: takes Sec-Fetch-Site "%s" for %d, whatever the Origin', async (value, status) => {
+  ])('M12, H1: answers Sec-Fetch-Site "%s" with %d, whatever the Origin', async (value, status) => {
     expect(await statusOf({ headers: [site(value)] })).toBe(status)
     const own = origin('http://localhost:3000')
     expect(await statusOf({ headers: [site(value), own] })).toBe(status)
@@ -166,7 +166,7 @@ describe('requireSameOrigin', () => {
     'https://[shop.example',
     '__proto__',
     'é',
-  ])('M12, H1: refuses an Origin that no browser writes so: %s', async (value) => {
+  ])('M12, H1: refuses a malformed Origin that no browser sends: %s', async (value) => {
     expect(await statusOf({ host: 'shop.example', headers: [origin(value)] })).toBe(403)
   })
 
@@ -180,7 +180,7 @@ describe('requireSameOrigin', () => {
     },
   )
 
-  it('M12, H1: refuses a header that comes twice', async () => {
+  it('M12, H1: refuses a header that appears twice', async () => {
     const host = 'shop.example'
     const own = origin('https://shop.example')
     const foreign = origin('https://evil.example')
@@ -194,7 +194,7 @@ describe('requireSameOrigin', () => {
     expect(await statusOf({ host, headers: [site('none'), site('none')] })).toBe(403)
   })
 
-  it('M12: follows the host that a trusted proxy tells, and nobody else', async () => {
+  it('M12: uses the host from a trusted proxy, and from no other', async () => {
     const forwarded = ['X-Forwarded-Host', 'shop.example'] as const
     const headers = [forwarded, origin('https://shop.example')]
 
@@ -205,7 +205,7 @@ describe('requireSameOrigin', () => {
     expect(await statusOf({ headers: inside }, {}, false)).toBe(200)
   })
 
-  it('M12: exempts nobody for an Authorization header, beside which the cookie still counts', async () => {
+  it('M12: refuses a cross-site request even with an Authorization header', async () => {
     const headers = [['Authorization', 'Bearer abc'] as const, site('cross-site')]
 
     expect(await statusOf({ headers })).toBe(403)
@@ -221,7 +221,7 @@ describe('requireSameOrigin', () => {
     ['https://example.com', 403],
     ['https://x.app.example.com', 403],
     ['null', 403],
-  ])('M12: lets a trusted origin pass, and no other: %s gets %d', async (value, status) => {
+  ])('M12: allows a trusted origin, and no other: %s gets %d', async (value, status) => {
     for (const headers of [
       [origin(value)],
       [origin(value), site('same-site')],
@@ -232,7 +232,7 @@ describe('requireSameOrigin', () => {
     }
   })
 
-  it('M12: does not keep the array that it was given', async () => {
+  it('M12: does not keep the given array', async () => {
     const origins = ['https://app.example.com']
     const { ask } = await serve({ trustedOrigins: origins })
     origins.push('https://evil.example')
@@ -241,7 +241,7 @@ describe('requireSameOrigin', () => {
     expect((await ask({ headers: [origin('https://evil.example')] })).status).toBe(403)
   })
 
-  it('M12, G3: refuses by an error that the app can render', async () => {
+  it('M12, G3: refuses with an error that the app can render', async () => {
     const { ask, errors } = await serve()
 
     const { status, body } = await ask({ headers: [site('cross-site')] })
@@ -252,7 +252,7 @@ describe('requireSameOrigin', () => {
     ])
   })
 
-  it('M12, G3: is what onDenied makes of it, and the handler does not run', async () => {
+  it('M12, G3: becomes the response of onDenied, and the handler does not run', async () => {
     const denied: unknown[] = []
     const { ask, handler, errors } = await serve({
       onDenied: async (ctx, error) => {
@@ -287,7 +287,7 @@ describe('requireSameOrigin', () => {
     ['a number', { trustedOrigins: [1] }],
     ['a URL object', { trustedOrigins: [new URL('https://app.example.com')] }],
     ['one wrong of two', { trustedOrigins: ['https://app.example.com', ''] }],
-  ])('M12: is not made with %s', (_, options: unknown) => {
+  ])('M12: throws at creation with %s', (_, options: unknown) => {
     expect(() => Reflect.apply(requireSameOrigin, undefined, [options])).toThrow(
       expect.objectContaining({ code: 'ERR_SESSION_OPTION' }),
     )
@@ -297,7 +297,7 @@ describe('requireSameOrigin', () => {
     expect(requireSameOrigin().name).toBe('requireSameOrigin')
   })
 
-  it('M12: works beside session() and its guards, and touches no session', async () => {
+  it('M12: works beside session() and its guards, and does not touch the session', async () => {
     const testApp = makeApp()
     testApp.app.use(requireSameOrigin())
     testApp.app.use(requireUser())

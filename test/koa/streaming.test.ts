@@ -93,7 +93,7 @@ describe('a stream of events', () => {
     expect(server.errors).toEqual([])
   })
 
-  it('saves after its middleware is done (L9)', async () => {
+  it('saves after its middleware has returned (L9)', async () => {
     const { store } = observed(new MemoryStore())
     let goOn: (() => void) | undefined
     const server = await serve(store, (ctx) => {
@@ -120,7 +120,7 @@ describe('a stream of events', () => {
     expect(await server.storageOf(cookie)).toEqual({ made: true, late: 1 })
   })
 
-  it('goes on saving storage after a grant that came too late (L9)', async () => {
+  it('keeps saving storage after a grant that came too late (L9)', async () => {
     const { store } = observed(new MemoryStore())
     const codes: unknown[] = []
     const server = await serve(store, async (ctx) => {
@@ -140,7 +140,7 @@ describe('a stream of events', () => {
     expect(await server.storageOf(cookie)).toEqual({ made: true, late: true })
   })
 
-  it('saves what is left at the end of its handler (L9, L6)', async () => {
+  it('saves the remaining changes at the end of its handler (L9, L6)', async () => {
     const { store } = observed(new MemoryStore())
     const server = await serve(store, (ctx) => {
       startStream(ctx)
@@ -247,7 +247,7 @@ describe('the end of a request whose headers are sent', () => {
     expect(writes).toEqual([])
   })
 
-  it('ends the response for changes that the store does not take (L9, F1)', async () => {
+  it('ends the response for changes that the store refuses (L9, F1)', async () => {
     const { store, faults } = observed(new MemoryStore())
     const server = await serve(store, (ctx) => {
       ctx.status = 200
