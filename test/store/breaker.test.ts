@@ -9,7 +9,7 @@ import { newSession, policy } from './contract-parts.ts'
 const timeoutMs = 1000
 
 describe('a store that does not answer', () => {
-  it('F1: is left alone after three calls in a row, and calls are refused at once', async () => {
+  it('F1: gets no more calls after three timeouts in a row, and calls fail at once', async () => {
     const { store, asked, errors } = frozenStore()
 
     await timeOut(store, 3)
@@ -23,7 +23,7 @@ describe('a store that does not answer', () => {
     expect(errors).toHaveLength(4)
   })
 
-  it('F1: is asked on after two, and after three that are not in a row', async () => {
+  it('F1: still gets calls after two timeouts, and after three that are not in a row', async () => {
     const { store, asked, answer } = frozenStore()
 
     await timeOut(store, 2)
@@ -35,7 +35,7 @@ describe('a store that does not answer', () => {
     expect(asked.filter((name) => name === 'destroy')).toHaveLength(5)
   })
 
-  it('F4: is asked for nothing but a probe until it answers one, then for everything', async () => {
+  it('F4: gets nothing but a probe until it answers one, then everything', async () => {
     const { store, asked, answer } = frozenStore()
     await timeOut(store, 3)
 
@@ -53,7 +53,7 @@ describe('a store that does not answer', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('F4: is asked again as soon as an old probe is answered', async () => {
+  it('F4: gets calls again as soon as an old probe is answered', async () => {
     const { store, answer } = frozenStore()
     await timeOut(store, 3)
     await vi.advanceTimersByTimeAsync(250)
@@ -77,7 +77,7 @@ describe('a store that does not answer', () => {
     expect(probes).toBe(4)
   })
 
-  it('F8, M11: is not probed any more once it is closed', async () => {
+  it('F8, M11: is no longer probed once it is closed', async () => {
     const { store } = frozenStore()
     await timeOut(store, 3)
 
@@ -88,7 +88,7 @@ describe('a store that does not answer', () => {
 })
 
 describe('a store of several servers', () => {
-  it('F1, F6: loses the calls of the one that does not answer, and only those', async () => {
+  it('F1, F6: loses only the calls to the one that does not answer', async () => {
     const { store, asked, answer } = frozenStore((id) => id?.charAt(0))
     answer.from = 'b'
 
@@ -99,7 +99,7 @@ describe('a store of several servers', () => {
     expect(await store.destroy('b1')).toBe(true)
   })
 
-  it('F1, F6: blames none of them for what asks several', async () => {
+  it('F1, F6: blames none of them for a call to several', async () => {
     const { store, asked, answer } = frozenStore((id) => id?.charAt(0))
     answer.from = 'nobody'
     const credential = { id: 'a1', secretHash: 'hash' }
@@ -118,7 +118,7 @@ describe('a store of several servers', () => {
     ])
   })
 
-  it('F4: asks for a session of that one until it answers', async () => {
+  it('F4: is probed with a session of that server until it answers', async () => {
     const { store, asked, answer } = frozenStore((id) => id?.charAt(0))
     answer.from = 'b'
     await timeOut(store, 3, 'a1')

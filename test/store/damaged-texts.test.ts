@@ -22,9 +22,9 @@ const [userName, privileges, roles] = ['ann', ['browse', 'audit'], ['Clerk']]
 const granted: ReadonlySet<string> = new Set([...privileges, ...roles])
 const redis = connectRedis()
 
-describe('texts that somebody has damaged', () => {
+describe('damaged texts', () => {
   it(
-    'H1, F6: open no more than was granted, and break no call, over 10 000 of them',
+    'H1, F6: grant no more than was granted, and break no call, over 10 000 of them',
     { timeout: 300_000 },
     async () => {
       const prefix = uniquePrefix()
@@ -49,7 +49,7 @@ describe('texts that somebody has damaged', () => {
     },
   )
 
-  it('H1: decode as one session or as none, and never throw, whatever the bytes are', () => {
+  it('H1: decode as one session or as none, and never throw, whatever the bytes', () => {
     const chance = randomNumbers(seed + 1)
     const originals = sessions().map((session) => Buffer.from(encodeSession(session)))
     for (let index = 0; index < mutations; index++) {
@@ -205,7 +205,7 @@ function randomNumbers(from: number): () => number {
   }
 }
 
-describe('names and values that are bad', () => {
+describe('bad names and values', () => {
   const large = JSON.stringify('x'.repeat(262_000))
   const deep = `${'['.repeat(32)}1${']'.repeat(32)}`
   const awkward: readonly (readonly [string, string, string])[] = [
@@ -267,7 +267,7 @@ describe('names and values that are bad', () => {
     },
   )
 
-  it.each(awkward)('H1: keeps user, privileges and roles apart that have %s', async (_, name) => {
+  it.each(awkward)('H1: keeps user, privileges and roles with %s apart', async (_, name) => {
     const store = new RedisStore(redis, { prefix: uniquePrefix() })
     const names = { userName: `${name}!`, privileges: [name, `${name}?`], roles: [name] }
     const session = { ...newSession({ ...names, storage: new Map([[name, '1']]) }), signsIn: true }
@@ -283,7 +283,7 @@ describe('names and values that are bad', () => {
   })
 
   it.each(['{', 'a}b', 'sess:', '*', '../x', '\n'])(
-    'H1: looks for no other key than its own for the id %j',
+    'H1: looks up no foreign key for the id %j',
     async (id) => {
       const prefix = uniquePrefix()
       const store = new RedisStore(redis, { prefix })
@@ -294,7 +294,7 @@ describe('names and values that are bad', () => {
     },
   )
 
-  it('F6: takes a lock whose key is of another type for none', async () => {
+  it('F6: treats a lock whose key has another type as missing', async () => {
     const prefix = uniquePrefix()
     const store = new RedisStore(redis, { prefix })
     const session = newSession()

@@ -59,14 +59,14 @@ async function loadFrom(store: SessionStore): Promise<unknown> {
 }
 
 describe('DeadlineStore', () => {
-  it('F1: has a deadline for each method of a store that can fail', () => {
+  it('F1: has a deadline for each store method that can fail', () => {
     const { store } = controlledStore()
 
     expect(Object.keys(store).toSorted()).toEqual(operations.map(([name]) => name).toSorted())
     expect(storeOperations.toSorted()).toEqual(Object.keys(store).toSorted())
   })
 
-  it.each(operations)('F1: passes on what %s answers in time', async (operation, call) => {
+  it.each(operations)('F1: passes on what %s returns in time', async (operation, call) => {
     stopTime()
     const { store, answers, calls, errors } = controlledStore()
     const answer = { status: 'committed', now: 1 }
@@ -100,7 +100,7 @@ describe('DeadlineStore', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('F1: gives each call a deadline of its own', async () => {
+  it('F1: gives each call its own deadline', async () => {
     stopTime()
     const { store, answers } = controlledStore()
 
@@ -116,13 +116,13 @@ describe('DeadlineStore', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('F1: rejects in real time, too', async () => {
+  it('F1: also rejects in real time', async () => {
     const { store } = controlledStore(5)
 
     await expect(store.destroy('1')).rejects.toBeInstanceOf(SessionStoreError)
   })
 
-  it('F1: takes an answer that this process was too busy to read in time', async () => {
+  it('F1: accepts an answer that this process was too busy to read in time', async () => {
     const redisStore = new RedisStore(connectRedis())
     // The connection may take its time.
     await redisStore.load(credential, policy, false)
@@ -139,7 +139,7 @@ describe('DeadlineStore', () => {
     expect(await redisStore.load(credential, policy, false)).toBeUndefined()
   })
 
-  it('F8: drops an answer and an error that come too late', async () => {
+  it('F8: drops an answer and an error that arrive too late', async () => {
     const unhandled: unknown[] = []
     const note = (reason: unknown): void => {
       unhandled.push(reason)
@@ -180,7 +180,7 @@ describe('DeadlineStore', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it.each(operations)('F1: wraps what %s rejects with', async (operation, call) => {
+  it.each(operations)('F1: wraps the rejection of %s', async (operation, call) => {
     const { store, answers, errors } = controlledStore()
     const cause = new TypeError('broken')
 
@@ -194,7 +194,7 @@ describe('DeadlineStore', () => {
     expect(errors).toEqual([[operation, reason]])
   })
 
-  it('F1: wraps what is thrown before there is a promise', async () => {
+  it('F1: wraps an error that is thrown synchronously', async () => {
     stopTime()
     const cause = new Error('broken')
     const errors: unknown[] = []
@@ -211,7 +211,7 @@ describe('DeadlineStore', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('passes on an error of the store as it is', async () => {
+  it('passes on an error of the store unchanged', async () => {
     const { store, answers, errors } = controlledStore()
     const error = new SessionStoreError('Redis failed: READONLY')
 

@@ -46,7 +46,7 @@ describe('RedisStore', () => {
     ['a sorted set', (key) => redis.zadd(key, 1, 'a')],
     ['a stream', (key) => redis.xadd(key, '*', 'a', 'b')],
   ] satisfies [string, (key: string) => Promise<unknown>][])(
-    'F6: reads %s under the key of a session as unreadable and leaves it alone',
+    'F6: reads %s under the key of a session as unreadable and does not change it',
     async (_, put) => {
       const { store, keyOf } = makeStore()
       const { credential } = newSession()
@@ -82,7 +82,7 @@ describe('RedisStore', () => {
     ['a head that ends early', (text) => text.slice(0, 60)],
     ['a BOM', (text) => `\uFEFF${text}`],
   ] satisfies [string, (text: string) => string][])(
-    'F6: reads a session with %s as unreadable, again and again, and changes nothing',
+    'F6: reads a session with %s as unreadable, repeatedly, and changes nothing',
     async (_, damage) => {
       const { store, keyOf } = makeStore()
       const credential = await created(store, { userName: 'ann', privileges: ['a'] })
@@ -107,7 +107,7 @@ describe('RedisStore', () => {
     },
   )
 
-  it('F6: lists no session that is damaged, and ends it', async () => {
+  it('F6: does not list a damaged session, and ends it', async () => {
     const { store, keyOf } = makeStore()
     const credential = await created(store, { userName: 'ann' })
     const key = keyOf(credential)
@@ -140,7 +140,7 @@ describe('RedisStore', () => {
     ])
   })
 
-  it('F6: works after SCRIPT FLUSH, whatever the call is', async () => {
+  it('F6: works after SCRIPT FLUSH, whatever the call', async () => {
     const { client } = await startServer()
     const store = new RedisStore(client)
     const session = newSession()
@@ -179,7 +179,7 @@ describe('RedisStore', () => {
     ])
   })
 
-  it('F6: stores each of 50 parallel commits once when SCRIPT FLUSH comes between', async () => {
+  it('F6: stores each of 50 parallel commits once when SCRIPT FLUSH comes in between', async () => {
     const { client } = await startServer()
     const store = new RedisStore(client)
     const credential = await created(store)
@@ -195,7 +195,7 @@ describe('RedisStore', () => {
     expect((await storageIn(store, credential)).size).toBe(50)
   })
 
-  it('F7: keeps sessions working on a Redis that is full, their refresh too', async () => {
+  it('F7: keeps sessions working on a full Redis, including their refresh', async () => {
     const { client } = await startServer()
     const store = new RedisStore(client)
     const credential = await created(store, { userName: 'ann', storage: new Map([['a', '1']]) })
@@ -218,7 +218,7 @@ describe('RedisStore', () => {
     await expect(store.create(newSession(), policy)).rejects.toBeInstanceOf(SessionStoreError)
   })
 
-  it('F7: removes names and takes rights away on a Redis that is full', async () => {
+  it('F7: removes names and takes rights away on a full Redis', async () => {
     const { client } = await startServer()
     const store = new RedisStore(client)
     const credential = await created(store, {
@@ -251,7 +251,7 @@ describe('RedisStore', () => {
     expect(await client.pttl(key)).toSatisfy(isJustUnder(61 * minute))
   })
 
-  it('F7: stores nothing of a commit that does not fit into a Redis that is full', async () => {
+  it('F7: stores nothing of a commit that does not fit into a full Redis', async () => {
     const { client } = await startServer()
     const store = new RedisStore(client)
     const credential = await created(store, {
@@ -271,7 +271,7 @@ describe('RedisStore', () => {
     )
   })
 
-  it('F7: reads sessions on a Redis that is read-only, a refresh that is due included', async () => {
+  it('F7: reads sessions on a read-only Redis, even when a refresh is due', async () => {
     const { client } = await startServer()
     const store = new RedisStore(client)
     const credential = await created(store, { userName: 'ann' })
@@ -310,7 +310,7 @@ describe('RedisStore', () => {
       'forbids the client to read texts',
       (client: Redis) => client.call('ACL', 'SETUSER', 'default', '-get', '-getrange'),
     ],
-  ])('F1: takes no session for absent when Redis %s', async (_, breakIt) => {
+  ])('F1: never treats a session as absent when Redis %s', async (_, breakIt) => {
     const { client } = await startServer()
     const store = new RedisStore(client)
     const credential = await created(store)
@@ -337,7 +337,7 @@ describe('RedisStore', () => {
       undefined,
     ],
     ['has been stopped', [], stop],
-  ])('H2: tells nothing of what was stored when Redis %s', async (_, args, breakIt) => {
+  ])('H2: reveals nothing stored when Redis %s', async (_, args, breakIt) => {
     const { client } = await startServer({ args })
     const store = new RedisStore(client)
     const session = secretSession()
@@ -360,7 +360,7 @@ describe('RedisStore', () => {
     }
   })
 
-  it('H2: is needed: Redis does quote the arguments of a command that it does not know', async () => {
+  it('H2: proves the need: Redis quotes the arguments of an unknown command', async () => {
     const { client } = await startServer({ args: ['--rename-command', 'EVALSHA', ''] })
 
     const [error] = await rejectionsOf([client.evalsha('0'.repeat(40), 1, 'key', marker)])
@@ -374,7 +374,7 @@ describe('RedisStore', () => {
     ['a reply without a code', Object.assign(new Error(marker), { name: 'ReplyError' })],
     ['text', marker],
     ['nothing', undefined],
-  ])('H2: tells nothing of what a client adds to %s', async (_, reason) => {
+  ])('H2: reveals nothing that a client adds to %s', async (_, reason) => {
     const fail = (): Promise<never> => Promise.reject(reason)
     const client: RedisClient = { get: fail, getrange: fail, evalsha: fail, eval: fail }
     const store = new RedisStore(client)
@@ -401,7 +401,7 @@ describe('RedisStore', () => {
     ],
     ['list', (store: SessionStore) => store.list('ann', policy)],
     ['destroy', (store: SessionStore) => store.destroy(newSessionId())],
-  ])('F1: rejects when %s gets an answer that no script gives', async (_, call) => {
+  ])('F1: rejects when %s gets a reply that no script sends', async (_, call) => {
     const text = encodeSession(storedFor(newSession()))
     const client: RedisClient = {
       get: () => Promise.resolve(text),

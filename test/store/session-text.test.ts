@@ -138,13 +138,13 @@ const anySession: fc.Arbitrary<StoredSession> = fc
   })
 
 describe('the text of a session', () => {
-  it('T2: is as the format says, for a guest', () => {
+  it('T2: follows the format, for a guest', () => {
     const body = `mhwsoi68\ti255s0\ts${hash}0`
 
     expect(encodeSession(guest)).toBe(`2a0mhwsoi680000\tw${checkOf('000w', body)}${body}`)
   })
 
-  it('T2: is as the format says, for a user with everything', () => {
+  it('T2: follows the format, for a user with everything', () => {
     const items = [
       'mhwsoi68',
       'i255s0',
@@ -169,7 +169,7 @@ describe('the text of a session', () => {
     )
   })
 
-  it('T2: is read back as the session that it was made of', () => {
+  it('T2: reads back as the session that it was made from', () => {
     fc.assert(
       fc.property(anySession, (session) => {
         const encoded = encodeSession(session)
@@ -182,7 +182,7 @@ describe('the text of a session', () => {
     )
   })
 
-  it('H1: has one line for the head and one for each name, whatever the texts are', () => {
+  it('H1: has one line for the head and one for each name, whatever the texts', () => {
     fc.assert(
       fc.property(anySession, (session) => {
         const lines = encodeSession(session).split('\n')
@@ -195,7 +195,7 @@ describe('the text of a session', () => {
     )
   })
 
-  it('L4: has state and activity at the bytes where a refresh writes them', () => {
+  it('L4: has state and activity at the bytes that a refresh writes', () => {
     fc.assert(
       fc.property(anySession, instant, fc.boolean(), (session, activeAt, isPostponed) => {
         const bytes = Buffer.from(encodeSession(session))
@@ -233,20 +233,20 @@ describe('the text of a session', () => {
     expect(read(encodeSession(having(guest, { type })))?.record.type).toBe(type)
   })
 
-  it('M8: keeps that a session has no idle timeout and no absolute end', () => {
+  it('M8: keeps the absence of an idle timeout and of an absolute end', () => {
     const endless = having(guest, { idleTimeoutMs: Infinity, endsAt: Infinity })
 
     expect(encodeSession(endless)).not.toMatch(/\t[ie]/)
     expect(read(encodeSession(endless))).toEqual(endless)
   })
 
-  it('L5: takes an end beyond all dates for none', () => {
+  it('L5: reads an end beyond all dates as none', () => {
     const session = having(guest, { endsAt: 9e15 })
 
     expect(read(encodeSession(session))?.record.endsAt).toBe(Infinity)
   })
 
-  it('L4: rounds no idle timeout down, and no instant before the creation', () => {
+  it('L4: rounds no idle timeout down, and no instant to before the creation', () => {
     const session = having(guest, { idleTimeoutMs: 0.5, signedInAt: createdAt - 5 })
 
     expect(read(encodeSession(session))?.record).toMatchObject({
@@ -255,7 +255,7 @@ describe('the text of a session', () => {
     })
   })
 
-  it('T2: knows each text of a client by itself, and an official app by its mark alone', () => {
+  it('T2: reads each text of a client on its own, and an official app by its mark alone', () => {
     expect(clientTexts).toHaveLength(11)
     const clients = clientTexts.flatMap((name) => [
       { ...unknownClient, [name]: '1' },
@@ -268,12 +268,12 @@ describe('the text of a session', () => {
     expect(new Set(clients.map((client) => encodeSession(having(guest, { client })))).size).toBe(22)
   })
 
-  it('T2: has nothing of a client of which nothing is known', () => {
+  it('T2: contains nothing about an unknown client', () => {
     expect(read(encodeSession(guest))?.record.client).toBe(unknownClient)
     expect(encodeSession(guest)).not.toMatch(/\t[A-L]/)
   })
 
-  it('H1: hands out one frozen client for one text, which no request can change', () => {
+  it('H1: returns one frozen client for one text, which no request can change', () => {
     const appName = `App ${newHash()}`
     const session = having(guest, { client: { ...unknownClient, appName } })
 
@@ -286,7 +286,7 @@ describe('the text of a session', () => {
     ).toThrow(TypeError)
   })
 
-  it('H1: follows a client object that its app changes', () => {
+  it('H1: follows changes to a client object by its app', () => {
     const client: ClientDescription = { ...unknownClient, appName: 'One' }
     const session = having(guest, { client })
     encodeSession(session)
@@ -296,7 +296,7 @@ describe('the text of a session', () => {
     expect(read(encodeSession(session))?.record.client.appName).toBe('Other')
   })
 
-  it('K1: keeps apart more clients than it remembers', () => {
+  it('K1: keeps apart more clients than it caches', () => {
     const names = Array.from({ length: 2500 }, (_, index) => `App ${index}`)
 
     const sessions = names.map((appName) =>
@@ -307,7 +307,7 @@ describe('the text of a session', () => {
   })
 })
 
-describe('a text that is no session', () => {
+describe('a damaged text of a session', () => {
   const good = encodeSession(user)
   // Behind the type and the check.
   const body = good.slice(good.indexOf('\t') + 5, good.indexOf('\n'))
@@ -380,7 +380,7 @@ describe('a text that is no session', () => {
     ['a privilege behind a role', body.replace('rClerk', 'rClerk\tpWebAdmin')],
     ['a role behind a one-time token', `${body}\trManager`],
     ['a secret behind a joined one', body.replace('\tpbrowse', `\ts${hash}0\tpbrowse`)],
-  ])('F6: a head with %s reads as unreadable, though its check is right', (_, damaged) => {
+  ])('F6: a head with %s reads as unreadable, though its checksum is right', (_, damaged) => {
     expect(damaged).not.toBe(body)
     const right = textOf(body)
     const wrong = textOf(damaged)
@@ -389,7 +389,7 @@ describe('a text that is no session', () => {
     expect(read(wrong)).toBeUndefined()
   })
 
-  it('F6: notices each change of a character in the head, but in state, activity and keys', () => {
+  it('F6: notices each change of a character in the head, except in state, activity and keys', () => {
     const headEnd = good.indexOf('\n')
     const unnoticed = new Set<number>()
     for (let at = 0; at < headEnd; at++) {
@@ -414,7 +414,7 @@ describe('a text that is no session', () => {
     })
   })
 
-  it('F6, T6: takes nothing of the entries for a part of the head', () => {
+  it('F6, T6: never reads an entry as a part of the head', () => {
     const names = ['uadmin', '\tuadmin', '\npWebAdmin', 'p', 's', '2a', '', '\t', 'n', '__proto__']
     const storage = new Map(names.map((name) => [name, JSON.stringify(`\n${name}\tuadmin`)]))
 

@@ -63,7 +63,7 @@ interface Slot {
 type Call = (store: SessionStore) => Promise<unknown>
 
 it.each(seeds)(
-  'T2, C5, L4: both stores give the same answers, to calls by chance with seed %i',
+  'T2, C5, L4: both stores give the same answers to random calls with seed %i',
   { timeout: 120_000 },
   async (seed) => {
     const { stores, passTime, passed } = setUp()
