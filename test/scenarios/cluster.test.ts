@@ -59,7 +59,7 @@ const eachMs = 30
 const patience = { timeout: 20_000, interval: 50 }
 const faultTimeout = 60_000
 
-describe('a Cluster whose nodes are well', () => {
+describe('a healthy Cluster', () => {
   let cluster: TestCluster
 
   beforeAll(async () => {
@@ -68,48 +68,56 @@ describe('a Cluster whose nodes are well', () => {
 
   afterAll(() => cluster.stop())
 
-  it('F6: fails nobody and loses nothing while slots move', { timeout: faultTimeout }, async () => {
-    const stage = await open(cluster)
-    const { users } = stage
-    const [from, to] = [users[0]?.node, users.find(({ node }) => node !== users[0]?.node)?.node]
-    const moved = users.filter(({ node }) => node === from)
-    const load = start(stage)
+  it(
+    'F6: fails no request and loses nothing while slots move',
+    { timeout: faultTimeout },
+    async () => {
+      const stage = await open(cluster)
+      const { users } = stage
+      const [from, to] = [users[0]?.node, users.find(({ node }) => node !== users[0]?.node)?.node]
+      const moved = users.filter(({ node }) => node === from)
+      const load = start(stage)
 
-    await load.allWork()
-    if (to) {
-      await cluster.moveSlots(
-        moved.map(({ slot }) => slot),
-        to,
-      )
-      await cluster.moveSlots(100, to)
-    }
-    await load.allWork()
-    await load.stop()
-
-    expect(statusesOf(users.flatMap(({ answers }) => answers))).toEqual([200])
-    expect(statusesOf([...load.guests, ...load.signIns])).toEqual([200])
-    const owners = await Promise.all(moved.map(({ slot }) => cluster.masterOf(slot)))
-    expect(new Set(owners.map((node) => node?.port))).toEqual(new Set([to?.port]))
-    await expectNothingLost(stage)
-  })
-
-  it('F6: fails nobody when SCRIPT FLUSH comes between', { timeout: faultTimeout }, async () => {
-    const stage = await open(cluster)
-    const load = start(stage)
-
-    for (let times = 0; times < 10; times++) {
-      await Promise.all(cluster.nodes.map(({ client }) => client.script('FLUSH')))
       await load.allWork()
-    }
-    await load.stop()
+      if (to) {
+        await cluster.moveSlots(
+          moved.map(({ slot }) => slot),
+          to,
+        )
+        await cluster.moveSlots(100, to)
+      }
+      await load.allWork()
+      await load.stop()
 
-    expect(statusesOf(stage.users.flatMap(({ answers }) => answers))).toEqual([200])
-    expect(statusesOf([...load.guests, ...load.signIns])).toEqual([200])
-    await expectNothingLost(stage)
-  })
+      expect(statusesOf(users.flatMap(({ answers }) => answers))).toEqual([200])
+      expect(statusesOf([...load.guests, ...load.signIns])).toEqual([200])
+      const owners = await Promise.all(moved.map(({ slot }) => cluster.masterOf(slot)))
+      expect(new Set(owners.map((node) => node?.port))).toEqual(new Set([to?.port]))
+      await expectNothingLost(stage)
+    },
+  )
 
   it(
-    'F5: applies no write that was answered 503 when a master goes on that stood still',
+    'F6: fails no request when SCRIPT FLUSH comes in between',
+    { timeout: faultTimeout },
+    async () => {
+      const stage = await open(cluster)
+      const load = start(stage)
+
+      for (let times = 0; times < 10; times++) {
+        await Promise.all(cluster.nodes.map(({ client }) => client.script('FLUSH')))
+        await load.allWork()
+      }
+      await load.stop()
+
+      expect(statusesOf(stage.users.flatMap(({ answers }) => answers))).toEqual([200])
+      expect(statusesOf([...load.guests, ...load.signIns])).toEqual([200])
+      await expectNothingLost(stage)
+    },
+  )
+
+  it(
+    'F5: applies no write that was answered 503 when a frozen master resumes',
     { timeout: faultTimeout },
     async () => {
       const frozen = new AbortController()
@@ -143,29 +151,33 @@ describe('a Cluster whose nodes are well', () => {
     },
   )
 
-  it('F5: sends no command twice whose connection broke', { timeout: faultTimeout }, async () => {
-    const redis = await connect(cluster, recommendedClusterOptions)
-    const key = uniquePrefix()
-    await redis.get(key)
-    const master = await cluster.masterOf(await cluster.slotOf(key))
-    const broken = once(redis, '-node')
+  it(
+    'F5: sends no command twice after its connection broke',
+    { timeout: faultTimeout },
+    async () => {
+      const redis = await connect(cluster, recommendedClusterOptions)
+      const key = uniquePrefix()
+      await redis.get(key)
+      const master = await cluster.masterOf(await cluster.slotOf(key))
+      const broken = once(redis, '-node')
 
-    master?.kill('SIGSTOP')
-    const adding = Promise.allSettled([redis.incr(key)])
-    await broken
-    // It now runs what came before.
-    master?.kill('SIGCONT')
-    const [added] = await adding
+      master?.kill('SIGSTOP')
+      const adding = Promise.allSettled([redis.incr(key)])
+      await broken
+      // It now runs what came before.
+      master?.kill('SIGCONT')
+      const [added] = await adding
 
-    expect(added?.status).toBe('rejected')
-    await vi.waitFor(async () => expect(await master?.client.get(key)).toBe('1'), patience)
-    await cluster.settled()
-  })
+      expect(added?.status).toBe('rejected')
+      await vi.waitFor(async () => expect(await master?.client.get(key)).toBe('1'), patience)
+      await cluster.settled()
+    },
+  )
 })
 
 describe('a Cluster that loses a master', () => {
   it.each(['SIGKILL', 'SIGSTOP'] as const)(
-    'F1, F4, F5, F6: goes on for others, and for its own sessions after the failover (%s)',
+    'F1, F4, F5, F6: keeps serving other sessions, and its own after the failover (%s)',
     { timeout: faultTimeout },
     async (signal) => {
       const cluster = await startRedisCluster()

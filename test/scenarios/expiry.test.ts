@@ -85,7 +85,7 @@ function expectBetween(value: number, min: number, max: number): void {
 
 describe('the time to live in Redis', () => {
   it.each(['/write?a=1', '/login'])(
-    'L4: is idleTimeout and refreshSeconds after %s',
+    'L4: equals idleTimeout plus refreshSeconds after %s',
     async (path) => {
       const { start, timeToLiveMs } = makeExpiring()
 
@@ -162,7 +162,7 @@ describe('the time to live in Redis', () => {
   })
 
   it.each(['/me', '/page', '/write?a=2'])(
-    'L4: is whole again after %s once it covers less',
+    'L4: is full again after %s once it covers less',
     async (path) => {
       const { start, timeToLiveMs, visit, pass } = makeExpiring()
       const { cookie, key } = await start()
@@ -174,7 +174,7 @@ describe('the time to live in Redis', () => {
     },
   )
 
-  it('L4: is whole again after a request to another process', async () => {
+  it('L4: is full again after a request to another process', async () => {
     const { start, timeToLiveMs, other, pass } = makeExpiring()
     const { cookie, key } = await start()
 
@@ -185,7 +185,7 @@ describe('the time to live in Redis', () => {
     await expectSoon(() => timeToLiveMs(key), whole)
   })
 
-  it('L4: has the activity of a read beside it, once a refresh was due', async () => {
+  it('L4: is written together with the activity of a read when a refresh is due', async () => {
     const { start, visit, pass, redis } = makeExpiring()
     const { cookie, key } = await start()
     const first = (await storedSession(redis, key)).activeAt
@@ -202,7 +202,7 @@ describe('the time to live in Redis', () => {
     await expectSoon(sinceCreation, { min: refreshMs, max: refreshMs + 2 * slackMs })
   })
 
-  it('L4: follows the idleTimeout of the session, not of the options', async () => {
+  it('L4: follows the idleTimeout of the session, not that of the options', async () => {
     const { start, timeToLiveMs, visit, pass } = makeExpiring()
     const { cookie, key } = await start('/idle?minutes=120')
 
@@ -213,7 +213,7 @@ describe('the time to live in Redis', () => {
     await expectSoon(() => timeToLiveMs(key), { min: max - slackMs, max })
   })
 
-  it('L4: is not raised by who comes with a wrong or a rotated cookie', async () => {
+  it('L4: is not raised by a wrong cookie or one rotated out', async () => {
     const { start, timeToLiveMs, visit, pass } = makeExpiring()
     const { cookie, key } = await start()
     await visit('/login', cookie)
@@ -227,7 +227,7 @@ describe('the time to live in Redis', () => {
     expectBetween(await timeToLiveMs(key), 0, refreshMs)
   })
 
-  it('L4: is not raised by a request that countsAsActivity leaves out', async () => {
+  it('L4: is not raised by a request that countsAsActivity excludes', async () => {
     const { start, timeToLiveMs, visit, pass } = makeExpiring({
       countsAsActivity: ({ path }) => path !== '/me',
     })
@@ -245,22 +245,26 @@ describe('a session whose idle timeout has passed', () => {
   const short = { minIdleTimeout: 0.03, idleTimeout: 0.03, refreshSeconds: 0 }
   const waiting = { timeout: 20_000 }
 
-  it('L4: is gone in Redis, and its client is a guest without a new cookie', waiting, async () => {
-    const testApp = makeExpiring(short)
-    const { cookie, key } = await testApp.start('/login')
-    expectBetween(await testApp.timeToLiveMs(key), 0, 1800)
+  it(
+    'L4: is gone from Redis, and its client is a guest without a new cookie',
+    waiting,
+    async () => {
+      const testApp = makeExpiring(short)
+      const { cookie, key } = await testApp.start('/login')
+      expectBetween(await testApp.timeToLiveMs(key), 0, 1800)
 
-    await untilGone(testApp.redis, key)
+      await untilGone(testApp.redis, key)
 
-    for (const { visit } of [testApp, testApp.other]) {
-      const response = await visit('/me', cookie)
-      expect(response.status).toBe(200)
-      expect(response.body).toMatchObject({ ...guestView, idleTimeout: 0.03 })
-      expect(setCookies(response)).toEqual([])
-    }
-  })
+      for (const { visit } of [testApp, testApp.other]) {
+        const response = await visit('/me', cookie)
+        expect(response.status).toBe(200)
+        expect(response.body).toMatchObject({ ...guestView, idleTimeout: 0.03 })
+        expect(setCookies(response)).toEqual([])
+      }
+    },
+  )
 
-  it('L4: is not gone before the moment that expirationDate has said', waiting, async () => {
+  it('L4: stays until the moment that expirationDate promised', waiting, async () => {
     const testApp = makeExpiring(short)
     const { cookie, key } = await testApp.start()
     const { body } = await testApp.visit('/me', cookie)
@@ -272,7 +276,7 @@ describe('a session whose idle timeout has passed', () => {
     expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(body.expirationDate) - 2)
   })
 
-  it('L4: is another one when its client changes something', waiting, async () => {
+  it('L4: is replaced by a new one when its client changes something', waiting, async () => {
     const testApp = makeExpiring(short)
     const { cookie, key } = await testApp.start('/login')
     await untilGone(testApp.redis, key)
@@ -285,7 +289,7 @@ describe('a session whose idle timeout has passed', () => {
   })
 
   it(
-    'L8: loses the changes of a request that it ends under; the answer stands',
+    'L8: loses the changes of a request during which it ends; the response is unchanged',
     waiting,
     async () => {
       const [redis, prefix] = [connectRedis(), uniquePrefix()]
@@ -322,7 +326,7 @@ describe('the absolute end', () => {
     expectBetween(endsAt - Date.now(), 119 * minuteMs, 120 * minuteMs)
   })
 
-  it('L5: is not there with absoluteTimeout: Infinity', async () => {
+  it('L5: is missing with absoluteTimeout: Infinity', async () => {
     const { start, redis, visit } = makeExpiring({ absoluteTimeout: Infinity })
     const { cookie, key } = await start()
     expect((await storedSession(redis, key)).record.endsAt).toBe(Infinity)
@@ -368,7 +372,7 @@ describe('the absolute end', () => {
     expect(body.expirationDate).toBe(new Date(endsAt).toISOString())
   })
 
-  it('L5: is counted anew from a sign-in, and not from a gain of rights', async () => {
+  it('L5: starts again at a sign-in, but not at a gain of rights', async () => {
     const { start, redis, visit } = makeExpiring({ absoluteTimeout: 120 })
     const { cookie, key } = await start()
     const endsAt = Date.now() + 10 * minuteMs
@@ -383,7 +387,7 @@ describe('the absolute end', () => {
     expect((await storedSession(redis, key)).record.endsAt).toBe(endsAt)
   })
 
-  it('L5: gives a session that it would have ended its whole time to live at a sign-in', async () => {
+  it('L5: gives a session near its end the full time to live at a sign-in', async () => {
     const { start, timeToLiveMs, visit, pass } = makeExpiring({ absoluteTimeout: 90 })
     const { cookie, key } = await start()
     await pass(50 * minuteMs)
@@ -395,7 +399,7 @@ describe('the absolute end', () => {
     expectBetween(await timeToLiveMs(key), idleMs + refreshMs - slackMs, idleMs + refreshMs)
   })
 
-  it('L5: ends a session under a request, whose changes are dropped', async () => {
+  it('L5: ends a session during a request, whose changes are dropped', async () => {
     const redis = connectRedis()
     const prefix = uniquePrefix()
     const testApp = makeApp(
@@ -417,7 +421,7 @@ describe('the absolute end', () => {
     expect((await testApp.visit('/me', cookie)).body).toMatchObject(guestView)
   })
 
-  it('L5: is when Redis ends the session, which no activity puts off', async () => {
+  it('L5: is the moment at which Redis ends the session, whatever its activity', async () => {
     const { start, timeToLiveMs, visit, pass, redis } = makeExpiring({ absoluteTimeout: 60 })
 
     const { cookie, key } = await start()

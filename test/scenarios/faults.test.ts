@@ -31,8 +31,8 @@ const emptyCommit: SessionCommit = {
   asksFor: undefined,
 }
 
-describe('a Redis that stands still', () => {
-  it('F5: applies no write of those that nobody waits for any more', async () => {
+describe('a frozen Redis', () => {
+  it('F5: applies no write whose caller has given up', async () => {
     const server = await start()
     const client = connectRedis(server.url)
     const store = new RedisStore(client)
@@ -66,7 +66,7 @@ describe('a Redis that stands still', () => {
     expect((await read(store, credential.id))?.storage.has('now')).toBe(true)
   })
 
-  it('F5: applies no first write of a process that nobody waits for any more', async () => {
+  it('F5: applies no first write of a process whose caller has given up', async () => {
     const server = await start()
     const client = connectRedis(server.url)
     const credential = await created(new RedisStore(client))
@@ -85,7 +85,7 @@ describe('a Redis that stands still', () => {
     expect(await client.exists(sessionKey('sess:', first.id))).toBe(0)
   })
 
-  it('F5: takes the clock of Redis for the right one when it was set', async () => {
+  it('F5: follows the clock of Redis when that was set', async () => {
     const server = await start()
     const client = connectRedis(server.url)
     const store = new RedisStore({
@@ -103,7 +103,7 @@ describe('a Redis that stands still', () => {
     expect((await read(store, credential.id))?.storage.has('now')).toBe(true)
   })
 
-  it('F1, F4: costs no deadline for long, and the next request after it goes on works', async () => {
+  it('F1, F4: costs no timeout for long, and serves the next request after it resumes', async () => {
     const server = await start()
     const redis = await connect(server)
     const { app, visit, errors } = makeApp({}, { redis, storeTimeoutMs: 200 })
@@ -126,7 +126,7 @@ describe('a Redis that stands still', () => {
 })
 
 describe('a Redis that is killed', () => {
-  it('F1, F4: answers 503 meanwhile, and works again with nothing restarted', async () => {
+  it('F1, F4: answers 503 meanwhile, and works again without a restart', async () => {
     const server = await start()
     const redis = await connect(server)
     const { app, visit } = makeApp({}, { redis })

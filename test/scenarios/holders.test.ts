@@ -32,7 +32,7 @@ interface Answer {
 }
 
 it(
-  'frees the lock of a process that is killed inside its block (T4)',
+  'frees the lock of a process that is killed in its block (T4)',
   { timeout: 30_000 },
   async () => {
     const { testApp, prefix, cookie } = await here()
@@ -49,7 +49,7 @@ it(
 )
 
 it(
-  'refuses the commit of a process frozen beyond its lease (T4)',
+  'refuses the commit of a process that was frozen beyond its lease (T4)',
   { timeout: 30_000 },
   async () => {
     const { testApp, prefix, cookie } = await here()
@@ -68,7 +68,7 @@ it(
 )
 
 it(
-  'refuses it while another process has its block, and leaves that one its lock (T4)',
+  'refuses the commit while another process is in its block, and leaves it the lock (T4)',
   {
     timeout: 30_000,
   },
@@ -90,7 +90,7 @@ it(
 )
 
 it(
-  'tells a process that was frozen of a session that has ended (T4, L8)',
+  'reports an ended session to a process that was frozen (T4, L8)',
   {
     timeout: 30_000,
   },

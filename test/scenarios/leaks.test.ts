@@ -12,7 +12,7 @@ const patienceMs = 60_000
 
 describe('a process that has served 3 000 requests', () => {
   it(
-    'F8, M11: has nothing left of them, with Redis away in between, and ends',
+    'F8, M11: keeps nothing of them, with Redis away in between, and exits',
     async () => {
       const redis = await start()
 
@@ -30,7 +30,7 @@ describe('a process that has served 3 000 requests', () => {
   )
 
   it(
-    'F8, M11: has nothing left of them in a MemoryStore, and ends',
+    'F8, M11: keeps nothing of them in a MemoryStore, and exits',
     async () => {
       const { report, code } = await visited({ requests: 3000 })
 
@@ -43,7 +43,7 @@ describe('a process that has served 3 000 requests', () => {
   )
 
   it(
-    'F8, M11: ends while Redis does not answer and is being probed',
+    'F8, M11: exits while Redis does not answer and is being probed',
     async () => {
       const redis = await start()
 

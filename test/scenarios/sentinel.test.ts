@@ -20,12 +20,12 @@ vi.setConfig({ testTimeout: 120_000 })
 
 const soon = { timeout: 30_000, interval: 50 }
 
-describe('a master that is lost', () => {
+describe('a lost master', () => {
   it.each([
     ['killed', 'SIGKILL'],
     ['frozen', 'SIGSTOP'],
   ] as const)(
-    'F1, F2, F4, F6: %s, it costs nobody more than a 503, and nothing that replicas had is lost',
+    'F1, F2, F4, F6: %s, it causes nothing worse than a 503, and nothing that replicas had is lost',
     async (_how, signal) => {
       const set = await start()
       const { app, redis } = await appOn(set)
@@ -61,7 +61,7 @@ describe('a master that is lost', () => {
     },
   )
 
-  it('F4: a Sentinel that stands still with the master keeps nobody from the new one', async () => {
+  it('F4: a Sentinel that is frozen with the master does not hide the new one', async () => {
     const set = await start()
     const { app } = await appOn(set)
     const cookie = cookieOf(await app.visit('/login'))
@@ -80,7 +80,7 @@ describe('a master that is lost', () => {
     ['default', {}],
     ['recommended', recommendedSentinelOptions],
   ] as const)(
-    'F1, F5: what found no master is answered 503 and not applied by the next one (%s options)',
+    'F1, F5: a write that found no master is answered 503 and not applied by the next one (%s options)',
     async (_name, clientOptions) => {
       const set = await start()
       let loaded = 0
@@ -114,8 +114,8 @@ describe('a master that is lost', () => {
   )
 })
 
-describe('replicas that are lost', () => {
-  it('F1: nobody notices the first one', async () => {
+describe('lost replicas', () => {
+  it('F1: no request fails when the first one is lost', async () => {
     const set = await start()
     const { app } = await appOn(set)
     const load = await startLoad(app)
@@ -138,7 +138,7 @@ describe('replicas that are lost', () => {
     }
   })
 
-  it('F1, F4, F7: with min-replicas-to-write sessions are read, and no change is promised', async () => {
+  it('F1, F4, F7: with min-replicas-to-write sessions are read, and no change is acknowledged', async () => {
     const set = await start()
     const { app } = await appOn(set, recommendedSentinelOptions, { refreshSeconds: 1 })
     const direct = connectRedis((await set.master()).url)
@@ -180,7 +180,7 @@ describe('replicas that are lost', () => {
 })
 
 describe('a master that has become a replica', () => {
-  it('F1, F4, F7: is read, refuses changes, and is left at the first one', async () => {
+  it('F1, F4, F7: is read, refuses changes, and is left at the first refusal', async () => {
     const set = await start()
     const { app } = await appOn(set)
     const cookie = cookieOf(await app.visit('/login?user=ann'))
@@ -203,8 +203,8 @@ describe('a master that has become a replica', () => {
   })
 })
 
-describe('a master that is replaced as planned', () => {
-  it('F1, F4: is left before it is told, and nothing that replicas had is lost', async () => {
+describe('a planned replacement of the master', () => {
+  it('F1, F4: moves clients away before the old master is demoted, and loses nothing that replicas had', async () => {
     const set = await start(['--min-replicas-to-write', '1'])
     const { app, redis } = await appOn(set)
     const load = await startLoad(app)
