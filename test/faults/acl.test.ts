@@ -46,9 +46,9 @@ describe('the rights that an app needs in Redis', () => {
     await admin.acl('SETUSER', name, ...rules, `-${command}`)
     const redis = await connect(name)
 
-    // Without it ioredis does not wait for a Redis that loads its data, and says so.
+    // Without it ioredis does not wait for a Redis that is loading its data, and warns.
     if (command === 'info') expect(warn).toHaveBeenCalled()
-    // Without it the time to live is written anew, but not the activity: each load does so again.
+    // Without it the time to live is rewritten, but not the activity, so each load repeats that.
     else if (command === 'setrange') expect(await storesActivity(redis)).toBe(false)
     else await expect(tour(redis)).rejects.toThrow()
   })
@@ -103,7 +103,7 @@ describe('the rights that an app needs in Redis', () => {
     expect(commands.toSorted()).toEqual([...used].toSorted())
   })
 
-  /** Whether a read after more than `refreshSeconds` notes when it was. */
+  /** Whether a read after more than `refreshSeconds` stores its time. */
   async function storesActivity(redis: Redis): Promise<boolean> {
     const { visit } = makeApp({}, { redis })
     const cookie = cookieOf(await visit('/write?a=1'))

@@ -31,7 +31,7 @@ const otherSessions: readonly (readonly [string, Damage])[] = [
   ['a session of the first version', (key) => redis.hset(key, { v: '1 web', u: marker })],
 ]
 
-/** What a session's text is made of; the entries stay. */
+/** The head of a session's text; the entries stay. */
 interface Parts {
   readonly version: string
   readonly state: string
@@ -40,11 +40,11 @@ interface Parts {
   readonly keys: string
   readonly type: string
   readonly created: string
-  /** A tag and its value each. */
+  /** Pairs of a tag and its value. */
   readonly items: readonly string[]
 }
 
-/** Changes parts of a text. Its check is right again afterwards, so that they are looked at. */
+/** Changes parts of a text and corrects its checksum, so that the parts are read. */
 function parts(change: (parts: Parts) => Partial<Parts>): Damage {
   return async (key) => {
     const [head = '', ...entries] = ((await redis.get(key)) ?? '').split('\n')
@@ -70,7 +70,7 @@ function parts(change: (parts: Parts) => Partial<Parts>): Damage {
   }
 }
 
-/** Changes the values of all items with a tag, or adds one where there is none. */
+/** Changes the values of all items with a tag, or adds one if there is none. */
 function item(tag: string, change: (value: string) => string): Damage {
   return parts(({ items }) => {
     const changed = items.map((text) => (text.startsWith(tag) ? tag + change(text.slice(1)) : text))
@@ -80,7 +80,7 @@ function item(tag: string, change: (value: string) => string): Damage {
   })
 }
 
-/** Changes a text, whose check is wrong then. */
+/** Changes a text without correcting its checksum. */
 function text(change: (text: string) => string): Damage {
   return async (key) => redis.set(key, change((await redis.get(key)) ?? ''))
 }
@@ -127,7 +127,7 @@ const damages: readonly (readonly [string, Damage])[] = [
   ['nothing but its beginning', text((all) => all.slice(0, 14))],
 ]
 
-/** As the head's check is made: FNV-1a, its last three digits in base 36. */
+/** The checksum of the head: FNV-1a, its last three digits in base 36. */
 function checkOf(of: string): string {
   let hash = 0x811c9dc5
   for (let index = 0; index < of.length; index++) {
@@ -262,7 +262,7 @@ describe("a user's index with a foreign value", () => {
       await expect(testApp.sessions.list('ann')).rejects.toMatchObject(failure)
       await expect(testApp.sessions.terminateAll('ann')).rejects.toMatchObject(failure)
       expect((await testApp.visit('/login?user=ann')).status).toBe(503)
-      // What she has already works on.
+      // Her existing sessions still work.
       expect((await testApp.visit('/me', cookie)).body).toMatchObject({ userName: 'ann' })
       expect((await testApp.visit('/write?more=1', cookie)).status).toBe(200)
       expect((await testApp.visit('/login?user=bob')).status).toBe(200)
@@ -314,7 +314,7 @@ async function expectNoSession({ testApp, cookie, id, key }: Stage): Promise<voi
   expect(await testApp.sessions.storage(id)).toBeNull()
   expect(await testApp.sessions.list('ann')).toEqual([])
   expect(await testApp.sessions.info(id)).toBeNull()
-  // Whoever comes with it gets a session of their own.
+  // A client with its cookie gets a new session.
   const anew = await testApp.visit('/write?new=1', cookie)
   expect((await testApp.visit('/me', cookieOf(anew))).body.storage).toEqual({ new: '1' })
   expect((await testApp.visit('/login', cookie)).status).toBe(200)

@@ -24,7 +24,7 @@ it.concurrent('F1, F4: answers 503 while Redis pauses all its clients', async ()
   const { during, all } = await loadThrough(
     testApp,
     {
-      // It lets nobody end it before.
+      // Redis cannot end the pause earlier.
       begin: () => admin.client('PAUSE', 2000, 'ALL'),
       end: () => admin.ping(),
     },

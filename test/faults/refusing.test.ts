@@ -89,7 +89,7 @@ function expectReadsOnly({ during, all }: Answered): void {
   expect(users(all, 'reader')).toEqual(['ann'])
 }
 
-/** A sign-out that is refused must not look like one. */
+/** A refused sign-out must not look like a sign-out. */
 async function expectNotEnded(testApp: TestApp, cookie: string): Promise<void> {
   const response = await testApp.visit('/logout', cookie)
   expect(response.status).toBe(503)

@@ -40,7 +40,7 @@ describe('a master that has become a replica', () => {
     await once(redis, 'ready')
 
     const { all } = await loadThrough(testApp, {
-      // The connections to the old one stay, as when a name gets another address.
+      // The connections to the old one stay open, as when a name gets another address.
       async begin() {
         await handOver(admin, replica)
         proxy.target = other.port
@@ -96,7 +96,7 @@ async function openPair(): Promise<FaultStage & { replica: Redis; other: TestRed
   return { ...stage, replica, other }
 }
 
-/** Swaps master and replica; no acknowledged write is lost on the way. */
+/** Swaps master and replica without losing an acknowledged write. */
 async function handOver(master: Redis, replica: Redis): Promise<void> {
   await vi.waitFor(() => master.call('FAILOVER'), { timeout: 10_000 })
   await expectRole(replica, 'role:master')

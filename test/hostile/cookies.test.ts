@@ -20,7 +20,7 @@ async function signedIn(
   return { testApp, good }
 }
 
-/** What `/me` answers to each value of the cookie. */
+/** What `/me` returns for each value of the cookie. */
 async function answersTo({ app }: TestApp, values: readonly string[]): Promise<Reply[]> {
   const requests = values.map((value) => requestText('GET', '/me', `Cookie: session=${value}`))
   const replies: Reply[] = []
@@ -30,7 +30,7 @@ async function answersTo({ app }: TestApp, values: readonly string[]): Promise<R
   return replies
 }
 
-/** The values that a header has for the cookie, found in another way than the package does. */
+/** The values of the cookie in a header, found in another way than in the package. */
 function valuesIn(value: string): string[] {
   return `session=${value}`
     .split(';')
@@ -68,7 +68,7 @@ describe.each(storeKinds)('hostile cookies, on %s', (_, makeStore) => {
     const values: string[] = []
     while (values.length < mutations) {
       const value = Buffer.from(mutate(good, random), 'utf8').toString('latin1')
-      // What else there is, Node's parser refuses.
+      // Node's parser refuses all other characters.
       if (/^[\t\x20-\x7E\x80-\xFF]*$/.test(value)) values.push(value)
     }
     const malformed = values.filter((value) => !isWellFormed(value))

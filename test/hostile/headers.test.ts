@@ -73,7 +73,7 @@ function makeHostileApp(options: SessionsOptions, isProxied = false): TestApp {
   return testApp
 }
 
-/** Every route, asked with each value in turn; the replies by value. */
+/** Requests every route with each value in turn; returns the replies by value. */
 async function ask(
   { app }: TestApp,
   headersOf: (value: string) => string,
@@ -86,7 +86,7 @@ async function ask(
   return replies
 }
 
-/** That no value got anything but answers that a client may get, and one for each route. */
+/** Expects one response per route for each value, and only responses that a client may get. */
 function expectAnswers(replies: Awaited<ReturnType<typeof ask>>, { errors }: TestApp): void {
   const wrong = replies.filter(
     ([, all]) =>
@@ -98,7 +98,7 @@ function expectAnswers(replies: Awaited<ReturnType<typeof ask>>, { errors }: Tes
   expect(statuses.filter((status) => !(status < 500))).toEqual([])
 }
 
-/** That what the store has of all new clients is short and has no character that hides others. */
+/** Expects that the stored data of all new clients is short and has no character that hides others. */
 async function expectShortRecords({ store, events }: TestApp): Promise<void> {
   const ids = events
     .filter(({ name }) => name === 'session:created')
@@ -234,7 +234,7 @@ describe('the work for a hostile header', () => {
 
       for (const size of [1000, 2000, 4000, 8000, 15_000]) {
         const before = asked.mock.calls.length
-        // Of the form of a tag, and refused: what costs most.
+        // Has the form of a tag, but is refused: the most expensive case.
         const value = 'aa-aa-aa,'.repeat(size / 9)
         const [reply] = await exchange(testApp.app, [
           requestText('GET', '/culture', `${name}: ${value}`),

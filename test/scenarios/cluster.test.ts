@@ -12,7 +12,7 @@ import { uniquePrefix } from '../support/redis-client.ts'
 import { startRedisCluster } from '../support/redis-cluster.ts'
 import type { TestCluster, TestNode } from '../support/redis-cluster.ts'
 
-/** What a visitor was answered. */
+/** The response to a visitor. */
 interface Answer {
   readonly status: number
   readonly retryAfter: string | undefined
@@ -23,13 +23,13 @@ interface Answer {
 interface User {
   readonly cookie: string
   readonly slot: number
-  /** The master of the session at first. */
+  /** The master of the session at the beginning. */
   readonly node: TestNode
   readonly answers: Answer[]
   sent: number
-  /** The last number whose writing was acknowledged. */
+  /** The last number whose write was acknowledged. */
   acknowledged: number
-  /** Reads that showed less than was acknowledged before. */
+  /** Reads that showed less than had been acknowledged. */
   readonly staleReads: unknown[]
 }
 
@@ -45,11 +45,11 @@ interface StageOptions {
   readonly handlers?: Readonly<Record<string, Handler>>
 }
 
-/** All users at work, beside guests and people who sign in. */
+/** All users at work, beside guests and visitors who sign in. */
 interface Load {
   readonly guests: readonly Answer[]
   readonly signIns: readonly Answer[]
-  /** Waits until each user has had a write acknowledged that was sent from now on. */
+  /** Waits until each user has an acknowledged write that was sent after this call. */
   allWork(): Promise<void>
   stop(): Promise<void>
 }
@@ -164,7 +164,7 @@ describe('a healthy Cluster', () => {
       master?.kill('SIGSTOP')
       const adding = Promise.allSettled([redis.incr(key)])
       await broken
-      // It now runs what came before.
+      // It now runs what it received before.
       master?.kill('SIGCONT')
       const [added] = await adding
 
@@ -189,12 +189,12 @@ describe('a Cluster that loses a master', () => {
       const spared = users.filter(({ node }) => node !== victim)
       await Promise.all(struck.map(({ cookie }) => visit('/write?before=1', cookie)))
       const ended = await signedOut(stage)
-      // Replicas follow later: what they did not get yet would be lost with the master.
+      // Replicas follow later: what they do not have yet would be lost with the master.
       await cluster.settled()
 
       victim?.kill(signal)
       const load = start(stage)
-      // So many at once that nobody else is answered while they give up.
+      // So many at once that no other request is answered while they give up.
       const burst = Array.from({ length: 10 }, () => struck.map(({ cookie }) => cookie)).flat()
       const refused = await Promise.all(burst.map((cookie) => visit('/me', cookie)))
       await vi.waitFor(async () => {
@@ -235,7 +235,7 @@ async function open(
 ): Promise<Stage> {
   const redis = await connect(cluster, {
     ...recommendedClusterOptions,
-    // Longer than the deadline: a silent node must not matter to others even if the client is patient.
+    // Longer than the deadline: a silent node must not affect others even if the client is patient.
     redisOptions: { ...recommendedClusterOptions.redisOptions, socketTimeout: 2000 },
   })
   const prefix = uniquePrefix()
@@ -267,7 +267,7 @@ async function connect(
   return redis
 }
 
-/** Sessions that were ended, by their cookies. */
+/** Ended sessions, by their cookies. */
 async function signedOut({ visit }: Stage): Promise<readonly string[]> {
   const cookies = await Promise.all(
     Array.from({ length: userCount }, async () => cookieOf(await visit('/login'))),
@@ -276,7 +276,7 @@ async function signedOut({ visit }: Stage): Promise<readonly string[]> {
   return cookies
 }
 
-/** Lets users write and read in turn. */
+/** Has users write and read by turns. */
 function start({ visit, users }: Stage): Load {
   const guests: Answer[] = []
   const signIns: Answer[] = []
@@ -335,7 +335,7 @@ interface Asked {
   readonly body: { readonly storage?: Readonly<Record<string, unknown>> }
 }
 
-/** Sees that each user's session has what was acknowledged. Answers what it has. */
+/** Checks that the session of each user has what was acknowledged. Returns what it has. */
 async function expectNothingLost({
   users,
   visit,

@@ -13,7 +13,7 @@ import { SteppedRedis } from '../support/round-trips.ts'
 import type { RoundTrips, CommandName } from '../support/round-trips.ts'
 import { passRedisTime } from '../support/time.ts'
 
-// Of its own: a SCRIPT FLUSH by another test file would cost commands here.
+// Its own server: a SCRIPT FLUSH by another test file would cost commands here.
 let server: TestRedis
 
 beforeAll(async () => {
@@ -37,11 +37,11 @@ const handlers: Readonly<Record<string, Handler>> = {
 
 interface CountedApp extends TestApp {
   /**
-   * What Redis gets from the app's client when a client visits a path. Its time is known by then:
-   * to ask for it is one command more, every few seconds.
+   * The commands of the app's client when a client visits a path. Its time is known by then: asking
+   * for the time is one more command, every few seconds.
    */
   readonly commands: (path: string, cookie?: string) => Promise<readonly string[]>
-  /** The round trips that a visit waits for, and what it does not wait for. */
+  /** The round trips that a visit waits for, and the commands that it does not wait for. */
   readonly trips: (path: string, cookie?: string) => Promise<RoundTrips>
   /** Those of any work. */
   readonly tripsOf: (
@@ -56,7 +56,7 @@ interface CountedApp extends TestApp {
   readonly prefix: string
 }
 
-/** An app of its own, on a Redis that knows all scripts: the first run of each costs an EVAL more. */
+/** An app of its own, on a Redis that knows all scripts: the first run of each costs one more EVAL. */
 async function makeCounted(options: SessionsOptions = {}): Promise<CountedApp> {
   const [redis, prefix] = [connectRedis(server.url), uniquePrefix()]
   const client = new SteppedRedis(redis)
@@ -328,7 +328,7 @@ describe('an app on Redis', () => {
     const granting = await tripsOf(() => sessions.setPrivileges('ann', 'audit'))
     const clearing = await tripsOf(() => sessions.clearPrivileges('ann'))
 
-    // The list leaves out what a change must know of secrets.
+    // The list lacks the secrets, which a change must know.
     const trips = [['entries'], ['getrange'], ['getrange'], ['commit']]
     expect(info).toEqual({ trips: [['get']], unanswered: [] })
     for (const changing of [granting, clearing]) {
@@ -404,7 +404,7 @@ describe('an app on Redis', () => {
     expect(new Set(commands.map(commandName))).toEqual(
       new Set(['GET', 'GETRANGE', 'EVAL', 'EVALSHA']),
     )
-    // What the scripts ran, and what MONITOR does not show.
+    // The commands that scripts ran, which MONITOR does not show.
     const ran = (await commandStats(redis)).filter((name) => !statsBefore.includes(name))
     const byKey = ['del', 'exists', 'get', 'getrange', 'set', 'setrange']
     const ofIndex = ['zadd', 'zcard', 'zrange', 'zrem', 'zrevrange', 'zscore']
@@ -432,7 +432,7 @@ describe('an app on Redis', () => {
   })
 })
 
-/** The commands that a server has run, those of scripts too. */
+/** The commands that a server has run, including those of scripts. */
 async function commandStats(redis: Redis): Promise<readonly string[]> {
   const info = await redis.info('commandstats')
   return [...info.matchAll(/^cmdstat_([^:]+):/gm)].map(([, name = '']) => name)

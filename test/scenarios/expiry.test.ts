@@ -11,7 +11,7 @@ import { passRedisTime } from '../support/time.ts'
 const minuteMs = 60_000
 const idleMs = 60 * minuteMs
 const refreshMs = minuteMs
-// What a request may take on a busy machine. Half of `refreshMs`, so that no two bounds meet.
+// What a request may take on a busy machine. Half of `refreshMs`, so that two bounds never meet.
 const slackMs = 30_000
 const whole = { min: idleMs + refreshMs - slackMs, max: idleMs + refreshMs }
 
@@ -23,12 +23,12 @@ const handlers: Readonly<Record<string, Handler>> = {
 }
 
 interface ExpiringApp extends TestApp {
-  /** Milliseconds that Redis gives the session that a cookie opens. */
+  /** The time to live of the session that a cookie opens, in milliseconds. */
   readonly timeToLiveMs: (key: string) => Promise<number>
   /** A new session: its cookie, and its key in Redis. */
   readonly start: (path?: string) => Promise<{ cookie: string; key: string }>
   readonly redis: ReturnType<typeof connectRedis>
-  /** Lets time pass for what Redis has of the app. */
+  /** Lets time pass for the app's keys in Redis. */
   readonly pass: (ms: number) => Promise<void>
   /** The same app in another process. */
   readonly other: TestApp
@@ -52,7 +52,7 @@ function makeExpiring(options: SessionsOptions = {}): ExpiringApp {
   }
 }
 
-/** Waits, for 10 s at most, until Redis has a key no more. */
+/** Waits, for at most 10 s, until Redis no longer has a key. */
 async function untilGone(redis: ReturnType<typeof connectRedis>, key: string): Promise<void> {
   await expect.poll(() => redis.exists(key), { interval: 10, timeout: 10_000 }).toBe(0)
 }
@@ -70,7 +70,7 @@ function endAt(redis: ReturnType<typeof connectRedis>, key: string, endsAt: numb
   }))
 }
 
-/** What a refresh comes to, which is sent behind the load and not waited for. */
+/** The effect of a refresh, which is sent after the load and not waited for. */
 async function expectSoon(
   read: () => Promise<number>,
   { min, max }: { readonly min: number; readonly max: number },
@@ -272,7 +272,7 @@ describe('a session whose idle timeout has passed', () => {
 
     await untilGone(testApp.redis, key)
 
-    // Redis' clock is that of this machine; both dates are rounded to milliseconds.
+    // Redis uses the clock of this machine; both dates are rounded to milliseconds.
     expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(body.expirationDate) - 2)
   })
 
@@ -353,7 +353,7 @@ describe('the absolute end', () => {
       expect(response.body).toMatchObject(guestView)
       expect(setCookies(response)).toEqual([])
     }
-    // Nothing has kept it alive: Redis ends it at its own time.
+    // Nothing has kept it alive: Redis ends it on time.
     expect(await testApp.redis.pttl(key)).toBeLessThanOrEqual(before)
   })
 

@@ -61,7 +61,7 @@ describe('a frozen Redis', () => {
     expect(outcomes.filter(({ status }) => status === 'fulfilled')).toEqual([])
     expect(await client.get(key)).toBe(before)
     expect(await client.exists(sessionKey('sess:', alsoLate.id))).toBe(0)
-    // What comes afterwards is in time.
+    // Later writes are in time.
     await commit(store, credential, 'now')
     expect((await read(store, credential.id))?.storage.has('now')).toBe(true)
   })
@@ -89,7 +89,7 @@ describe('a frozen Redis', () => {
     const server = await start()
     const client = connectRedis(server.url)
     const store = new RedisStore({
-      // As if Redis' clock had been an hour behind when it was asked for its time.
+      // As if Redis' clock had been an hour slow when it was asked for its time.
       get: (key) => client.get(key),
       getrange: (...args) => client.getrange(...args),
       evalsha: async (...args) => moved(await client.evalsha(...args)),
@@ -142,7 +142,7 @@ describe('a Redis that is killed', () => {
     await vi.waitFor(async () => expect((await visit('/login')).status).toBe(200), {
       timeout: 5000,
     })
-    // It has lost everything: nobody is anybody.
+    // It has lost everything: every session is gone.
     expect((await visit('/me', cookie)).body).toMatchObject({ isGuest: true, userName: '' })
   })
 })
@@ -201,13 +201,13 @@ async function commit(
   expect(outcome).toMatchObject({ status: 'committed' })
 }
 
-/** Waits until nobody who began before this waits any more. */
+/** Waits until all earlier calls have given up. */
 async function passes(ms: number): Promise<void> {
   const until = performance.now() + ms
   await vi.waitFor(() => expect(performance.now()).toBeGreaterThan(until), { timeout: 5000 })
 }
 
-/** Redis' time, an hour ago; other replies as they are. */
+/** Redis' time an hour ago; other replies unchanged. */
 function moved(reply: unknown): unknown {
   const time = /^time (\d{13})$/.exec(String(reply))?.[1]
   return time === undefined ? reply : `time ${Number(time) - 3_600_000}`

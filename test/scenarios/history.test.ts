@@ -52,7 +52,7 @@ class History {
     return this.call(at, { action, cookie, view, after, values: [number], ...more })
   }
 
-  /** A sign-in with a right of its own, by which `view` becomes `after`. */
+  /** A sign-in with its own right, which turns `view` into `after`. */
   login(at: number, view: View, userName: string, more: Partial<Call> = {}): Call {
     const privileges = [`is:${userName}`]
     const action: Action = {
@@ -94,7 +94,7 @@ describe('the checker finds', () => {
   it('a value that was seen and is gone again (T3)', () => {
     const history = new History()
     const session = history.create(0)
-    // Still under way at the end, so that either value may be read, but not back and forth.
+    // Still in progress at the end, so that either value may be read, but not back and forth.
     history.write(10, session, 'b', { returned: 100 })
     history.read(20, withText(session, 'b'))
     history.read(30, session)
@@ -183,7 +183,7 @@ describe('the checker finds', () => {
     const history = new History()
     const session = history.create(0)
     const ann = history.login(10, session, 'ann').after!
-    // Joins it: the value of before was rotated out while this request ran.
+    // Joins it: the previous value was rotated out while this request ran.
     history.login(9, session, 'ann', { returned: 16, set: 'c-s1-beside' })
     const cookie = 'c-s1-ann'
     history.call(20, { action: { do: 'regenerate' }, cookie, view: ann, after: ann, set: 'c-3' })

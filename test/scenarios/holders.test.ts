@@ -22,7 +22,7 @@ const program = new URL('holder.ts', import.meta.url)
 /** A process whose block holds the lock of a session. */
 interface Holder {
   readonly process: ChildProcess
-  /** What its request gets. */
+  /** The response to its request. */
   readonly answer: Promise<Answer>
 }
 
@@ -130,14 +130,14 @@ it(
   },
 )
 
-/** An app of this process, and a session in it. */
+/** An app in this process, and a session in it. */
 async function here(): Promise<{
   readonly testApp: TestApp
   readonly store: RedisStore
   readonly prefix: string
   readonly cookie: string
   readonly id: string
-  /** The end of the lock's lease, and how much of it is left. Milliseconds. */
+  /** The end of the lock's lease, and the time left. Milliseconds. */
   readonly lockOf: () => Promise<{ readonly until: number; readonly leaseMs: number }>
 }> {
   const prefix = uniquePrefix()
@@ -168,7 +168,7 @@ async function here(): Promise<{
   }
 }
 
-/** Starts a process and a request to it, which is inside its block when this returns. */
+/** Starts a process and a request to it, which is in its block when this returns. */
 async function holdLock(prefix: string, cookie: string): Promise<Holder> {
   const child = fork(await compiled(program), [inject('redisUrl'), prefix], {
     execArgv: [],

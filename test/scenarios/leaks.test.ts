@@ -63,7 +63,7 @@ async function start(): Promise<NonNullable<VisitedOptions['redis']>> {
   return { url: server.url, pid: server.pid }
 }
 
-/** Waits for the process to end by itself. One that does not is ended with the test. */
+/** Waits for the process to exit on its own. One that does not is ended with the test. */
 async function visited(
   options: VisitedOptions,
 ): Promise<{ readonly report: VisitedReport; readonly code: number | null }> {

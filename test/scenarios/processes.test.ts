@@ -5,10 +5,7 @@ import { cookieOf, exactly, guestView, makeApp, setCookies } from '../support/ap
 import type { Handler, TestApp } from '../support/apps.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 
-/**
- * Two instances of an app, as two processes have them: each with a client and a Sessions of its
- * own.
- */
+/** Two instances of an app, as in two processes: each with its own client and its own Sessions. */
 function makeTwo(
   handlersOfOne: Readonly<Record<string, Handler>> = {},
   options: SessionsOptions = {},

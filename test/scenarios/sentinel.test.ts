@@ -39,7 +39,7 @@ describe('a lost master', () => {
       const master = await set.masterOther(old)
       await load.stores(10)
       if (signal === 'SIGSTOP') {
-        // It goes on as a master until a Sentinel tells it, and loses what it did meanwhile.
+        // It resumes as a master until a Sentinel demotes it, and loses its writes in between.
         old.kill('SIGCONT')
         await set.inSync()
       }
@@ -107,7 +107,7 @@ describe('a lost master', () => {
       const master = await set.masterOther(old)
 
       expect(statuses).toEqual([503, 503, 503, 503])
-      // It sends first what it has kept.
+      // It first sends the commands that it kept.
       await works(app, cookie)
       expect([...(await storedBy(master, id))].toSorted()).toEqual(['early', 'works'])
     },
@@ -152,7 +152,7 @@ describe('lost replicas', () => {
     await direct.config('SET', 'min-replicas-to-write', '1')
     for (const replica of set.servers.slice(1)) replica.kill('SIGKILL')
     await vi.waitFor(() => expect(load.counts.get('writer 503')).toBeGreaterThan(50), soon)
-    // A read is due by now to keep the session alive, which it cannot.
+    // By now a read must refresh the session, which is impossible.
     await vi.waitFor(async () => expect(await direct.pttl(key)).toBeLessThan(ttl - 1500), soon)
     await vi.waitFor(async () => {
       expect((await app.visit('/me', cookie)).body).toMatchObject({ id, userName: 'ann' })
@@ -173,7 +173,7 @@ describe('lost replicas', () => {
     for (const { id, stored } of load.writers) {
       expect([...(await storedBy(master, id))].toSorted()).toEqual([...stored].toSorted())
     }
-    // Nobody was told that it has ended.
+    // No client was told that it has ended.
     expect((await app.visit('/me', cookie)).body).toMatchObject({ id, userName: 'ann' })
     expect(await app.sessions.terminate(id)).toBe(true)
   })
@@ -185,7 +185,7 @@ describe('a master that has become a replica', () => {
     const { app } = await appOn(set)
     const cookie = cookieOf(await app.visit('/login?user=ann'))
     await set.inSync()
-    // As a client has it that was connected before.
+    // Like a client that was connected before.
     const redis = await connected(new Redis(set.servers[1]!.url, recommendedSentinelOptions))
     const stale = appWith(redis)
 
@@ -273,12 +273,12 @@ async function works({ visit }: TestApp, cookie: string): Promise<void> {
 }
 
 /**
- * Notes what the writers were told is stored. Replicas that are in sync afterwards have it; what a
- * master acknowledges later is lost with it when they have not yet heard of it.
+ * Records the writes acknowledged to the writers. In-sync replicas have them afterwards; what a
+ * master acknowledges later is lost with it when they have not received it.
  *
  * @param redis Has a connection to the master, which it will lose.
- * @returns Checks that another master has what was noted and what was acknowledged of the requests
- *   that were made after the connection was lost.
+ * @returns A function that checks that another master has what was recorded, and what was
+ *   acknowledged to requests sent after the connection was lost.
  */
 function keepsFrom({ writers }: Load, redis: Redis): (master: TestRedis) => Promise<void> {
   const before = writers.map(({ stored }) => [...stored])
@@ -298,7 +298,7 @@ function keepsFrom({ writers }: Load, redis: Redis): (master: TestRedis) => Prom
   }
 }
 
-/** The names in the storage of a session, as one server has them. */
+/** The names in the storage of a session on one server. */
 async function storedBy({ url }: TestRedis, id: string): Promise<ReadonlySet<string>> {
   const record = await read(new RedisStore(connectRedis(url)), id)
   return new Set(record?.storage.keys())
