@@ -22,7 +22,7 @@ const client = {
   region: 'Zürich',
 }
 
-/** A session of ann, unless the parts say something else. */
+/** A session of ann, with the given changes. */
 function summaryOf(parts: Partial<SessionSummary> = {}): SessionSummary {
   return {
     id,

@@ -21,7 +21,7 @@ const guards: Readonly<Record<string, Handler>> = {
   '/user': (ctx) => user(ctx, async () => {}),
 }
 
-/** What a function makes of a session of this kind, in a request where there is one. */
+/** The result of a function on a session of this kind, in a request if it needs one. */
 async function inSession<T>(
   kind: Kind,
   options: SessionsOptions,
@@ -47,7 +47,7 @@ async function inSession<T>(
   return seen[0]!
 }
 
-/** What P7 is about. */
+/** The calls that P7 restricts. */
 function tryPrivileges(session: Session): readonly unknown[] {
   return [
     session.setPrivileges('browse'),

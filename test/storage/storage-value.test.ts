@@ -36,7 +36,7 @@ function pathOf(action: () => unknown): string {
   return 'path' in error ? error.path : error.message
 }
 
-/** `depth` objects or arrays, one in another. */
+/** `depth` objects or arrays, one inside the other. */
 function nested(depth: number, wrap: (inner: unknown) => unknown): unknown {
   let value: unknown = 'core'
   for (let level = 0; level < depth; level++) value = wrap(value)

@@ -47,7 +47,7 @@ describe('a store that does not answer', () => {
     await vi.advanceTimersByTimeAsync(timeoutMs)
 
     expect(probes).toBe(1)
-    // One in a deadline: each may be waiting in the client.
+    // One per deadline: each may be waiting in the client.
     expect(later).toBe(11)
     expect(await store.destroy('5')).toBe(true)
     expect(vi.getTimerCount()).toBe(0)
@@ -136,11 +136,11 @@ describe('a store of several servers', () => {
 
 interface Frozen {
   readonly store: SessionStore
-  /** What the store inside was asked for. */
+  /** The calls that reached the inner store. */
   readonly asked: readonly string[]
   /**
-   * Whether it answers, or fails, those that it has not answered, and how ids begin that it answers
-   * anyway.
+   * Whether it answers calls, or fails those still pending, and the start of the ids that it
+   * answers anyway.
    */
   readonly answer: { now: boolean; fails: boolean; late: (() => void)[]; from?: string }
   readonly errors: readonly unknown[]
@@ -182,7 +182,7 @@ function frozenStore(nodeOf?: (id?: string) => string | undefined): Frozen {
   return { store, asked, answer, errors }
 }
 
-/** Lets calls go unanswered, one after the other. */
+/** Lets calls time out, one after the other. */
 async function timeOut(store: SessionStore, times: number, id = '1'): Promise<void> {
   for (let time = 0; time < times; time++) await timesOut(store.destroy(id))
 }

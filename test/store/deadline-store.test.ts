@@ -124,7 +124,7 @@ describe('DeadlineStore', () => {
 
   it('F1: accepts an answer that this process was too busy to read in time', async () => {
     const redisStore = new RedisStore(connectRedis())
-    // The connection may take its time.
+    // The connection may take time.
     await redisStore.load(credential, policy, false)
     const store = new DeadlineStore(redisStore, 50, () => {})
 
@@ -156,7 +156,7 @@ describe('DeadlineStore', () => {
 
     answers[0]?.resolve(true)
     answers[1]?.reject(new Error('too late'))
-    // Node tells of unhandled rejections before it goes on to these.
+    // Node reports unhandled rejections before these callbacks.
     await turn()
 
     expect(unhandled).toEqual([])
@@ -258,11 +258,11 @@ interface Answer {
 
 interface ControlledStore {
   readonly store: SessionStore
-  /** What was called of the store inside, with the arguments. */
+  /** The calls of the inner store, with their arguments. */
   readonly calls: readonly (readonly unknown[])[]
-  /** One for each call; it stays without an answer until the test gives one. */
+  /** One for each call; it stays pending until the test settles it. */
   readonly answers: readonly Answer[]
-  /** What `onError` was told. */
+  /** The calls of `onError`. */
   readonly errors: readonly (readonly [StoreOperation, SessionStoreError])[]
 }
 
@@ -318,7 +318,7 @@ function settled(promise: Promise<unknown>): Settled {
   return watched
 }
 
-/** Waits for a turn of the event loop. */
+/** Waits for one turn of the event loop. */
 function turn(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve)

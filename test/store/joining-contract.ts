@@ -46,8 +46,8 @@ const emptyCommit: SessionCommit = {
 }
 
 /**
- * What every store must do for those who come without a cookie: trusted callers, and browsers with
- * a one-time token.
+ * What every store must do for clients without a cookie: trusted callers, and browsers with a
+ * one-time token.
  *
  * @param makeStore Makes an empty store for one test.
  * @param runner The functions of the test runner.
@@ -317,7 +317,7 @@ export function describeJoining(
       expect(await redeemOTP(store, otp, newHash(), policy)).toBeUndefined()
       expect(await addOTP(store, credential, newHash(), minute, policy)).toBe(false)
       expect(await read(store, credential.id)).toBeUndefined()
-      // Nor do they open the next one under that id.
+      // They do not open the next session under that id either.
       await created(store, {}, policy, credential)
       expect(await redeemOTP(store, otp, newHash(), policy)).toBeUndefined()
     })
@@ -359,7 +359,7 @@ export function describeJoining(
       const good = await rotated(store, credential)
 
       expect(await redeemOTP(store, otp, newHash(), policy)).toBeUndefined()
-      // And can be made anew.
+      // And new ones can be created.
       await addOTP(store, good, otp.secretHash, minute, policy)
       expect(await redeemOTP(store, otp, newHash(), policy)).toMatchObject({ status: 'live' })
     })
@@ -414,7 +414,7 @@ export function describeJoining(
       const credential = await created(store)
       const otps = Array.from({ length: maxOTPs + 1 }, () => newCredential(credential.id))
 
-      // Neither the first nor the last that is made.
+      // Neither the first nor the last to be created.
       const shortest = 7
       for (const [index, otp] of otps.entries()) {
         const lifespanMs = index === shortest ? minute : (2 + index) * minute
@@ -447,7 +447,7 @@ export function describeJoining(
       await addOTP(store, credential, newHash(), minute, policy)
       await addOTP(store, other, newHash(), minute, policy)
 
-      // All are live in one session, all but one are over in the other.
+      // All are live in one session, all but one have expired in the other.
       expect(await redeemOTP(store, lasting, newHash(), policy)).toBeUndefined()
       expect(await redeemOTP(store, first, newHash(), policy)).toMatchObject({ status: 'live' })
     })
@@ -538,10 +538,10 @@ export function describeJoining(
   })
 }
 
-/** What {@link trustedCalls} comes to where there is nothing. */
+/** The results of {@link trustedCalls} without a session. */
 const nothing = [undefined, { status: 'ended' }, undefined, undefined, false]
 
-/** All that a trusted caller can ask for. */
+/** All calls of a trusted caller. */
 async function trustedCalls(store: SessionStore, id: string): Promise<readonly unknown[]> {
   const trusted = { id, secretHash: '' }
   return [
@@ -553,7 +553,7 @@ async function trustedCalls(store: SessionStore, id: string): Promise<readonly u
   ]
 }
 
-/** As the SHA-256 of a secret looks. */
+/** In the form of the SHA-256 of a secret. */
 function newHash(): string {
   return randomBytes(32).toString('base64url')
 }
@@ -591,7 +591,7 @@ async function created(
   return credential
 }
 
-/** A session and a one-time token of it. */
+/** A session and one of its one-time tokens. */
 async function withOTP(
   store: SessionStore,
   lifespanMs = 10 * minute,
@@ -633,7 +633,7 @@ function signIn(): SessionCommit {
   }
 }
 
-/** Rotates the secret. Answers what opens the session now. */
+/** Rotates the secret. Returns the new credential. */
 async function rotated(
   store: SessionStore,
   credential: SessionCredential,

@@ -143,7 +143,7 @@ describe('RedisStore and callers without a cookie', () => {
     const { id } = credential
     const otp = newHash()
     await addOTP(store, credential, otp, minute, policy)
-    // As a later version may have it.
+    // As a later version may write it.
     await redis.setrange(keyOf(id), 0, '3')
     const before = await redis.get(keyOf(id))
 

@@ -32,7 +32,7 @@ import {
 } from './contract-parts.ts'
 import type { Runner, StoreHarness } from './contract-parts.ts'
 
-/** A client of which everything is known. */
+/** A client about which everything is known. */
 const phone: ClientDescription = {
   applicationId: 'com.example.shop',
   appName: 'Shop',
@@ -49,7 +49,7 @@ const phone: ClientDescription = {
 }
 
 /**
- * The part of the contract that is about what is known of a session, and about sessions that wait.
+ * The part of the contract about the description of sessions, and about postponed sessions.
  *
  * @param makeStore Makes an empty store for one test.
  * @param runner The functions of the test runner.
@@ -338,7 +338,7 @@ function isAMoment(ms: number): boolean {
   return ms >= 0 && ms < 10 * second
 }
 
-/** A signed-in session whose client has said that it suspends. */
+/** A signed-in session whose client has announced that it suspends. */
 async function postponed(store: SessionStore): Promise<SessionCredential> {
   const credential = await created(store, signedInDraft)
   await store.commit(credential, { ...emptyCommit, postpones: true }, policy)

@@ -36,9 +36,9 @@ import {
 } from './contract-parts.ts'
 import type { Runner, StoreHarness } from './contract-parts.ts'
 
-/** A client of which everything is known. */
+/** A client about which everything is known. */
 /**
- * The part of the contract that is about how many sessions a user may have.
+ * The part of the contract about the number of sessions of a user.
  *
  * @param makeStore Makes an empty store for one test.
  * @param runner The functions of the test runner.
@@ -357,7 +357,7 @@ function limitedTo(
   return { ...policy, maxSessions: { perUser, onExceed } }
 }
 
-/** A new session of a user. Answers what opens it, and which ones have ended for it. */
+/** A new session of a user. Returns its credential, and the sessions that ended for it. */
 async function signsIn(
   store: SessionStore,
   limited: StorePolicy,
@@ -379,7 +379,7 @@ function endedIn(outcome: CreateOutcome | CommitOutcome): readonly string[] {
   return 'ended' in outcome ? (outcome.ended ?? []) : []
 }
 
-/** 50 sign-ins of one user at once: of new sessions, or of guests that the store has. */
+/** 50 parallel sign-ins of one user: with new sessions, or with stored guests. */
 async function parallelSignIns(
   store: SessionStore,
   limited: StorePolicy,

@@ -28,7 +28,7 @@ const draft: RecordDraft = {
   storage: new Map(),
 }
 
-/** Makes `Date` stand still, and nothing else. */
+/** Freezes `Date`, and nothing else. */
 function stopTime(): void {
   vi.useFakeTimers({ toFake: ['Date'] })
   onTestFinished(() => {
@@ -145,9 +145,9 @@ describe('MemoryStore', () => {
 
   it('F8: expires sessions without a timer', async () => {
     stopTime()
-    // One of the test runner may be due, which would be missing afterwards.
+    // A timer of the test runner may be due, and would be missing afterwards.
     while (timerCount() > 0) await nextTurn()
-    // A timer that keeps no process alive is no active resource.
+    // A timer that does not keep the process alive is not an active resource.
     const starts = [vi.spyOn(globalThis, 'setTimeout'), vi.spyOn(globalThis, 'setInterval')]
     onTestFinished(() => {
       vi.restoreAllMocks()

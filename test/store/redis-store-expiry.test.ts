@@ -23,7 +23,7 @@ import { backgroundIsDone } from '../support/time.ts'
 import { newHash, touch } from './contract-parts.ts'
 import { idle, rewrite, sessionAt } from './redis/stored-texts.ts'
 
-/** A client that can hold back what it is asked for by a script. */
+/** A client that can hold back its script calls. */
 class Gate {
   readonly sent: string[] = []
   readonly client: RedisClient
@@ -245,7 +245,7 @@ describe('RedisStore', () => {
     )
     await note()
 
-    // The clocks of Redis and of this test are the same, but for the way.
+    // The clocks of Redis and of this test are the same, except for the network delay.
     for (const at of leftMs) expect(Math.abs(at - endsAt)).toBeLessThan(1000)
     expect(leftMs).toHaveLength(4)
   })

@@ -33,7 +33,7 @@ import { backgroundIsDone } from '../support/time.ts'
 import { describeById, destroyAll, grant, newHash, read, touch } from './contract-parts.ts'
 import { idle, rewrite, sessionAt } from './redis/stored-texts.ts'
 
-// A stored text that must never be seen in an error.
+// A stored text that must never appear in an error.
 const marker = 'TOP-SECRET'
 
 describe('RedisStore', () => {
@@ -235,7 +235,7 @@ describe('RedisStore', () => {
     const clearing = {
       ...emptyCommit,
       grants: nothing,
-      // Longer than before: the secret that goes is remembered for a while.
+      // Longer than before: the replaced secret is remembered for a while.
       newSecretHash: newHash(),
       asksFor: 'secret',
       storage: storageOf({}, ['passport']),
@@ -319,7 +319,7 @@ describe('RedisStore', () => {
     const errors = await rejectionsOf([
       store.load(credential, policy, true),
       touch(store, credential, policy),
-      // This one has seen nothing yet.
+      // This one has not loaded anything yet.
       store.commit({ ...credential }, signIn(), policy),
     ])
 
@@ -342,7 +342,7 @@ describe('RedisStore', () => {
     const store = new RedisStore(client)
     const session = secretSession()
     const { credential } = session
-    // One that cannot run a script has it from before.
+    // For a server that cannot run a script, the session is stored beforehand.
     if (breakIt) await store.create(session, policy)
     else await client.set(sessionKey('sess:', credential.id), encodeSession(storedFor(session)))
     await breakIt?.(client)
@@ -418,14 +418,14 @@ function commitOf(store: SessionStore, commit: SessionCommit): Promise<unknown> 
   return store.commit({ id: newSessionId(), secretHash: '' }, commit, policy)
 }
 
-/** As it is stored. */
+/** In its stored form. */
 function storedFor(session: NewSession): StoredSession {
   const stored = newStoredSession(session, Date.now(), policy)
   if (!stored) throw new Error('too large')
   return stored
 }
 
-/** A server of the test's own. */
+/** The test's own server. */
 async function startServer(options?: TestRedisOptions): Promise<{ readonly client: Redis }> {
   const server = await startRedisServer(options)
   onTestFinished(() => server.stop())
@@ -438,17 +438,17 @@ async function fill(client: Redis): Promise<void> {
   await client.config('SET', 'maxmemory', '1')
 }
 
-/** Ends the connection for good. */
+/** Ends the connection permanently. */
 async function stop(client: Redis): Promise<void> {
   client.disconnect()
 }
 
-/** Makes the server a replica of one that is not there: it still answers with what it has. */
+/** Makes the server a replica of a missing master: it still answers with what it has. */
 async function makeReadOnly(client: Redis): Promise<void> {
   await client.replicaof('127.0.0.1', 1)
 }
 
-/** A session of which everything is secret. */
+/** A session in which everything is secret. */
 function secretSession(): NewSession {
   const session = newSession({
     userName: marker,
@@ -476,7 +476,7 @@ async function rejectionsOf(calls: readonly Promise<unknown>[]): Promise<unknown
   })
 }
 
-/** All that anybody could print of a value: its properties, hidden ones and those of its cause too. */
+/** Everything printable of a value: its properties, including hidden ones and those of its cause. */
 function textsIn(value: unknown, seen = new Set<unknown>()): string[] {
   if (typeof value !== 'object' || value === null) return [String(value)]
   if (seen.has(value)) return []

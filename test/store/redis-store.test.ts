@@ -146,7 +146,7 @@ describe('RedisStore', () => {
     const since = Date.now()
     await store.load(credential, policy, true)
     await store.destroy(credential.id)
-    // Their instants tell them apart.
+    // Their instants distinguish them.
     await vi.waitUntil(() => Date.now() > since + 5)
     const session = { ...newSession(), credential: { ...credential, secretHash: newHash() } }
     await store.create(session, policy)
@@ -285,7 +285,7 @@ describe('RedisStore', () => {
   })
 })
 
-/** Calls all methods but create, the one that ends the session last. */
+/** Calls all methods except create, and the one that ends the session last. */
 async function callAll(store: SessionStore, credential: SessionCredential): Promise<void> {
   const loaded = await store.load(credential, policy, true)
   const seen = loaded?.status === 'live' ? loaded.seen : undefined
@@ -298,7 +298,7 @@ async function callAll(store: SessionStore, credential: SessionCredential): Prom
 function randomNumbers(seed: number): () => number {
   let state = seed
   return () => {
-    // The constants of Numerical Recipes.
+    // The constants are from Numerical Recipes.
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
     return state / 2 ** 32
   }

@@ -56,7 +56,7 @@ export type { StoreHarness, TestRunner }
 /**
  * Runs the contract of `SessionStore` against a store.
  *
- * @param name What the store is called in the report.
+ * @param name The name of the store in the report.
  * @param makeStore Makes an empty store for one test.
  * @param runner The functions of the test runner.
  */

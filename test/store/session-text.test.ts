@@ -68,7 +68,7 @@ const user = having(
 const instant = fc.integer({ min: 0, max: 36 ** 9 - 1 })
 const text = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 30 }),
-  // Lone surrogates, line breaks, and what the format itself is made of.
+  // Lone surrogates, line breaks, and the characters of the format itself.
   fc.array(fc.integer({ min: 0, max: 0xff_ff }), { maxLength: 8 }).map(fromUnits),
   fc.constantFrom(...awkwardTexts.map(([, awkward]) => awkward)),
   fc.constantFrom('\n', '\t', '\tuann', '\npWebAdmin\t1', '\tp', '2a', '\\', '\\n', '\\u000a', '"'),
@@ -80,7 +80,7 @@ const hashes = fc
   )
 const later = fc.integer({ min: 0, max: 2 ** 40 })
 
-/** Whatever a store may keep. */
+/** Anything that a store may keep. */
 const anySession: fc.Arbitrary<StoredSession> = fc
   .record({
     type: fc.constantFrom(...sessionTypes),
@@ -309,7 +309,7 @@ describe('the text of a session', () => {
 
 describe('a damaged text of a session', () => {
   const good = encodeSession(user)
-  // Behind the type and the check.
+  // After the type and the checksum.
   const body = good.slice(good.indexOf('\t') + 5, good.indexOf('\n'))
 
   it.each([
@@ -438,7 +438,7 @@ function having(session: StoredSession, parts: Partial<SessionRecord>): StoredSe
   return { ...session, record: { ...session.record, ...parts } }
 }
 
-/** With a storage that compares as a `Map` does. */
+/** With its storage as a `Map`, which can be compared. */
 function withPlainStorage(session: StoredSession): StoredSession {
   return { ...session, record: plain(session.record) }
 }
@@ -448,7 +448,7 @@ function read(encoded: string): StoredSession | undefined {
   return session && withPlainStorage(session)
 }
 
-/** FNV-1a of 32 bits, what is left of it by 36³. */
+/** FNV-1a of 32 bits, modulo 36³. */
 function checkOf(start: string, head: string): string {
   let sum = 0x81_1c_9d_c5
   for (let index = 0; index < start.length + head.length; index++) {

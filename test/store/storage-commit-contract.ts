@@ -24,7 +24,7 @@ import {
 import type { Runner, StoreHarness } from './contract-parts.ts'
 
 /**
- * The part of the contract that is about changes of a session's storage and idle timeout.
+ * The part of the contract about changes of a session's storage and idle timeout.
  *
  * @param makeStore Makes an empty store for one test.
  * @param runner The functions of the test runner.

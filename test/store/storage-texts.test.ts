@@ -62,7 +62,7 @@ describe('StorageTexts', () => {
         for (const [one, value] of set) model.set(one, value)
         for (const one of gone) model.delete(one)
         expectSame(changed, model)
-        // As the script of Redis keeps them.
+        // As the script in Redis keeps them.
         expectSame(new StorageTexts(changed.text, changed.size), model)
       }),
       { numRuns: 500 },
@@ -197,7 +197,7 @@ describe('damaged entries', () => {
 })
 
 function expectSame(storage: StorageTexts, model: ReadonlyMap<string, string>): void {
-  // Asked for one by one first: later all of them are known.
+  // Read one by one first: later all of them are known.
   const fresh = new StorageTexts(storage.text, storage.size)
   for (const one of [...model.keys(), ...names]) {
     expect(fresh.get(one)).toBe(model.get(one))

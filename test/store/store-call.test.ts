@@ -6,7 +6,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import { isTraced } from '../../src/store/deadline-store.ts'
 import { tracedCall } from '../../src/store/store-call.ts'
 
-/** What the channel tells of failures from now on. */
+/** The failures that the channel publishes from now on. */
 function listenToErrors(): readonly object[] {
   const told: object[] = []
   const listener = (message: unknown): unknown => told.push(Object(message))

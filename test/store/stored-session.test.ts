@@ -225,7 +225,7 @@ describe('changeSession: the result', () => {
       { otps: otps.slice(1) },
     )
 
-    // The first of them is over now.
+    // The first of them has expired now.
     expect(changed.otps).toHaveLength(maxOTPs)
     expect(new Set(changed.otps)).toEqual(
       new Set([...otps.slice(1), { hash: fresh, goodUntil: now + minute }]),
@@ -441,7 +441,7 @@ function created(parts: {
   return newSession({ credential, draft: draftOf({ storage }), signsIn }, now, own)
 }
 
-/** Ann's, with a good secret, one rotated out 5 s ago, one long ago, and a one-time token. */
+/** Ann's session, with a good secret, one rotated out 5 s ago, one long ago, and a one-time token. */
 function storedSession(): StoredSession {
   const record: SessionRecord = {
     ...draftOf({ userName: 'ann', privileges: ['browse'], roles: ['Clerk'] }),

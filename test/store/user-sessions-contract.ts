@@ -30,7 +30,7 @@ import {
 } from './contract-parts.ts'
 import type { Runner, StoreHarness } from './contract-parts.ts'
 
-/** A client of which everything is known. */
+/** A client about which everything is known. */
 const phone: ClientDescription = {
   applicationId: 'com.example.shop',
   appName: 'Shop',
@@ -73,8 +73,8 @@ const namesLikeAnn: readonly string[] = [
 ]
 
 /**
- * The part of the contract that is about a user's sessions: what is known of each, and what their
- * user and the server may do with them.
+ * The part of the contract about a user's sessions: what is known about each, and what their user
+ * and the server may do with them.
  *
  * @param makeStore Makes an empty store for one test.
  * @param runner The functions of the test runner.

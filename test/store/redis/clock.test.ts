@@ -29,7 +29,7 @@ describe('RedisClock', () => {
     clock.note(redisTime)
     pass(100)
 
-    // This reply was 80 ms on its way, the next one 5 ms longer than the first.
+    // This reply took 80 ms, and the next one 5 ms longer than the first.
     clock.note(redisTime + 20)
     expect(clock.now).toBe(redisTime + 100)
     clock.note(redisTime + 95)

@@ -60,7 +60,7 @@ describe('commit-session', () => {
       'b\t7',
       'key 0\t1',
     ])
-    // Of one name that comes twice the last is stored: the app sends none twice.
+    // When a name comes twice, the last one is stored; the app never sends one twice.
     await commit(many, { maxKeys: 100 }, ['key 3', ''])
     expect(await redis.get(many)).toBe(text)
   })

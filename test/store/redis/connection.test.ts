@@ -255,7 +255,7 @@ describe('nodeOf and clockOf', () => {
 
 const echoCall = { keys: { session: 'key' }, args: { one: '', two: '' } }
 
-/** A client that does something else than to ask Redis, and notes what it is asked for. */
+/** A client that does something other than asking Redis, and records the calls. */
 function clientThat(answer: (name: string, ...args: unknown[]) => Promise<unknown>): {
   readonly client: RedisClient
   readonly sent: readonly string[]

@@ -48,7 +48,7 @@ const folder = new URL('../../../src/store/redis/scripts/', import.meta.url)
 const keyNames: ReadonlySet<string> = new Set(scripts.flatMap(([, { keys }]) => keys))
 const argNames: ReadonlySet<string> = new Set(scripts.flatMap(([, { args }]) => args))
 
-/** Enough for each of the scripts. */
+/** Sufficient for each of the scripts. */
 const anyCall: ScriptCall<string, string> = {
   keys: { session: '{a}none', userSessions: '{a}users', lock: '{a}lock', turn: '{a}turn' },
   args: {
@@ -79,7 +79,7 @@ describe('scripts', () => {
 
   it.each(scripts)('F6: %s touches no key except those in KEYS', (_, { keys, lua }) => {
     const calls = [...lua.matchAll(/redis\.p?call\('([A-Z]+)'([^)]*)\)/g)]
-    // Parts that scripts share take a key for an argument, under the name that it has elsewhere.
+    // Parts that scripts share take a key as an argument, under its name in the other scripts.
     const names = new Set(['key', 'userSessions', 'session', 'lock', 'turn', 'KEYS[2]', 'KEYS[3]'])
 
     const bound = [...lua.matchAll(/^local ([\w, ]+) = ((?:KEYS\[[\d#KEYS]+\](?:, )?)+)$/gm)]
@@ -92,7 +92,7 @@ describe('scripts', () => {
     // Every mention of `redis` is one of these calls.
     expect(calls).toHaveLength(lua.split('redis.').length - 1)
     expect(touched.flat().filter((key) => !names.has(key))).toEqual([])
-    // A name of a key is given to a key only, and to no other one later on.
+    // The name of a key is given to a key only, and to no other one later.
     const assigned = [...lua.matchAll(/^\s*(?:local )?([\w, ]+) = /gm)].filter(([, left = '']) =>
       left.split(', ').some((name) => keyNames.has(name)),
     )
@@ -227,7 +227,7 @@ describe('the scripts of an index', () => {
       })
 
     await keep('pending', 10, 10.5)
-    // It was signed in a second time, which is on its way.
+    // A second sign-in is in progress.
     await keep('anew', 15, 15.5)
     await keep('anew', 15, '')
     await keep('confirmed', 25, '')
@@ -340,7 +340,7 @@ describe('a script and its replies', () => {
   })
 })
 
-/** A script to which the names of keys and arguments do not matter. */
+/** A script for which the names of keys and arguments do not matter. */
 function anyScript(
   script: Pick<Script<never, never, unknown>, 'lua' | 'sha1' | 'parse'> & {
     readonly keys: readonly string[]
@@ -350,7 +350,7 @@ function anyScript(
   return script
 }
 
-/** Those of some names that stand in backticks, once each and in their order. */
+/** The names in backticks, without duplicates and in order. */
 function namesIn(text: string, names: ReadonlySet<string>): readonly string[] {
   const quoted = [...text.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name)
   return [...new Set(quoted.filter((name) => names.has(name)))]

@@ -312,7 +312,7 @@ function ask(
   return run(lockSession, { keys, args: { token, leaseMs } })
 }
 
-/** Keys with a session that has no lock. */
+/** The keys of a session without a lock. */
 async function lockable(): Promise<ReturnType<typeof newKeys>> {
   const keys = newKeys()
   await redis.set(keys.session, stored)

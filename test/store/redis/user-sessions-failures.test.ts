@@ -93,7 +93,7 @@ describe('a Redis that fails the index', () => {
       expect(response.status).toBe(503)
       expect(setCookies(response)).toEqual([])
     }
-    // The session of the guest is as it was.
+    // The session of the guest is unchanged.
     expect((await visit('/me', cookie)).body).toMatchObject({
       userName: '',
       isGuest: true,
@@ -125,7 +125,7 @@ describe('a Redis that fails the index', () => {
     await expect(store.commit(first, signInCommit('ann'), policy)).rejects.toMatchObject({
       status: 503,
     })
-    // Nobody touches an index for a secret that opens nothing.
+    // A secret that opens nothing causes no access to an index.
     expect(await store.commit(wrong, signInCommit('ann'), policy)).toEqual({ status: 'ended' })
     expect(await store.load(first, policy, true)).toMatchObject({ status: 'live' })
     await redis.del(indexKeyOf('ann'))
@@ -175,11 +175,11 @@ describe('a Redis that fails the index', () => {
     await direct.config('SET', 'maxmemory-policy', 'noeviction')
     const guests: SessionCredential[] = []
     let isFull = false
-    // A second step is on another node of a Cluster only.
+    // The second step is on another node only on a Cluster.
     const client = new SteppedRedis(direct, true)
     const evalsha = client.evalsha.bind(client)
     client.evalsha = (...args) => {
-      // Every third guest meets a full Redis with its first step, the next one with its second.
+      // Every third guest meets a full Redis at its first step, the next one at its second.
       const at = guests.findIndex(({ id }) => args.some((arg) => String(arg).includes(shortId(id))))
       const from = guests.findIndex(({ id }) => args.includes(keyOf(id)))
       isFull = (at >= 0 && at % 3 === 1) || (from >= 0 && from % 3 === 2)
@@ -199,7 +199,7 @@ describe('a Redis that fails the index', () => {
     const isSignedIn = outcomes.map(({ status }) => status === 'fulfilled')
     const stored = await Promise.all(guests.map(({ id }) => sessionAt(direct, keyOf(id))))
     expect(isSignedIn).toEqual(guests.map((_, index) => index % 3 === 0))
-    // Who was not signed in is the guest that it was before.
+    // A session that was not signed in is the same guest as before.
     expect(stored.map(({ record }) => record.userName === 'ann')).toEqual(isSignedIn)
     expect(await setOf(idsOf(store, 'ann'))).toEqual(
       new Set(guests.filter((_, index) => isSignedIn[index]).map(({ id }) => id)),
@@ -371,14 +371,14 @@ describe('maxSessions on Redis', () => {
   })
 })
 
-/** A client of a server of the test's own. */
+/** A client of the test's own server. */
 async function ownRedis(): Promise<Redis> {
   const server = await startRedisServer()
   onTestFinished(() => server.stop())
   return connectRedis(server.url)
 }
 
-/** All commands that Redis ran, those of scripts too, their names in capitals. */
+/** All commands that Redis ran, including those of scripts, with their names in capitals. */
 async function monitored(
   client: Redis,
   work: () => Promise<unknown>,

@@ -135,7 +135,7 @@ describe("the index of a user's sessions", () => {
     await store.commit(first, { ...emptyCommit, ...long }, policy)
     expect(await margin(first)).toBeGreaterThan(year - minute)
 
-    // One whose time was set while it was a guest's.
+    // One whose time was set while it belonged to a guest.
     await redis.pexpire(key, minute)
     const guest = await signedIn(store, '')
     await store.commit(guest, { ...emptyCommit, ...long, userName: '' }, policy)
@@ -147,7 +147,7 @@ describe("the index of a user's sessions", () => {
     await store.load(second, policy, true)
     await expect.poll(() => margin(second)).toBeGreaterThan(year - minute)
 
-    // A shorter life of another session takes nothing away.
+    // The shorter time to live of another session takes nothing away.
     await signedIn(store, 'ann')
     expect(await margin(second)).toBeGreaterThan(year - minute)
   })
@@ -261,7 +261,7 @@ describe("the index of a user's sessions", () => {
     const credential = await signedIn(store, 'ann')
     await grant(store, credential.id, 'ann', { ...noGrants, clears: true, userName: '' }, policy)
 
-    // It was seen to be nobody's, and the removal is under way.
+    // It was found to be a guest's, and the removal is in progress.
     expect(await idsOf(pruning, 'ann')).toEqual([])
     await gate.reached
     await signIn(store, credential, 'ann')
@@ -290,7 +290,7 @@ describe("the index of a user's sessions", () => {
     await signIn(store, credential, 'ann')
 
     expect(await idsOf(store, 'ann')).toEqual([credential.id])
-    // The first sign-in is confirmed late: it says nothing of the second one.
+    // The first sign-in is confirmed late, which says nothing about the second one.
     const { score } = (await users.entries('ann'))[0]!
     await users.confirm({ id: credential.id, userName: 'ann', timeToLiveMs: minute }, added.score)
     expect((await users.entries('ann'))[0]!.score).toBe(score)
@@ -301,7 +301,7 @@ describe("the index of a user's sessions", () => {
     const credential = await signedIn(store, '')
     await store.commit(credential, { ...emptyCommit, idleTimeoutMs: year }, policy)
 
-    // This request has loaded it before.
+    // This request loaded it earlier.
     await signIn(store, credential, 'ann')
 
     await expect.poll(() => redis.pttl(indexKeyOf('ann'))).toBeGreaterThan(year)
@@ -323,7 +323,7 @@ describe("the index of a user's sessions", () => {
     const [first, second, third] = await inTurn(3, () => signedIn(store, 'ann'))
     await redis.ping()
     const foreign = ['', 'a', '{}', first!.id, `${shortId(first!.id)}==`, '!'.repeat(22)]
-    // So that each comes before all others, and one is as pending as can be.
+    // So that each comes before all others, and one is as pending as possible.
     const scored = foreign.flatMap((member, index) => [index + 1, member])
     await redis.zadd(indexKeyOf('ann'), ...scored, `${Date.now()}.5`, 'pending')
     const refusing = { ...policy, maxSessions: { perUser: 4, onExceed: 'refuse' } } as const
@@ -416,7 +416,7 @@ describe("the index of a user's sessions", () => {
     let most = 0
     for (let made = 0; made < 2000; made++) {
       const { id } = await signedIn(store, 'ann')
-      // As when its time has passed.
+      // As if its time had passed.
       await redis.del(keyOf(id))
       most = Math.max(most, await redis.zcard(indexKeyOf('ann')))
     }
@@ -479,7 +479,7 @@ function gateOf(sha1: string): {
 function seeded(seed: number): () => number {
   let state = seed
   return () => {
-    // The constants of Numerical Recipes.
+    // The constants are from Numerical Recipes.
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
     return state / 2 ** 32
   }
