@@ -14,7 +14,7 @@ const onPhone = 'Safari 17 on iPhone'
 const onWindows = 'Chrome 131 on Windows 10'
 
 let browser: Browser
-/** What the pages have complained about: errors of scripts, and all that the console calls one. */
+/** What the pages have reported: errors of scripts, and all console errors. */
 let faults: string[] = []
 
 beforeAll(async () => {
@@ -51,14 +51,14 @@ async function openPage(options: BrowserContextOptions = {}): Promise<Page> {
   return page
 }
 
-/** A browser that is signed in and looks at the devices. */
+/** A browser that is signed in and shows the devices. */
 async function signedIn(url: string, options: BrowserContextOptions = {}): Promise<Page> {
   const page = await openPage(options)
   await signIn(page, url, 'clerk', '/devices')
   return page
 }
 
-/** Signs in as a client that is no browser does, and answers its token. */
+/** Signs in as a client other than a browser, and returns its token. */
 async function openRemote(url: string, name: string, machineName: string): Promise<string> {
   const password = users.find((user) => user.name === name)?.shownPassword
   const response = await fetch(`${url}/api/sessions`, {
@@ -82,7 +82,7 @@ async function expectDevices(page: Page, devices: readonly string[]): Promise<vo
   await expect.poll(words, { timeout: waitMs }).toEqual(presentFirst(devices))
 }
 
-/** The present device where it is, the others by name: who was active in one second has no order. */
+/** Expects the current device in place, the others sorted: one second of activity has no order. */
 function presentFirst([first = '', ...others]: readonly string[]): string[] {
   return first.endsWith('This device')
     ? [first, ...others.toSorted()]
@@ -364,7 +364,7 @@ describe('people who', () => {
       await signedIn(url, phone)
       const page = await openPage({ ...linux, viewport: { width: 320, height: 640 }, colorScheme })
       await signIn(page, url, 'admin', '/devices')
-      // Its name is as long as names can be.
+      // Its name has the maximum length.
       await openRemote(url, 'clerk', 'm'.repeat(64))
       await openRemote(url, 'admin', 'm'.repeat(64))
       for (const path of ['/devices', '/admin', '/admin/sessions?user=clerk', '/session']) {

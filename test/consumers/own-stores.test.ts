@@ -26,7 +26,7 @@ const runners = [
   {
     name: 'Jest',
     args: [
-      // Jest has no other way to load ES modules.
+      // Jest cannot load ES modules in any other way.
       '--experimental-vm-modules',
       join(modules, 'jest/bin/jest.js'),
       '--json',
@@ -55,7 +55,7 @@ it.each(['5.8', '5.9', '6.0', '7.0'])(
   'accepts both runners, with TypeScript %s',
   async (version) => {
     const tsc = join(modules, `typescript-${version}/bin/tsc`)
-    // The declarations of the runners are not looked at.
+    // The declarations of the runners are not checked.
     const options = ['--module', 'nodenext', '--strict', '--skipLibCheck', '--noEmit']
 
     const { out } = await run([tsc, ...options, '--target', 'es2023', 'runners.ts'])
@@ -66,7 +66,7 @@ it.each(['5.8', '5.9', '6.0', '7.0'])(
 
 interface Report {
   readonly passed: number
-  /** Titles. */
+  /** Titles of tests. */
   readonly failed: readonly string[]
 }
 
@@ -91,7 +91,7 @@ function run(
 ): Promise<{ readonly out: string }> {
   const options = {
     cwd: project,
-    // Not what this run has told its own processes.
+    // Without what this run has passed to its own processes.
     env: { PATH: process.env['PATH'], ...env },
     maxBuffer: 100 * 2 ** 20,
   }

@@ -90,7 +90,7 @@ describe('startRedisServer', () => {
   it('stops a server that ignores SIGTERM', async () => {
     const server = await start()
     const redis = connectRedis(server.url)
-    // Redis stays when it cannot write the snapshot that it owes, here because of a directory.
+    // Redis stays when it cannot write the required snapshot, here because of a directory.
     await redis.config('SET', 'save', '900 1')
     const [, directory] = await redis.config('GET', 'dir')
     mkdirSync(join(directory!, 'dump.rdb'))
@@ -376,7 +376,7 @@ async function start(options?: TestRedisOptions): Promise<TestRedis> {
   return server
 }
 
-/** A killed server may reset the connection, which is as good an end. */
+/** A killed server may reset the connection, which also counts as the end. */
 function closeOf(socket: Socket): Promise<void> {
   socket.on('error', () => {})
   return new Promise((resolve) => socket.once('close', () => resolve()))
