@@ -47,14 +47,14 @@ function runProcess(args: readonly string[]): Promise<Ended> {
   })
 }
 
-/** Runs the command in this process, where nobody sits at a terminal. */
+/** Runs the command in this process, without a terminal. */
 async function run(args: readonly string[], env: Terminal['env'] = {}): Promise<Ended> {
   const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()]
   const code = await main(args, { stdin, stdout, stderr, env }, '1.2.3')
   return { code, out: textOf(stdout), err: textOf(stderr) }
 }
 
-/** Runs it where somebody answers its question. */
+/** Runs it at a terminal, with an answer to its question. */
 async function runAtTerminal(args: readonly string[], answer: string): Promise<Ended> {
   const stdin = Object.assign(new PassThrough(), { isTTY: true })
   const stdout = new PassThrough()
@@ -68,7 +68,10 @@ function textOf(stream: PassThrough): string {
   return String(stream.read() ?? '')
 }
 
-/** A user's sessions in the Redis of the run, and how the command finds them. */
+/**
+ * Sessions of a user in the Redis of the test run, and the options with which the command finds
+ * them.
+ */
 async function openSessions(userName: string, count: number) {
   const prefix = uniquePrefix()
   const redis = connectRedis()

@@ -28,12 +28,12 @@ const pages = [
 const texts = new Map(pages.map((path) => [path, readFileSync(join(root, path), 'utf8')]))
 const readme = texts.get('README.md') ?? ''
 
-/** A page without its blocks of code. */
+/** A page without its code blocks. */
 function proseOf(markdown: string): string {
   return markdown.replaceAll(/^```[^]*?^```$/gm, '')
 }
 
-/** What links of a page lead to, pictures included. */
+/** The targets of the links in a page, including pictures. */
 function linksOf(markdown: string): string[] {
   const prose = proseOf(markdown)
   const inText = prose.replaceAll(/`[^`\n]*`/g, '``').matchAll(/\]\(([^)\s]+)\)/g)
@@ -41,7 +41,7 @@ function linksOf(markdown: string): string[] {
   return [...inText, ...pictures].map(([, link = '']) => link)
 }
 
-/** What links may name of a page: its headings, as GitHub spells them, and its anchors. */
+/** What links can target in a page: its headings, as GitHub spells them, and its anchors. */
 function anchorsOf(markdown: string): Set<string> {
   const anchors = new Set<string>()
   const prose = proseOf(markdown)
@@ -59,7 +59,7 @@ function anchorsOf(markdown: string): Set<string> {
   return anchors
 }
 
-/** The parts of a text in backticks that a pattern finds. */
+/** The parts of a text in backticks that match a pattern. */
 function quoted(markdown: string, pattern: RegExp): string[] {
   return [...proseOf(markdown).matchAll(/`([^`\n]+)`/g)]
     .map(([, code = '']) => code)
@@ -92,7 +92,7 @@ it.each(pages)('%s names only files, folders and commands that exist', (page) =>
   expect(missingCommands(text)).toEqual([])
 })
 
-/** What a text has of `npm run NAME` and `npm run bench -- NAME` that is not there. */
+/** The `npm run NAME` and `npm run bench -- NAME` in a text that do not exist. */
 function missingCommands(text: string): string[] {
   const manifest: { scripts: object } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
   const scripts = text.matchAll(/npm (?:run |(?=test|start))(?:-s )?([\w:]+)/g)
@@ -149,7 +149,7 @@ it('README.md lists all of src in its table of folders', () => {
   expect(present.filter((path) => !listed.has(path))).toEqual([])
 })
 
-/** The programs and parts of programs in a page. */
+/** The programs and fragments of programs in a page. */
 function programsOf(markdown: string): string[] {
   return [...markdown.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, code = '']) => code)
 }
@@ -168,7 +168,7 @@ it('README.md starts with the code of examples/basic.ts', () => {
   expect(example).toContain(routes)
 })
 
-/** What parts of programs have around them. */
+/** What surrounds fragments of programs. */
 const surroundings = `
 declare const app: import('koa')
 declare const ctx: import('koa').Context
@@ -183,13 +183,13 @@ ${Object.keys(entry)
   .join('\n')}
 `
 
-/** What the compiler says of programs, each a module of its own. */
+/** The errors that the compiler reports for programs, each in its own module. */
 async function compile(programs: readonly string[]): Promise<string[]> {
   const project = await mkdtemp(join(root, 'test/types/broken-'))
   onTestFinished(() => rm(project, { recursive: true }))
   const config = {
     extends: '../../tsconfig.json',
-    // As an app has it that is less strict than this package.
+    // As in an app that is less strict than this package.
     compilerOptions: {
       noUnusedLocals: false,
       noUnusedParameters: false,
@@ -212,19 +212,19 @@ async function compile(programs: readonly string[]): Promise<string[]> {
       else resolve(stdout + stderr)
     })
   })
-  // Of the sources too, which are written for stricter rules.
+  // Also errors of the sources, which are written for stricter rules.
   return (output.match(/^(?:\S+\/snippet-.*|error .*)$/gm) ?? []).map((line) =>
     line.replace(/^.*\/(?=snippet-)/, ''),
   )
 }
 
-/** What a part of a program does not explain: names of the app, such as `showAdmin`. */
+/** What a fragment does not declare: names of the app, such as `showAdmin`. */
 const unknownName = /error TS(?:2304|2552|18004):/
 
 const guide = texts.get('docs/custom-stores.md') ?? ''
 
 it('the pages contain only code that compiles', { timeout: 120_000 }, async () => {
-  // What augments an interface does so for a whole compilation.
+  // Augmenting an interface does so for a whole compilation.
   const augmenting = snippets.filter((code) => code.includes('declare module'))
   const others = [...snippets.filter((code) => !augmenting.includes(code)), ...programsOf(guide)]
 
@@ -341,7 +341,7 @@ it('README.md gives the class of every code in its table of errors', () => {
 })
 
 it('README.md describes every method of Sessions', () => {
-  // `off` is the way back of `on`, as everywhere in Node.
+  // `off` reverses `on`, as everywhere in Node.
   const names = membersOf(Sessions).filter((name) => name !== 'off')
 
   const missing = names.filter((name) => !new RegExp(`[.\`]${name}\\b`).test(readme))
@@ -349,7 +349,7 @@ it('README.md describes every method of Sessions', () => {
   expect(missing).toEqual([])
 })
 
-/** The code of an error class, of which every one has its own. */
+/** The code of an error class; each class has its own. */
 function codesOf(value: unknown): string[] {
   if (typeof value !== 'function' || !value.name.endsWith('Error')) return []
   return [...value.toString().matchAll(/ERR_SESSION_[A-Z_]+/g)].map(([code]) => code)

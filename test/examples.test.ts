@@ -70,7 +70,7 @@ describe('examples/locate.ts', () => {
   })
 })
 
-/** What the example says on its terminal. */
+/** What the example prints. */
 function listen(): string[] {
   const lines: string[] = []
   const log = vi.spyOn(console, 'log').mockImplementation((line) => void lines.push(String(line)))
@@ -78,7 +78,7 @@ function listen(): string[] {
   return lines
 }
 
-/** Has a link made, and answers the token in it. */
+/** Has a link created, and returns the token in it. */
 async function linkOf(name: string) {
   const lines = listen()
   const laptop = request.agent(oneTimeToken.callback())

@@ -72,7 +72,7 @@ it('exports what authors of stores need from separate entries', () => {
   expect(Object.keys(storeContract)).toEqual(['describeSessionStore'])
 })
 
-/** What an entry exports that has nothing of its own, types included. */
+/** The exports of an entry that has no names of its own, types included. */
 function namesOf(file: string): string[] {
   const text = readFileSync(`${root}/src/${file}`, 'utf8')
   return [...text.matchAll(/^export (?:type )?\{([^}]*)\}/gm)]
@@ -125,7 +125,7 @@ it('has at most sixteen scripts', () => {
   expect(Object.keys(manifest.scripts).length).toBeLessThanOrEqual(16)
 })
 
-/** What `npm run bench` ends with: its output, or an error that has it. */
+/** How `npm run bench` ends: its output, or an error that contains it. */
 async function runBench(...args: readonly string[]): Promise<unknown> {
   const command = ['run', '-s', 'bench', '--', ...args]
   return promisify(execFile)('npm', command, { cwd: root }).catch((error: unknown) => error)

@@ -22,14 +22,14 @@ const routes = [
   ['get', `/sessions/${unknownId}/info`],
 ] as const
 
-/** An app with the routes, and an observer of what it emits. */
+/** An app with the routes, and an observer of its events. */
 function makeRouted(options: SessionsOptions = {}): TestApp {
   const testApp = makeApp({}, options)
   testApp.app.use(sessionRoutes(testApp.sessions).routes())
   return testApp
 }
 
-/** A browser in which somebody has signed in, and the id of the session. */
+/** A browser with a signed-in user, and the id of the session. */
 async function signIn(
   { browser }: TestApp,
   user: string,
@@ -51,7 +51,7 @@ async function idsFor(client: Browser): Promise<string[]> {
   return list.map(({ id }) => id)
 }
 
-/** What all refusals look like. */
+/** The form of all refusals. */
 function expectRefusal(response: Response, status: number, code: string, message: string): void {
   expect(response.status).toBe(status)
   expect(response.body).toEqual({ code, message })

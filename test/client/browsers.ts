@@ -1,4 +1,4 @@
-/** What a client sends, and what is to be told of it, in the order of the headers of a table. */
+/** What a client sends, and the expected description, in the order of the table's columns. */
 export type Row = readonly [
   what: string,
   userAgent: string,

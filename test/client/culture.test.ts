@@ -141,7 +141,7 @@ describe('clientUtcOffset', () => {
     ['-720', -720],
     ['+840', 840],
   ])('K4: reads %s as minutes east of UTC', (text, expected) => {
-    // `toBe` tells 0 from -0.
+    // `toBe` distinguishes 0 from -0.
     expect(clientUtcOffset(headers({ 'x-client-utc-offset': text }))).toBe(expected)
   })
 

@@ -436,7 +436,7 @@ async function askRaw(
   return (await ask(app, path, headers)).status
 }
 
-/** One request with these headers and no others but those that HTTP needs. */
+/** One request with these headers, and otherwise only those that HTTP needs. */
 async function ask(
   app: TestApp['app'],
   path: string,

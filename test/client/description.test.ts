@@ -72,7 +72,7 @@ describe('cleanText', () => {
 
     const cleaned = cleanText(`${long}end`)
 
-    // A limit on what is read, so that no pattern can be slow on what follows.
+    // A limit on what is read, so that no pattern can be slow on the rest.
     expect(cleaned).toBe(cleanText(long.slice(0, 2000)))
     expect(Buffer.byteLength(cleaned)).toBeLessThanOrEqual(64)
   })

@@ -26,7 +26,7 @@ import {
 import type { TestApp } from '../support/apps.ts'
 import { selfSignedCertificate } from '../support/tls.ts'
 
-/** As `visit`, over HTTPS. */
+/** Like `visit`, over HTTPS. */
 async function visitSecurely(testApp: TestApp, path: string, cookie?: string): Promise<Response> {
   const certificate = selfSignedCertificate()
   const server = createSecureServer(certificate, testApp.app.callback())
@@ -35,7 +35,7 @@ async function visitSecurely(testApp: TestApp, path: string, cookie?: string): P
   return request
 }
 
-/** As `visit`, through a proxy that ended TLS, as its header says. */
+/** Like `visit`, through a proxy that ended TLS, according to its header. */
 async function visitByProxy(
   testApp: TestApp,
   path: string,
@@ -44,7 +44,7 @@ async function visitByProxy(
   return supertest(testApp.app.callback()).get(path).set(header, value)
 }
 
-/** What a server answers to bytes that no client would send. */
+/** The response of a server to bytes that no client would send. */
 async function visitRaw(
   testApp: TestApp,
   headerLines: string,

@@ -25,11 +25,11 @@ import { describe, expect, it } from 'vitest'
 
 import * as errors from '../../src/errors/errors.ts'
 
-/** What is promised of the error with a code. */
+/** What is promised about the error with a code. */
 interface Promised {
   readonly error: Error
   readonly name: string
-  /** The HTTP status; `undefined` where no request ever meets the error. */
+  /** The HTTP status; `undefined` if the error never occurs in a request. */
   readonly status: number | undefined
   readonly expose: boolean
   readonly headers?: ErrorHeaders
@@ -38,7 +38,7 @@ interface Promised {
 const cookieChallenge = { 'WWW-Authenticate': 'Cookie realm="session"' }
 const problems = [{ path: '$.roles', problem: 'must be an array' }]
 
-// A record, so that the compiler asks for the code that is added next.
+// A record, so that the compiler demands each code that is added.
 const promised: Record<SessionErrorCode, Promised> = {
   ERR_SESSION_OPTION: {
     error: new SessionOptionError('"type" option must be one of "web", "rest"'),

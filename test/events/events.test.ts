@@ -41,7 +41,7 @@ interface ChannelMessage {
   readonly event: unknown
 }
 
-/** What `diagnostics_channel` tells from now on. */
+/** What `diagnostics_channel` publishes from now on. */
 function listenToChannels(): readonly ChannelMessage[] {
   const told: ChannelMessage[] = []
   for (const name of names) {
@@ -54,15 +54,15 @@ function listenToChannels(): readonly ChannelMessage[] {
   return told
 }
 
-/** A thing that the tracing channel tells, as it was at that moment. */
+/** A message of the tracing channel, as it was at that moment. */
 interface TracedMoment {
   readonly moment: 'start' | 'end' | 'asyncStart' | 'asyncEnd' | 'error'
-  /** One object for all moments of a call. */
+  /** The same object at all moments of a call. */
   readonly call: StoreCall
   readonly told: StoreCall
 }
 
-/** What the tracing channel tells of the calls of stores from now on. */
+/** What the tracing channel publishes about store calls from now on. */
 function listenToStore(): readonly TracedMoment[] {
   const told: TracedMoment[] = []
   const listenerFor =
@@ -565,7 +565,7 @@ describe('a listener that throws', { timeout: 60_000 }, () => {
   })
 })
 
-/** A program with an app, which `report()` asks for a page that stores a session. */
+/** A program with an app, in which `report()` requests a page that stores a session. */
 function nodeScript(body: string): [string, string[], { cwd: string }] {
   const program = `
     import { subscribe } from 'node:diagnostics_channel'
@@ -602,7 +602,7 @@ function nodeScript(body: string): [string, string[], { cwd: string }] {
   return [process.execPath, args, { cwd: root }]
 }
 
-/** A client that fails on demand with errors as ioredis has them: with the whole command on them. */
+/** A client that fails on demand with errors like those of ioredis: with the whole command in them. */
 function failingRedis(): RedisClient & { fails: boolean } {
   const redis = connectRedis()
   const ask = async <T>(

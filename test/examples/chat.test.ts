@@ -64,14 +64,14 @@ async function idOf(sessions: Sessions, name: string): Promise<string> {
   return (await sessions.list(name, {}))[0]?.id ?? ''
 }
 
-/** What a socket has been told so far; the list grows. */
+/** The messages of a socket so far; the list grows. */
 function hear(socket: WebSocket): { from: string; text: string }[] {
   const lines: { from: string; text: string }[] = []
   socket.on('message', (data: Buffer) => lines.push(JSON.parse(data.toString())))
   return lines
 }
 
-/** The status that an upgrade is answered with in place of 101. */
+/** The status with which an upgrade is refused. */
 async function refusal(socket: WebSocket): Promise<number | undefined> {
   const [, response]: [unknown, IncomingMessage] = await new Promise((resolve) => {
     socket.once('unexpected-response', (...args) => resolve(args))

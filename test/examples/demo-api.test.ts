@@ -166,7 +166,7 @@ describe('the API', () => {
   })
 })
 
-/** Opens a session by the API, as a program does. */
+/** Opens a session through the API, like a program. */
 function openSession(shop: Shop, name: string, said: Record<string, string> = {}) {
   const password = users.find((user) => user.name === name)?.shownPassword ?? ''
   return request(shop.callback())

@@ -296,7 +296,7 @@ describe('on Redis', () => {
     expect(await redis.keys(`${prefix}*`)).toHaveLength(2)
 
     await visitor.post('/sign-out').expect(303)
-    // Nobody waits for the user's index.
+    // No request waits for the user's index.
     await vi.waitFor(async () => expect(await redis.keys(`${prefix}*`)).toEqual([]))
     expect(await textOf(visitor, '/cart')).toContain('There is nothing in it yet.')
   })

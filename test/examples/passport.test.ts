@@ -39,7 +39,7 @@ describe('examples/passport.ts', () => {
   })
 })
 
-/** Holds requests until so many are there. */
+/** Holds requests until this many have arrived. */
 function meeting(count: number): () => Promise<void> {
   const there: (() => void)[] = []
   return () =>
@@ -53,7 +53,7 @@ const known = ['ann', 'ben']
 
 /**
  * An app with Passport on Redis. `/sign-in` and `/sign-out` are Passport's own and do nothing else.
- * The password of everybody is `kettle`.
+ * The password of every user is `kettle`.
  */
 function passportApp(handlers: Readonly<Record<string, Handler>> = {}): TestApp {
   const passport = new KoaPassport()
@@ -156,7 +156,7 @@ describe('ctx.session under koa-passport', () => {
       const agent = passportApp({
         '/in': (ctx) => ctx.login({ name: 'ann' }, options),
         '/out': (ctx) => {
-          // Its types leave the options out.
+          // Its types omit the options.
           const caller: { logout(options: object): Promise<void> } = ctx
           return caller.logout(options)
         },
@@ -245,7 +245,7 @@ describe('ctx.session under koa-passport', () => {
 
     await agent.get('/guarded').expect(200)
     await agent.get('/who').expect(200, ann)
-    // Passport knows nothing of that: signing out is the session's affair.
+    // Passport does not know about that: signing out concerns the session.
     await agent.get('/sign-out').expect(204)
     await agent.get('/guarded').expect(200)
     await agent.get('/logout').expect(200)

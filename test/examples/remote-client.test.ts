@@ -16,7 +16,7 @@ import { runShop } from '../browser/shop.ts'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const passwordOf = (name: string) => users.find((user) => user.name === name)?.shownPassword ?? ''
 
-/** The client as a program, with a folder of its own. */
+/** The client as a program, with its own folder. */
 function install(url: string) {
   const home = mkdtempSync(join(tmpdir(), 'remote-client-'))
   onTestFinished(() => rmSync(home, { recursive: true }))

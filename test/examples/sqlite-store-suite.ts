@@ -129,7 +129,7 @@ describe('processes that share a file', () => {
   })
 })
 
-/** Where a file may be; it is gone after the test. */
+/** A path for a file, which is removed after the test. */
 function newFile(): string {
   const folder = mkdtempSync(join(tmpdir(), 'sqlite-store-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))

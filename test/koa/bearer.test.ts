@@ -28,14 +28,14 @@ import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 import { passRedisTime } from '../support/time.ts'
 import { decode, signed } from '../support/tokens.ts'
 
-/** The status, the challenge and the code that a test app answered. */
+/** The status, the challenge and the code in the response of a test app. */
 function refusalOf({ errors }: TestApp, { status, headers }: Response): unknown[] {
   const error = errors.at(-1)
   const code = error instanceof SessionError ? error.code : undefined
   return [status, headers['www-authenticate'], code]
 }
 
-/** One request as it is written, with repeated headers. */
+/** One raw request, with repeated headers. */
 async function ask(
   { app }: TestApp,
   path: string,
@@ -409,7 +409,7 @@ describe('the Authorization header', () => {
     const headers = given.flatMap((one) => ['Authorization', one.replace('TOKEN', token)])
 
     expect(await ask(testApp, '/user', headers)).toMatchObject({ status, challenge })
-    // Who does not ask for a session is told nothing.
+    // A request that does not use the session gets no error.
     expect(await ask(testApp, '/page', headers)).toMatchObject({ status: 200, body: 'page' })
   })
 
@@ -444,7 +444,7 @@ describe('the cost of a bearer request', () => {
     const testApp = makeBearerApp({ redis: client, prefix: uniquePrefix() })
     const { token } = await testApp.open()
     const cookie = cookieOf(await testApp.visit('/login'))
-    // Redis knows both scripts from here: that of a new value, and that of one changed in its place.
+    // Redis knows both scripts after this: that for a new value, and that for one replaced in place.
     await testApp.call('/write?a=0', token)
     await testApp.call('/write?a=9', token)
     await testApp.call('/me', token)
@@ -484,7 +484,7 @@ describe('the cost of a bearer request', () => {
     expect(await client.pttl(key)).toBeLessThanOrEqual(3_630_000)
     await passRedisTime(client, prefix, 60_000)
     await testApp.call('/page', token)
-    // It is sent behind the answer of the load.
+    // It is sent after the reply to the load.
     await vi.waitFor(async () => expect(await client.pttl(key)).toBeGreaterThan(3_640_000))
   })
 })

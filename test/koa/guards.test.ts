@@ -23,7 +23,7 @@ const roles: RolesFile = {
   ],
 }
 
-/** Who calls, by name. */
+/** The callers by name. */
 const callers = {
   guest: () => {},
   stored: ({ session }) => void (session.storage.a = 1),
@@ -76,7 +76,7 @@ function makeGuarded(
   return { ...testApp, handler }
 }
 
-/** The status for each caller, and that the handler has run as it says. */
+/** Expects the status for each caller, and that the handler has run accordingly. */
 async function statusFor(guards: readonly Middleware[], caller: Caller): Promise<number> {
   const { visit, handler } = makeGuarded(guards)
 

@@ -22,11 +22,11 @@ const secret = 'a value that nobody may see'
 const ofAnn = { userName: 'ann', privileges: 'browse', storage: { cart: ['tea'] } }
 
 interface LegacyApp extends TestApp {
-  /** The requests that were asked about, by path. */
+  /** The requests for which it was called, by path. */
   readonly reads: string[]
 }
 
-/** An app that reads whatever `answer` says, and notes that it was asked. */
+/** An app that reads what `answer` returns, and records the calls. */
 function legacyApp(
   answer: () => unknown = () => ofAnn,
   handlers: Readonly<Record<string, Handler>> = {},
@@ -34,7 +34,7 @@ function legacyApp(
 ): LegacyApp {
   const { cookies, ...others } = options
   const reads: string[] = []
-  // As one that the compiler has not seen.
+  // As JavaScript code may pass it.
   const given: () => Promise<LegacySession> = Reflect.get(Object({ answer }), 'answer')
   const read = async (ctx: Context): Promise<LegacySession> => {
     reads.push(ctx.path)
@@ -108,7 +108,7 @@ describe('moving from koa-session 7', () => {
       const keys = await redis.keys(`${prefix}*`)
       expect(keys).toHaveLength(isStored ? 1 : 0)
       for (const key of keys) expect(await redis.pttl(key)).toBeLessThanOrEqual(60_000)
-      // Whoever has kept a copy is another matter: it is as good as it was to koa-session.
+      // A kept copy is another matter: it is as good as it was for koa-session.
       expect((await copy.visit(app, '/me')).body).toMatchObject({ userName: 'ann' })
     },
   )
@@ -522,7 +522,7 @@ describe('a hook that fails', () => {
 
 const read = () => null
 
-/** What `session()` throws for the option, or the middleware. */
+/** The error of `session()` for the option, or the middleware. */
 function made(legacy: object, others: object = {}): unknown {
   try {
     return Reflect.apply(session, undefined, [{ store: new MemoryStore(), legacy, ...others }])

@@ -5,7 +5,7 @@ import { cookieOf, storeKinds } from '../support/apps.ts'
 import { makeBearerApp, tokens } from '../support/bearer-app.ts'
 import { decode } from '../support/tokens.ts'
 
-/** For a duration that was rounded, and counted from another second. */
+/** The tolerance for a duration that was rounded, and counted from another second. */
 function isJustBelow(limit: number): (found: number) => boolean {
   return (found) => found <= limit && found >= limit - 5
 }
@@ -66,7 +66,7 @@ describe('open()', () => {
     const isObject = typeof input === 'object' && input !== null
     const given = isObject ? { userName: 'ann', applicationId: 'cli', ...input } : input
 
-    // @ts-expect-error the compiler has not seen it
+    // @ts-expect-error as JavaScript code may pass it
     const opening: Promise<unknown> = sessions.open(given)
 
     await expect(opening).rejects.toThrow(TypeError)

@@ -296,7 +296,7 @@ describe.each(storeKinds)(
   },
 )
 
-/** A running app. Each visit brings the handler that answers it. */
+/** A running app. Each visit brings the handler that serves it. */
 interface Server {
   /** Events of sessions that have ended. */
   readonly ended: readonly unknown[]
@@ -305,12 +305,12 @@ interface Server {
   signUp(): Promise<{ readonly id: string; readonly cookie: string }>
 }
 
-/** Ann's session, and a way to have its cookie rotated by another request while one runs. */
+/** Ann's session, and a function that has another request rotate its cookie while one runs. */
 async function signedIn(store: SessionStore): Promise<{
   readonly server: Server
   readonly store: SessionStore
   readonly id: string
-  /** Answers also the cookie that the other request got, with the privilege `more`. */
+  /** Also returns the cookie that the other request got, with the privilege `more`. */
   readonly rotatedDuring: (
     work: (ctx: Context) => unknown,
   ) => Promise<{ readonly answer: Answer; readonly cookie: string | undefined }>
@@ -370,7 +370,7 @@ function increment({ session }: Context): Promise<void> {
   })
 }
 
-/** Lets nobody through before so many have come. */
+/** Holds everyone until this many have come. */
 function barrier(size: number): () => Promise<void> {
   let open: (() => void) | undefined
   const opened = new Promise<void>((resolve) => {

@@ -10,7 +10,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { cookieOf, makeApp } from '../support/apps.ts'
 
-/** A request as a client writes it, repeated headers too. */
+/** A raw request, repeated headers included. */
 interface Written {
   readonly method?: string
   /** `localhost:3000` by default; `''` for none. */
@@ -59,7 +59,7 @@ async function serve(options?: SameOriginOptions, isProxied = false) {
   return { ask, handler, errors }
 }
 
-/** What the guard says of one request, and that the handler has run as it says. */
+/** The guard's status for one request; expects that the handler has run accordingly. */
 async function statusOf(
   written: Written,
   options?: SameOriginOptions,
@@ -173,7 +173,7 @@ describe('requireSameOrigin', () => {
   it.each(['', ' ', '[', ':', 'a b', 'shop.example:99999', '%', '/', 'evil.example'])(
     'M12, H1: refuses every Origin when the Host is "%s"',
     async (host) => {
-      // Node answers some of these itself, by 400.
+      // Node itself answers 400 to some of these.
       const status = await statusOf({ host, headers: [origin('https://shop.example')] })
 
       expect([400, 403]).toContain(status)

@@ -15,13 +15,13 @@ import {
 import type { Handler, TestApp } from '../support/apps.ts'
 import { ended, failureOf, signedIn } from '../support/session-requests.ts'
 
-/** Ends the session of a request by another request of the same client. */
+/** Ends the session of a request with another request of the same client. */
 async function signOutMeanwhile(ctx: Context, testApp: TestApp): Promise<void> {
   const response = await testApp.visit('/logout', ctx.get('Cookie'))
   expect(response.status).toBe(200)
 }
 
-/** What is thrown. */
+/** The error that a call throws. */
 function errorOf(work: () => unknown): unknown {
   try {
     work()

@@ -154,7 +154,7 @@ describe('the cookie on errors', () => {
     const { visit } = makeApp({
       '/refuse': async (ctx) => {
         ctx.session.storage.name = ctx.query['name']
-        // The last one wakes all, so that their commits and their answers run in turns.
+        // The last one wakes all, so that their commits and responses interleave.
         await new Promise<void>((resolve) => {
           if (waiting.push(resolve) === 20) for (const wake of waiting) wake()
         })

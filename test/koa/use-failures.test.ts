@@ -365,7 +365,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
   })
 
   describe('a failing store', () => {
-    // The lock goes with its lease.
+    // The lock ends with its lease.
     it(
       'answers 503 to a commit, keeps nothing, and lets the next block work (T4, F1)',
       { timeout: 20_000 },
@@ -445,7 +445,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
   })
 })
 
-/** Does with the session what another process would: takes its lock, changes `count`, gives it back. */
+/** Acts like another process: takes the lock of the session, changes `count`, and releases the lock. */
 async function steal(
   store: SessionStore,
   credential: SessionCredential,

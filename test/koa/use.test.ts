@@ -87,7 +87,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       const { cookie: rotated = '' } = await server.visit(async (ctx) => {
         let late: Promise<unknown> | undefined
         await ctx.session.use(async () => {
-          // Waits for its turn, for which this block keeps the lock, then comes with an old secret.
+          // Waits in the queue, for which this block keeps the lock, then comes with an old secret.
           const waits = new Promise<void>((resolve) => {
             late = server.visit(async (other) => {
               const turn = other.session.use(() => 'too late')
@@ -425,7 +425,7 @@ describe('session.use() in Redis', () => {
       await increment()
     })
 
-    // The first one loads.
+    // The first one loads the session.
     expect(commands.map(commandName)).toEqual(['GET', 'EVALSHA', 'EVALSHA'])
   })
 
@@ -459,7 +459,7 @@ describe('session.use() in Redis', () => {
     })
 
     expect(new Set(lockers).size).toBe(1)
-    // Each block loads and commits; the rest is the one that asks for the lock.
+    // Each block loads and commits; the rest are polls of the one block that asks for the lock.
     expect(commands.map(commandName).toSorted()).toEqual([
       ...Array.from({ length: 20 + lockers.length }, () => 'EVALSHA'),
       ...Array.from({ length: 20 }, () => 'GET'),

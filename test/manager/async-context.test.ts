@@ -30,7 +30,7 @@ function makeDeferred(): { readonly promise: Promise<unknown>; readonly resolve:
   return { promise, resolve: () => void emitter.emit('go') }
 }
 
-/** Opens once as many have come as there must be. */
+/** Opens once the required number have come. */
 function makeGate(count: number): () => Promise<unknown> {
   const { promise, resolve } = makeDeferred()
   let missing = count

@@ -229,12 +229,12 @@ describe('maxSessions over several processes', () => {
   )
 })
 
-/** An app that takes so many sessions of one user. */
+/** An app that allows this many sessions of one user. */
 function limitedApp(
   store: SessionStore,
   { perUser, onExceed = 'terminateOldest' }: Partial<SessionLimit> & { readonly perUser: number },
 ): TestApp {
-  // Fifty requests at once take their time on a busy machine.
+  // Fifty requests at once take time on a busy machine.
   const storeTimeoutMs = 20_000
   return makeApp(handlers, { store, storeTimeoutMs, maxSessions: { perUser, onExceed } })
 }

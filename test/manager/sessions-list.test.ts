@@ -377,7 +377,7 @@ describe('wrong arguments', () => {
   )
 })
 
-/** Calls a method as JavaScript may. */
+/** Calls a method as JavaScript code may. */
 function callOf(sessions: Sessions, method: keyof Sessions, args: readonly unknown[]): unknown {
   const called: unknown = Reflect.get(sessions, method)
   return typeof called === 'function' ? Reflect.apply(called, sessions, args) : undefined

@@ -313,7 +313,7 @@ type Ask = (
   headers?: Readonly<Record<string, string>>,
 ) => Promise<Session | null>
 
-/** Starts a server without Koa. Each request is answered when the session was looked for. */
+/** Starts a server without Koa. Each request is answered after its session was looked up. */
 async function listen(find: (req: IncomingMessage) => Promise<Session | null>): Promise<Ask> {
   const results: Promise<Session | null>[] = []
   const server = createServer((req, res) => {
@@ -356,7 +356,7 @@ async function listenSecurely(
   }
 }
 
-/** Asks for an upgrade, as a browser does for a WebSocket. */
+/** Requests an upgrade, like a browser for a WebSocket. */
 async function upgrade(
   find: (req: IncomingMessage) => Promise<Session | null>,
   cookie: string,

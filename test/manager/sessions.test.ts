@@ -134,12 +134,12 @@ describe('sessions.storage()', () => {
   })
 })
 
-/** An app whose every visit writes to storage. */
+/** An app in which every visit writes to storage. */
 function appOf(inner: SessionStore): {
   readonly sessions: Sessions
   /** The store's methods that were called so far. */
   readonly calls: string[]
-  /** Makes a session with this storage, and answers its id. */
+  /** Makes a session with this storage, and returns its id. */
   readonly visit: (storage: object) => Promise<string>
   /** Writes to the session that was made last. */
   readonly change: (storage: object) => Promise<void>
@@ -150,7 +150,7 @@ function appOf(inner: SessionStore): {
       const method: unknown = Reflect.get(target, name)
       if (typeof method !== 'function') return method
       return (...args: unknown[]): unknown => {
-        // Which server has a session is known without asking it.
+        // The server of a session is known without a request.
         if (name !== 'nodeOf') calls.push(String(name))
         return Reflect.apply(method, target, args)
       }

@@ -16,7 +16,7 @@ import { storedSession } from '../support/stored-text.ts'
 import { serve } from '../support/visits.ts'
 import type { Server } from '../support/visits.ts'
 
-/** Makes stores of the same sessions, each with a client of its own, as another process has. */
+/** Makes stores of the same sessions, each with its own client, as in another process. */
 type Backend = () => SessionStore
 
 const backends: readonly (readonly [string, () => Backend])[] = [
@@ -269,7 +269,7 @@ describe.each(backends)('sessions.storedProcedure() with a %s', (_name, makeBack
     const session = await here.sessions.storedProcedure()
     session.storage['secret'] = true
     await session.save()
-    // Would give others a cookie.
+    // Would set a cookie for other sessions.
     await session.regenerate()
 
     const bare = Buffer.from(storedProcedureId.replaceAll('-', ''), 'hex').toString('base64url')
@@ -309,7 +309,7 @@ describe.each(backends)('sessions.storedProcedure() with a %s', (_name, makeBack
     await session.touch()
 
     expect(before?.state).toBe('postponed')
-    // Nobody waits for the refresh.
+    // No request waits for the refresh.
     await expect.poll(async () => (await here.sessions.info(session.id))?.state).toBe('active')
     expect((await here.sessions.storedProcedure()).idleTimeout).toBe(Infinity)
   })
@@ -385,7 +385,7 @@ describe('sessions.storedProcedure() in Redis', () => {
     const commands = [await count(), await count()]
 
     expect(commands.map((list) => list.map(commandName))).toEqual([
-      // The first call of a process also asks for Redis' time.
+      // The first call of a process also asks for the time of Redis.
       ['GET', 'EVALSHA', 'EVALSHA', 'GET'],
       ['GET'],
     ])

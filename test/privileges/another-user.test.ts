@@ -4,7 +4,7 @@ import { exactly, me } from '../support/apps.ts'
 import { openShop } from '../support/privileged-shop.ts'
 import type { Shop } from '../support/privileged-shop.ts'
 
-/** Signs ann in, and answers the id of her session. */
+/** Signs ann in, and returns the id of her session. */
 async function signedIn(shop: Shop): Promise<string> {
   await shop.run(({ session }) => {
     session.setPrivileges({ roles: 'Manager', userName: 'ann' })

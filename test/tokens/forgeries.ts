@@ -29,7 +29,7 @@ export function goodNestedClaims(): Record<string, unknown> {
 }
 
 /**
- * Tokens that nobody may get in with, by name: those of the security notes, each made for real.
+ * Tokens that must never be accepted, by name: those of the security notes, each made for real.
  *
  * @param key The key that the server signs with.
  * @param other Another key of the server, of another algorithm.
@@ -298,7 +298,7 @@ function publicTexts(key: NonNullable<TestKey['publicKey']>): {
 const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 
 /**
- * Another spelling of a token: decoders ignore the bits of the last character that no byte needs.
+ * Another spelling of a token: decoders ignore the unused bits of the last character.
  *
  * @param token A compact JWS, whose signature is of 32, 64 or 256 bytes: not divisible by three.
  */
@@ -307,10 +307,10 @@ export function withSpareBits(token: string): string {
 }
 
 /**
- * A token with one character replaced, taken out or put in.
+ * A token with one character replaced, removed or inserted.
  *
  * @param token A good one.
- * @param seed Which one.
+ * @param seed Decides which.
  */
 export function mutated(token: string, seed: number): string {
   const random = new Random(seed)

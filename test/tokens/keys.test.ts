@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { kidForm, resolveTokens } from '../../src/tokens/keys.ts'
 import { audience, issuer, makeKey, tokensWith } from '../support/tokens.ts'
 
-// What is refused stands in options.test.ts, as an app meets it.
+// Refused keys are in options.test.ts, as an app passes them.
 
 function withSecret(secret: string): TokensOptions {
   return { keys: [{ kid: 'a', alg: 'HS256', secret }], issuer, audience }

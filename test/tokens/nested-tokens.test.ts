@@ -22,9 +22,9 @@ const roles = {
 }
 
 interface NestedApp extends TestApp {
-  /** What a handler answers to a caller: a cookie, or a token. */
+  /** What a handler returns to a caller: one with a cookie, or one with a token. */
   readonly as: (caller: string, path: string, headers?: object) => Promise<Response>
-  /** A nested token that this caller's session makes. */
+  /** A nested token that the session of this caller creates. */
   readonly nest: (caller: string, input?: object, headers?: object) => Promise<string>
 }
 

@@ -345,7 +345,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
   })
 })
 
-/** Makes a token when the headers are sent. */
+/** Creates a token after the headers are sent. */
 async function createLate(ctx: Context): Promise<void> {
   ctx.respond = false
   ctx.res.writeHead(200)
