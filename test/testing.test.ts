@@ -166,7 +166,7 @@ describe('signedIn()', () => {
     ['a role', { roles: ['Admin', 'Admim'] }, { code: 'ERR_SESSION_PRIVILEGE_UNKNOWN' }],
     ['a name', Object({ username: 'ann' }), { code: 'ERR_SESSION_OPTION' }],
     ['a timeout under the floor', { idleTimeout: 5 }, { name: 'TypeError' }],
-    ['a timeout that is no number', { idleTimeout: Number.NaN }, { name: 'TypeError' }],
+    ['a timeout that is not a number', { idleTimeout: Number.NaN }, { name: 'TypeError' }],
     ['a user name', Object({ userName: 7 }), { name: 'TypeError' }],
     ['storage', { storage: { a: 10n } }, { code: 'ERR_SESSION_STORAGE_VALUE' }],
     ['storage that is text', Object({ storage: 'cart' }), { code: 'ERR_SESSION_OPTION' }],

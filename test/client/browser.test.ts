@@ -72,9 +72,12 @@ describe('describeBrowser', () => {
     },
   )
 
-  it.each(bots)('K1: recognizes %s, but not what it plays', (_, userAgent, expected) => {
-    expect(describeOf({ userAgent })).toEqual(expected)
-  })
+  it.each(bots)(
+    'K1: recognizes %s, and not the browser that it imitates',
+    (_, userAgent, expected) => {
+      expect(describeOf({ userAgent })).toEqual(expected)
+    },
+  )
 
   it.each(programs)('K1: recognizes the program %s by its User-Agent', (_, userAgent, expected) => {
     expect(describeOf({ userAgent })).toEqual(expected)
@@ -113,7 +116,7 @@ describe('describeBrowser', () => {
       ['Chrome', '131', '', 'Windows', '8.1'],
     ],
     [
-      'Chrome on a Mac, whose version it tells',
+      'Chrome on a Mac, with its version',
       {
         userAgent: macChrome,
         brands: '"Not A(Brand";v="8", "Chromium";v="131", "Google Chrome";v="131"',
@@ -123,7 +126,7 @@ describe('describeBrowser', () => {
       ['Chrome', '131', '', 'macOS', '14.6'],
     ],
     [
-      'Chrome on a phone, whose model it tells',
+      'Chrome on a phone, with its model',
       {
         userAgent: androidChrome,
         brands: '"Google Chrome";v="131", "Chromium";v="131", "Not_A Brand";v="24"',
@@ -144,7 +147,7 @@ describe('describeBrowser', () => {
       ['Chrome', '131', '', 'ChromeOS', '16033.51'],
     ],
     [
-      'Chrome of which only the platform is told',
+      'Chrome with only the platform',
       { userAgent: linuxChrome, platform: '"Linux"', platformVersion: '""' },
       ['Chrome', '131', '', 'Linux', ''],
     ],
@@ -217,7 +220,7 @@ describe('describeBrowser', () => {
       ['Samsung Internet', '27', 'SM-S928B', 'Android', '14'],
     ],
     [
-      'DuckDuckGo on Windows, before what it is made of',
+      'DuckDuckGo on Windows, before the browser that it is built on',
       {
         userAgent: `${windowsChrome} Edg/131.0.0.0`,
         brands:
@@ -255,7 +258,7 @@ describe('describeBrowser', () => {
       ['Electron', '33.2', '', 'Windows', ''],
     ],
     [
-      'a crawler, and not the browser that it plays',
+      'a crawler, and not the browser that it imitates',
       {
         userAgent: `${androidChrome} (compatible; Googlebot/2.1; +http://www.google.com/bot.html)`,
         brands: '"Google Chrome";v="131", "Chromium";v="131"',
@@ -345,7 +348,7 @@ describe('describeBrowser', () => {
     ['one quote', '"Google Chrome'],
     ['a quote that is escaped', '"Google Chrome\\";v="131"'],
     ['an escape at the end', '"\\'],
-    ['a version that is no text', '"Google Chrome";v=131'],
+    ['a version that is not text', '"Google Chrome";v=131'],
     ['a version without an end', '"Google Chrome";v="131'],
     ['a boolean', '?1'],
     ['bytes', ':R29vZ2xlIENocm9tZQ==:'],

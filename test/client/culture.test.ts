@@ -65,17 +65,17 @@ describe('clientCulture', () => {
     ['three decimals', 'fr;q=0.001,de;q=0.002', 'de'],
     ['a weight that ends in a point', 'fr;q=0.,de;q=1.', 'de'],
     ['empty members of the list', ',,de,,', 'de'],
-    ['another one than that of quality 0', 'fr;q=0,de;q=0.000,en;q=0.001', 'en'],
-    ['another one than the wildcard', '*,de;q=0.1', 'de'],
-    ['another one than a weight over 1', 'fr;q=1.5,de;q=0.1', 'de'],
-    ['another one than a negative weight', 'fr;q=-1,de;q=0.1', 'de'],
-    ['another one than four decimals', 'fr;q=0.9999,de;q=0.1', 'de'],
-    ['another one than an unknown parameter', 'fr;level=1,de;q=0.1', 'de'],
-    ['another one than two weights', 'fr;q=1;q=1,de;q=0.1', 'de'],
-    ['another one than blanks in a weight', 'fr;q= 1,de;q=0.1', 'de'],
-    ['another one than what is no language', 'en_US,english language,a,x-y,de;q=0.1', 'de'],
+    ['not that of quality 0', 'fr;q=0,de;q=0.000,en;q=0.001', 'en'],
+    ['not the wildcard', '*,de;q=0.1', 'de'],
+    ['not a weight over 1', 'fr;q=1.5,de;q=0.1', 'de'],
+    ['not a negative weight', 'fr;q=-1,de;q=0.1', 'de'],
+    ['not four decimals', 'fr;q=0.9999,de;q=0.1', 'de'],
+    ['not an unknown parameter', 'fr;level=1,de;q=0.1', 'de'],
+    ['not two weights', 'fr;q=1;q=1,de;q=0.1', 'de'],
+    ['not blanks in a weight', 'fr;q= 1,de;q=0.1', 'de'],
+    ['the first valid language', 'en_US,english language,a,x-y,de;q=0.1', 'de'],
     ['the canonical form', 'ZH-hans-cn', 'zh-Hans-CN'],
-  ])('K4: takes %s from Accept-Language', (_, ranges, expected) => {
+  ])('K4: picks the culture from Accept-Language: %s', (_, ranges, expected) => {
     expect(clientCulture(headers({ 'accept-language': ranges }))).toBe(expected)
     expect(clientUICulture(headers({ 'accept-language': ranges }))).toBe(expected)
   })

@@ -109,7 +109,7 @@ describe.each(storeKinds)('who the client is, with a %s', (_, makeStore) => {
     ['nothing', {}],
     ['an empty User-Agent', { 'User-Agent': '' }],
     ['a User-Agent of 12 KB', { 'User-Agent': `${chrome} `.repeat(100) }],
-    ['bytes that are no UTF-8', { 'User-Agent': '\u00ff\u00fe\u0080 \u009b31m' }],
+    ['bytes that are not UTF-8', { 'User-Agent': '\u00ff\u00fe\u0080 \u009b31m' }],
     ['a prototype', { 'User-Agent': '__proto__/1.0 constructor/2', 'Sec-CH-UA': '__proto__' }],
     ['a script', { 'User-Agent': '<script>alert(1)</script>/1.0 (Windows NT 10.0)' }],
     [

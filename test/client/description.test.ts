@@ -42,7 +42,7 @@ describe('cleanText', () => {
     ['several blanks', 'a  \u00a0 b', 'a b'],
     ['blanks that were apart', 'a \u200b b', 'a b'],
     ['blanks at its ends', '  a b  ', 'a b'],
-    ['blanks behind what is taken out', '\u200b a \ufeff', 'a'],
+    ['blanks after what is removed', '\u200b a \ufeff', 'a'],
   ])('K2: reduces each run of %s to one blank or none', (_, text, expected) => {
     expect(cleanText(text)).toBe(expected)
   })

@@ -276,7 +276,7 @@ describe('cookie options', () => {
     ['an array', []],
     ['text', 'session'],
     ['an empty name', { name: '' }],
-    ['a name that is no text', { name: 1 }],
+    ['a name that is not text', { name: 1 }],
     ['a name with a space', { name: 'my session' }],
     ['a name with a semicolon', { name: 'a;b' }],
     ['a name with an equals sign', { name: 'a=b' }],
@@ -294,8 +294,8 @@ describe('cookie options', () => {
     ['another secure', { secure: 'yes' }],
     ['partitioned without secure', { partitioned: true }],
     ['partitioned with secure auto', { partitioned: true, secure: 'auto' }],
-    ['partitioned that is no boolean', { partitioned: 1 }],
-    ['persistent that is no boolean', { persistent: 'no' }],
+    ['partitioned that is not a boolean', { partitioned: 1 }],
+    ['persistent that is not a boolean', { persistent: 'no' }],
     ['another priority', { priority: 'High' }],
     ['an empty path', { path: '' }],
     ['a relative path', { path: 'app' }],
@@ -303,7 +303,7 @@ describe('cookie options', () => {
     ['a path with a line break', { path: '/\r\nX: y' }],
     ['a path that no cookie can have', { path: '/ä' }],
     ['a path with a less-than sign', { path: '/<' }],
-    ['a path that is no text', { path: /a/ }],
+    ['a path that is not text', { path: /a/ }],
     ['an empty domain', { domain: '' }],
     ['a domain with a semicolon', { domain: 'example.com; Path=/' }],
     ['a domain with a port', { domain: 'example.com:3000' }],
@@ -311,7 +311,7 @@ describe('cookie options', () => {
     ['a domain with a label that ends with a hyphen', { domain: 'a-.example.com' }],
     ['a domain with a label of 64 characters', { domain: `${'a'.repeat(64)}.example.com` }],
     ['a domain that is a url', { domain: 'https://example.com' }],
-    ['a domain that is no text', { domain: ['example.com'] }],
+    ['a domain that is not text', { domain: ['example.com'] }],
   ])('C3: refuse %s at startup', (_, cookie: unknown) => {
     const options: SessionsOptions = {}
     Reflect.set(options, 'cookie', cookie)

@@ -76,8 +76,8 @@ describe('the API', () => {
     ['no body', '', '', 415],
     ['text', 'text/plain', 'name=clerk', 415],
     ['broken JSON', 'application/json', '{"name":', 400],
-    ['JSON that is no object', 'application/json', '7', 400],
-    ['a name that is no text', 'application/json', '{"name":{"$ne":1}}', 400],
+    ['JSON that is not an object', 'application/json', '7', 400],
+    ['a name that is not text', 'application/json', '{"name":{"$ne":1}}', 400],
     ['too much', 'application/json', `{"name":"${'a'.repeat(70_000)}"}`, 413],
   ])('H1: answers JSON for %s', async (_what, type, body, status) => {
     const { visitor, errors } = visit()

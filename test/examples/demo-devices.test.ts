@@ -70,7 +70,7 @@ describe('the devices page', () => {
 
   it.each([
     ['a stranger’s', 'manager'],
-    ['nobody’s', undefined],
+    ['an unknown', undefined],
   ])('answers 404 and the page again for the id of %s session', async (_whose, owner) => {
     const { shop, visitor } = visit()
     const other = newVisitor(shop)

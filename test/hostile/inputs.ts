@@ -200,7 +200,7 @@ export const hostileValues: readonly (readonly [what: string, value: string])[] 
   ['a quoted __proto__', '"__proto__";v="constructor"'],
   ['a lone quote', '"'],
   ['a lone backslash in quotes', '"\\'],
-  ['numbers that are none', 'NaN, -0, 1e999, 0x10, -Infinity'],
+  ['invalid numbers', 'NaN, -0, 1e999, 0x10, -Infinity'],
   ['a number of 15 000 digits', '9'.repeat(longest)],
   ['15 000 letters', 'A'.repeat(longest)],
   ['15 000 opening brackets', '('.repeat(longest)],

@@ -350,7 +350,7 @@ describe('a guard that cannot decide', () => {
     ['null', null],
     ['a function in place of options', () => {}],
     ['an option that is not known', { onDeny: () => {} }],
-    ['onDenied that is no function', { onDenied: '/sign-in' }],
+    ['onDenied that is not a function', { onDenied: '/sign-in' }],
     ['onDenied that is null', { onDenied: null }],
   ])('G4: throws at creation with %s', (_, options: unknown) => {
     const refused = expect.objectContaining({ code: 'ERR_SESSION_OPTION' })

@@ -88,13 +88,13 @@ describe('the commit', () => {
     ['throws a plain error', () => Promise.reject(new Error('bug'))],
     ['throws 500', (ctx) => ctx.throw(500)],
     ['throws 503', (ctx) => ctx.throw(503)],
-    ['throws an error whose status is no number', () => Promise.reject(statusError('403'))],
+    ['throws an error whose status is not a number', () => Promise.reject(statusError('403'))],
     [
       'throws an error with a status that Koa answers by 500',
       () => Promise.reject(statusError(444)),
     ],
     // oxlint-disable-next-line prefer-promise-reject-errors -- the case
-    ['throws an object that is no error', () => Promise.reject({ status: 403 })],
+    ['throws an object that is not an error', () => Promise.reject({ status: 403 })],
     // oxlint-disable-next-line prefer-promise-reject-errors -- the case
     ['throws text', () => Promise.reject('bug')],
     ['sets the status 500', (ctx) => void (ctx.status = 500)],
@@ -196,7 +196,7 @@ describe('the commit', () => {
       ['create'],
     ],
     [
-      'nobody awaited save()',
+      'save() was not awaited',
       ({ session }) => {
         session.storage.a = 1
         void session.save()
@@ -230,7 +230,7 @@ describe('a gain of rights', () => {
     ['a role', ({ session }) => session.setPrivileges({ roles: 'Manager' })],
     ['a user name', ({ session }) => session.setPrivileges({ userName: 'bob' })],
     ['no user name any more', ({ session }) => session.setPrivileges({ userName: '' })],
-    ['nobody any more', ({ session }) => session.clearPrivileges()],
+    ['no user and no rights any more', ({ session }) => session.clearPrivileges()],
     [
       'other rights after a clean-up',
       ({ session }) => {

@@ -19,7 +19,7 @@ describe('a guest', () => {
   it.each([
     ['has no cookie', undefined],
     ['has a malformed cookie', 'session=abc'],
-    ['has a cookie that nobody knows', `session=${'A'.repeat(64)}`],
+    ['has an unknown cookie', `session=${'A'.repeat(64)}`],
   ])('L1: is new, has no rights and an empty storage when it %s', async (_, cookie) => {
     const { visit } = makeApp()
 
@@ -30,20 +30,23 @@ describe('a guest', () => {
     expect(body.id).toMatch(/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/)
   })
 
-  it.each(storeKinds)('L1: has the cookie of an ended session, on %s', async (_, makeStore) => {
-    const testApp = makeApp({}, { store: makeStore() })
-    const { cookie, id } = await signedIn(testApp)
-    await testApp.visit('/logout', cookie)
+  it.each(storeKinds)(
+    'L1: is any client with the cookie of an ended session, on %s',
+    async (_, makeStore) => {
+      const testApp = makeApp({}, { store: makeStore() })
+      const { cookie, id } = await signedIn(testApp)
+      await testApp.visit('/logout', cookie)
 
-    const { status, body, headers } = await testApp.visit('/me', cookie)
+      const { status, body, headers } = await testApp.visit('/me', cookie)
 
-    expect(status).toBe(200)
-    expect(body).toMatchObject(guestView)
-    expect(body.id).not.toBe(id)
-    expect(headers).not.toHaveProperty('set-cookie')
-  })
+      expect(status).toBe(200)
+      expect(body).toMatchObject(guestView)
+      expect(body.id).not.toBe(id)
+      expect(headers).not.toHaveProperty('set-cookie')
+    },
+  )
 
-  it('L1: has the cookie of an expired session', async () => {
+  it('L1: is any client with the cookie of an expired session', async () => {
     vi.useFakeTimers({ toFake: ['Date'] })
     onTestFinished(() => {
       vi.useRealTimers()
@@ -142,7 +145,7 @@ describe('the first change', () => {
     ['sets the same idle timeout', ({ session }) => void (session.idleTimeout = 60)],
     ['sets one that is raised to the same', ({ session }) => void (session.idleTimeout = 5)],
     ['grants nothing', ({ session }) => session.setPrivileges('')],
-    ['names nobody', ({ session }) => session.setPrivileges({ userName: '' })],
+    ['names no user', ({ session }) => session.setPrivileges({ userName: '' })],
     ['clears nothing', ({ session }) => session.clearPrivileges()],
     ['grants and clears', ({ session }) => session.setPrivileges('a') && session.clearPrivileges()],
     ['lends a privilege', ({ session }) => session.promote('a')],

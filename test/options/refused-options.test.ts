@@ -285,7 +285,7 @@ describe('refused options', () => {
       '"cookie" option has no "htttpOnly": it',
     ],
     [
-      'httpOnly, which is no choice',
+      'httpOnly, which is not an option',
       '{ "cookie": { "httpOnly": false } }',
       'has no "httpOnly": it takes name, sameSite,',
     ],

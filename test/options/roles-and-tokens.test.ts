@@ -65,7 +65,7 @@ describe('the roles option', () => {
     ['is a folder', () => tmpdir(), /cannot be read: EISDIR/],
     ['is empty text', () => '', /cannot be read: ENOENT/],
     ['has a NUL', () => 'roles\0.json', /cannot be read: ERR_INVALID_ARG_VALUE/],
-    ['is no JSON', () => writeTemporary('{ "privileges": ['), /\$: is malformed JSON/],
+    ['is not JSON', () => writeTemporary('{ "privileges": ['), /\$: is malformed JSON/],
     ['is an empty file', () => writeTemporary(''), /\$: is malformed JSON/],
     ['is another JSON', () => writeTemporary('[]'), /\$: must be an object/],
     [

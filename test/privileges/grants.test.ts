@@ -168,7 +168,7 @@ describe('setPrivileges', () => {
     ['a comma in the privileges', { privileges: ['audit,browse'] }],
     ['a comma in the roles', { roles: ['Clerk,Manager'] }],
     ['an unknown setting', { role: 'Manager' }],
-    ['a user name that is no text', { privileges: 'audit', userName: 7 }],
+    ['a user name that is not text', { privileges: 'audit', userName: 7 }],
   ])('P2: refuses %s and grants nothing', async (_, input) => {
     const { run } = openShop()
 

@@ -242,7 +242,7 @@ describe('idleTimeout', () => {
   })
 
   it.each([60, 64.4, 64.01, 100.1, 1000.3, 200 / 3])(
-    'L2: assigned its own value of %d minutes, changes nothing',
+    'L2: changes nothing when it is set to its own value of %d minutes',
     async (minutes) => {
       const { browser, store } = makeApp({
         '/set': ({ session }) => {

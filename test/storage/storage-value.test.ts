@@ -102,7 +102,7 @@ describe('what JSON can hold', () => {
     ['an empty name and one with blanks', { '': 1, ' \n': 2 }],
     ['a nested name with a lone surrogate', { 'a\uDC00': 1 }],
     ['a frozen object', Object.freeze({ a: Object.freeze([1]) })],
-    ['an object that is there twice, which is no cycle', { a: shared, b: [shared, shared] }],
+    ['an object that appears twice, which is not a cycle', { a: shared, b: [shared, shared] }],
   ])('T5: keeps %s exactly', (_, value) => {
     expect(readBack(value)).toStrictEqual(value)
     expect(readBack([value])).toStrictEqual([value])
@@ -119,16 +119,12 @@ describe('what JSON can hold', () => {
     ['a proxy of an object', new Proxy({ a: 1 }, {}), { a: 1 }],
     ['a proxy of an array', new Proxy([1, 2], {}), [1, 2]],
     [
-      'what a getter gives',
+      'the value of a getter',
       Object.defineProperty({}, 'a', { get: () => 1, enumerable: true }),
       { a: 1 },
     ],
-    ['nothing of an undefined property', { a: undefined, b: 1 }, { b: 1 }],
-    [
-      'nothing of a property that is not enumerable',
-      Object.defineProperty({}, 'a', { value: 1 }),
-      {},
-    ],
+    ['no undefined property', { a: undefined, b: 1 }, { b: 1 }],
+    ['no property that is not enumerable', Object.defineProperty({}, 'a', { value: 1 }), {}],
   ])('T5: keeps %s', (_, value, expected) => {
     expect(readBack({ nested: value })).toStrictEqual({ nested: expected })
     expect(readBack([value])).toStrictEqual([expected])

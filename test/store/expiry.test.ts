@@ -29,10 +29,10 @@ describe('expiresAt', () => {
   const now = Date.UTC(2026, 10, 22)
 
   it.each([
-    ['the idle timeout where there is no end', Infinity, now + 60 * minute],
-    ['the idle timeout where the end is later', now + 61 * minute, now + 60 * minute],
-    ['the end where that is sooner', now + 59 * minute, now + 59 * minute],
-    ['the end where that has passed', now - 1, now - 1],
+    ['the idle timeout when there is no end', Infinity, now + 60 * minute],
+    ['the idle timeout when the end is later', now + 61 * minute, now + 60 * minute],
+    ['the end when that is sooner', now + 59 * minute, now + 59 * minute],
+    ['the end when that has passed', now - 1, now - 1],
   ])('S3: is %s', (_, endsAt, expected) => {
     expect(expiresAt(now, 60 * minute, endsAt)).toBe(expected)
   })

@@ -92,7 +92,7 @@ describe('extendLock', () => {
 
   it.each([
     ['another one holds', held, now],
-    ['nobody holds', {}, now],
+    ['is free', {}, now],
     ['whose lease is over', { holder: { token: 'ann', until: now } }, now],
     ['that is only next', { next: { token: 'ann', until: now + 100 } }, now],
   ])('T4: extends no lock that %s', (_, state, at) => {

@@ -300,7 +300,7 @@ describe('RedisStore', () => {
 
   it.each([
     [
-      'is a replica that lost its master and must not answer with what it has',
+      'is a replica that lost its master and must not serve stale data',
       async (client: Redis) => {
         await client.config('SET', 'replica-serve-stale-data', 'no')
         await makeReadOnly(client)

@@ -363,11 +363,11 @@ export function describeSecretCommits(
     })
 
     it.each([
-      ['a secret, as whoever', 'secret', 'eve'],
+      ['a secret, as any user', 'secret', 'eve'],
       ['a secret, as the user that the session has', 'secret', 'ann'],
       ['rights, as another user', 'rights', 'eve'],
       ['rights, as a user whose name differs in case', 'rights', 'Ann'],
-      ['rights, as nobody', 'rights', ''],
+      ['rights, without a user', 'rights', ''],
     ] as const)('C8: stores nothing when the changes ask for %s', async (_, asksFor, userName) => {
       const { store } = await makeStore()
       const before = await created(store)

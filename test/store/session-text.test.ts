@@ -348,12 +348,12 @@ describe('a damaged text of a session', () => {
 
   it.each([
     ['no creation', body.replace('mhwsoi68', '')],
-    ['a creation that is no number', body.replace('mhwsoi68', 'MHX!')],
+    ['a creation that is not a number', body.replace('mhwsoi68', 'MHX!')],
     ['a creation beyond all dates', body.replace('mhwsoi68', 'z'.repeat(11))],
-    ['an idle timeout that is no number', body.replace('i255s0', 'i-5')],
+    ['an idle timeout that is not a number', body.replace('i255s0', 'i-5')],
     ['an idle timeout that is infinite', body.replace('i255s0', `i${'z'.repeat(300)}`)],
     ['an idle timeout of nothing', body.replace('i255s0', 'i')],
-    ['an end that is no number', body.replace('e16v7k00', 'e1.5')],
+    ['an end that is not a number', body.replace('e16v7k00', 'e1.5')],
     ['an end beyond all dates', body.replace('e16v7k00', `e${'z'.repeat(11)}`)],
     ['an end that is infinite', body.replace('e16v7k00', `e${'z'.repeat(300)}`)],
     ['a sign-in beyond all dates', body.replace('\tn1', `\tn${'z'.repeat(11)}`)],

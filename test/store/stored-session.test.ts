@@ -103,7 +103,7 @@ describe('changeSession: who may change', () => {
     ['a secret rotated out long ago', { secretHash: forgotten }, {}, now],
     ['a session past its absolute end', {}, {}, now + lifeMs],
     ['the session of another user', {}, { ownedBy: 'bob' }, now],
-    ['a session with a user where nobody should be', {}, { ownedBy: '' }, now],
+    ['a session with a user instead of a guest', {}, { ownedBy: '' }, now],
     ['a one-time token that is not known', {}, { redeemsOTP: fresh }, now],
     ['a one-time token that is over', {}, { redeemsOTP: otp }, now + minute],
   ])('L8, C1: changes nothing for %s', (_, credential, commit, at) => {
@@ -139,7 +139,7 @@ describe('changeSession: who may change', () => {
 
   it.each([
     ['a secret', { asksFor: 'secret', newSecretHash: fresh }],
-    ['rights that name nobody', { asksFor: 'rights', newSecretHash: fresh, userName: '' }],
+    ['rights without a user', { asksFor: 'rights', newSecretHash: fresh, userName: '' }],
     ['rights of another user', { asksFor: 'rights', newSecretHash: fresh, userName: 'bob' }],
     ['a one-time token', { newOTP: { hash: fresh, lifespanMs: minute } }],
   ] satisfies [string, SessionCommit][])(

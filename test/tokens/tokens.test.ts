@@ -124,7 +124,7 @@ describe('a good token', () => {
     ['a long user name', { sub: 'x'.repeat(257) }],
     ['a long application', { client_id: 'x'.repeat(257) }],
     ['no id of a session', { sid: 'x' }],
-    ['an end that is none', { exp: Infinity }],
+    ['an infinite end', { exp: Infinity }],
   ])('X1: is not created when it would be refused: %s', async (_, claims) => {
     await expect(issue(tokensOf(keys.HS256), claims)).rejects.toThrow(TypeError)
   })

@@ -55,7 +55,7 @@ describe('longId', () => {
     ['padding within the length', `${shortId(id).slice(0, 20)}==`],
     ['bits that say nothing', `${shortId(id).slice(0, 21)}R`],
     ['plain base64', '+/+/+/+/+/+/+/+/+/+/+A'],
-    ['what is no base64', '!'.repeat(22)],
+    ['text that is not base64', '!'.repeat(22)],
     ['a blank in it', `${shortId(id).slice(0, 21)} `],
     ['22 characters beyond ASCII', 'ž'.repeat(22)],
     ['a long text', 'A'.repeat(100_000)],

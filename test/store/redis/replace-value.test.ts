@@ -84,7 +84,7 @@ describe('a value that keeps its length', () => {
   it.each([
     ['was moved by another change', setting({ a: '"a longer one"' })],
     ['was removed', setting({}, ['b'])],
-    ['has another length by now', setting({ b: '1' })],
+    ['has another length now', setting({ b: '1' })],
   ])('T3: is replaced at the right place when it %s', async (_, meanwhile) => {
     const { store, credential } = await setUp()
     const seen = await seenBy(store, credential)
