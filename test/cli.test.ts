@@ -47,14 +47,14 @@ function runProcess(args: readonly string[]): Promise<Ended> {
   })
 }
 
-/** Runs the command in this process, where nobody sits at a terminal. */
+/** Runs the command in this process, without a terminal. */
 async function run(args: readonly string[], env: Terminal['env'] = {}): Promise<Ended> {
   const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()]
   const code = await main(args, { stdin, stdout, stderr, env }, '1.2.3')
   return { code, out: textOf(stdout), err: textOf(stderr) }
 }
 
-/** Runs it where somebody answers its question. */
+/** Runs it at a terminal, with an answer to its question. */
 async function runAtTerminal(args: readonly string[], answer: string): Promise<Ended> {
   const stdin = Object.assign(new PassThrough(), { isTTY: true })
   const stdout = new PassThrough()
@@ -68,7 +68,10 @@ function textOf(stream: PassThrough): string {
   return String(stream.read() ?? '')
 }
 
-/** A user's sessions in the Redis of the run, and how the command finds them. */
+/**
+ * Sessions of a user in the Redis of the test run, and the options with which the command finds
+ * them.
+ */
 async function openSessions(userName: string, count: number) {
   const prefix = uniquePrefix()
   const redis = connectRedis()
@@ -101,7 +104,7 @@ describe('koa-user-sessions roles check', () => {
     expect(out).toBe('examples/roles.json: 5 privileges, 3 roles, no problems\n')
   })
 
-  it('R2: tells every problem with its path, in a table and in JSON', async () => {
+  it('R2: reports every problem with its path, as a table and as JSON', async () => {
     const path = await writeRoles(
       '{ "privileges": [{ "privilege": "a", "includes": ["b"] }, { "privilege": "A" }] }',
     )
@@ -120,7 +123,7 @@ describe('koa-user-sessions roles check', () => {
     }
   })
 
-  it('R2: refuses what is not enforced, unless that is understood', async () => {
+  it('R2: refuses settings that are not enforced, unless told to ignore them', async () => {
     const path = await writeRoles('{ "privileges": [], "forceLogin": true }')
 
     expect((await run(['roles', 'check', path])).code).toBe(1)
@@ -129,7 +132,7 @@ describe('koa-user-sessions roles check', () => {
 })
 
 describe('koa-user-sessions list and info', () => {
-  it('M2: lists the sessions of a user for people and for programs', async () => {
+  it('M2: lists the sessions of a user as a table and as JSON', async () => {
     const { ids, where } = await openSessions('ann', 2)
 
     const table = await run(['list', 'ann', ...where])
@@ -157,7 +160,7 @@ describe('koa-user-sessions list and info', () => {
     expect((await run(['list', 'bob', ...where, '--json'])).out).toBe('[]\n')
   })
 
-  it('M1: tells what is known of a session', async () => {
+  it('M1: shows what is known about a session', async () => {
     const { ids, where } = await openSessions('ann', 1)
     const [id = ''] = ids
 
@@ -169,7 +172,7 @@ describe('koa-user-sessions list and info', () => {
     expect(JSON.parse(json.out)).toMatchObject({ ID: id, type: 'remote', userName: 'ann' })
   })
 
-  it('H1: shows hostile names without what could move the cursor or reorder the line', async () => {
+  it('H1: shows hostile names without characters that move the cursor or reorder the line', async () => {
     const name = 'ann\u001B[2J\u202Enna\u2028'
     const { ids, where } = await openSessions(name, 1)
 
@@ -184,18 +187,21 @@ describe('koa-user-sessions list and info', () => {
     expect(JSON.parse(json.out)).toMatchObject({ userName: name })
   })
 
-  it.each(['info', 'end'])('M1, M3: %s knows no session of an id that is none', async (command) => {
-    const { where } = await openSessions('ann', 0)
+  it.each(['info', 'end'])(
+    'M1, M3: %s finds no session for an unknown or malformed id',
+    async (command) => {
+      const { where } = await openSessions('ann', 0)
 
-    for (const id of [unknownId, 'not an id']) {
-      const { code, out, err } = await run([command, id, ...where])
-      expect({ code, out, err }).toEqual({
-        code: 1,
-        out: '',
-        err: 'koa-user-sessions: there is no such session\n',
-      })
-    }
-  })
+      for (const id of [unknownId, 'not an id']) {
+        const { code, out, err } = await run([command, id, ...where])
+        expect({ code, out, err }).toEqual({
+          code: 1,
+          out: '',
+          err: 'koa-user-sessions: there is no such session\n',
+        })
+      }
+    },
+  )
 })
 
 describe('koa-user-sessions end and end-all', () => {
@@ -219,7 +225,7 @@ describe('koa-user-sessions end and end-all', () => {
     expect((await run(['end-all', 'ann', ...where])).code).toBe(1)
   })
 
-  it('M5: ends several without a question only when told so', async () => {
+  it('M5: ends several sessions without asking only when told to', async () => {
     const { sessions, where } = await openSessions('ann', 3)
 
     const refused = await run(['end-all', 'ann', ...where])
@@ -238,7 +244,7 @@ describe('koa-user-sessions end and end-all', () => {
     ['n\n', 1, 'nothing ended', 2],
     ['yesterday\n', 1, 'nothing ended', 2],
     ['', 1, 'nothing ended', 2],
-  ])('M5: asks first, and takes %j for an answer', async (answer, code, says, left) => {
+  ])('M5: asks first, and reads %j as the answer', async (answer, code, says, left) => {
     const { sessions, where } = await openSessions('ann', 2)
 
     const ended = await runAtTerminal(['end-all', 'ann', ...where], answer)
@@ -271,7 +277,7 @@ describe('koa-user-sessions', { timeout: 60_000 }, () => {
     expect(helped[2]?.out).toBe(`${version}\n`)
   })
 
-  it('finds Redis by the environment where no option says it', async () => {
+  it('takes the address of Redis from the environment when no option gives it', async () => {
     const { where } = await openSessions('ann', 1)
     const [, url = '', ...prefix] = where
 
@@ -306,7 +312,7 @@ describe('koa-user-sessions', { timeout: 60_000 }, () => {
     [['list', 'ann', '--redis', 'hidden'], 'the URL of Redis starts with redis://'],
     [['roles', 'check', 'nowhere.json'], 'cannot read nowhere.json: ENOENT'],
     [['roles', 'check', 'src'], 'cannot read src: EISDIR'],
-  ])('answers %j with one line and 2', async (args, says) => {
+  ])('prints one line and exits with 2 for %j', async (args, says) => {
     const { code, out, err } = await run(args)
 
     expect({ code, out }).toEqual({ code: 2, out: '' })
@@ -315,7 +321,7 @@ describe('koa-user-sessions', { timeout: 60_000 }, () => {
     expect(err).not.toContain('hidden')
   })
 
-  it('F1: answers a Redis that is not there with one line and 3', async () => {
+  it('F1: prints one line and exits with 3 when Redis is not there', async () => {
     const { code, out, err } = await run([
       'list',
       'ann',
@@ -329,7 +335,7 @@ describe('koa-user-sessions', { timeout: 60_000 }, () => {
     )
   })
 
-  it('F6: finds the sessions of a Cluster, and says so where it was not told that it is one', async () => {
+  it('F6: finds the sessions of a Cluster, and names the missing --cluster', async () => {
     const cluster = await startRedisCluster()
     onTestFinished(() => cluster.stop())
     const redis = new Cluster([...cluster.addresses], recommendedClusterOptions)
@@ -362,7 +368,7 @@ describe('koa-user-sessions', { timeout: 60_000 }, () => {
     expect(alone).toMatchObject({ code: 3, err: expect.stringMatching(/it is not a Cluster\n$/) })
   })
 
-  it('M5: ends nothing in another database than the one it was told of', async () => {
+  it('M5: ends nothing in a database other than the given one', async () => {
     const { sessions, where } = await openSessions('ann', 2)
     const [, url = '', ...others] = where
 
@@ -372,7 +378,7 @@ describe('koa-user-sessions', { timeout: 60_000 }, () => {
     expect(await sessions.list('ann')).toHaveLength(2)
   })
 
-  it('F1: is a process that ends with its code, and leaves nothing open', async () => {
+  it('F1: exits with its code as a process, and leaves nothing open', async () => {
     const { ids, where } = await openSessions('ann', 1)
 
     const [listed, unknown, wrong, away] = await Promise.all([
@@ -390,7 +396,7 @@ describe('koa-user-sessions', { timeout: 60_000 }, () => {
     ])
   })
 
-  it('F1: answers a server that says nothing with one line and 3', async () => {
+  it('F1: prints one line and exits with 3 when the server never replies', async () => {
     const server = createServer()
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     onTestFinished(() => void server.close())
@@ -405,7 +411,7 @@ describe('koa-user-sessions', { timeout: 60_000 }, () => {
     )
   })
 
-  it('H2: answers a wrong password with one line and 3, and never shows one', async () => {
+  it('H2: prints one line and exits with 3 for a wrong password, and never shows a password', async () => {
     const server = await startRedisServer()
     onTestFinished(() => server.stop())
     await connectRedis(server.url).config('SET', 'requirepass', 'right')

@@ -28,12 +28,12 @@ const pages = [
 const texts = new Map(pages.map((path) => [path, readFileSync(join(root, path), 'utf8')]))
 const readme = texts.get('README.md') ?? ''
 
-/** A page without its blocks of code. */
+/** A page without its code blocks. */
 function proseOf(markdown: string): string {
   return markdown.replaceAll(/^```[^]*?^```$/gm, '')
 }
 
-/** What links of a page lead to, pictures included. */
+/** The targets of the links in a page, including pictures. */
 function linksOf(markdown: string): string[] {
   const prose = proseOf(markdown)
   const inText = prose.replaceAll(/`[^`\n]*`/g, '``').matchAll(/\]\(([^)\s]+)\)/g)
@@ -41,7 +41,7 @@ function linksOf(markdown: string): string[] {
   return [...inText, ...pictures].map(([, link = '']) => link)
 }
 
-/** What links may name of a page: its headings, as GitHub spells them, and its anchors. */
+/** What links can target in a page: its headings, as GitHub spells them, and its anchors. */
 function anchorsOf(markdown: string): Set<string> {
   const anchors = new Set<string>()
   const prose = proseOf(markdown)
@@ -59,14 +59,14 @@ function anchorsOf(markdown: string): Set<string> {
   return anchors
 }
 
-/** The parts of a text in backticks that a pattern finds. */
+/** The parts of a text in backticks that match a pattern. */
 function quoted(markdown: string, pattern: RegExp): string[] {
   return [...proseOf(markdown).matchAll(/`([^`\n]+)`/g)]
     .map(([, code = '']) => code)
     .filter((code) => pattern.test(code))
 }
 
-it.each(pages)('%s has no link that leads nowhere', (page) => {
+it.each(pages)('%s has no dead link', (page) => {
   const anchors = new Map<string, Set<string>>()
   const broken = linksOf(texts.get(page) ?? '').filter((link) => {
     if (/^(?:https?|mailto):/.test(link)) return false
@@ -82,7 +82,7 @@ it.each(pages)('%s has no link that leads nowhere', (page) => {
   expect(broken).toEqual([])
 })
 
-it.each(pages)('%s names no file, folder and command that is not there', (page) => {
+it.each(pages)('%s names only files, folders and commands that exist', (page) => {
   const text = texts.get(page) ?? ''
   const missingFiles = quoted(text, /^(?:src|test|examples|docs|\.github)\/[\w./-]*$/).filter(
     (path) => !existsSync(join(root, path)),
@@ -92,7 +92,7 @@ it.each(pages)('%s names no file, folder and command that is not there', (page) 
   expect(missingCommands(text)).toEqual([])
 })
 
-/** What a text has of `npm run NAME` and `npm run bench -- NAME` that is not there. */
+/** The `npm run NAME` and `npm run bench -- NAME` in a text that do not exist. */
 function missingCommands(text: string): string[] {
   const manifest: { scripts: object } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
   const scripts = text.matchAll(/npm (?:run |(?=test|start))(?:-s )?([\w:]+)/g)
@@ -105,7 +105,7 @@ function missingCommands(text: string): string[] {
   ].map(([command]) => command)
 }
 
-it('the programs and the workflows name no command that is not there', () => {
+it('the programs and the workflows name only commands that exist', () => {
   const files = ['test', '.github/workflows', '.ci'].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
       .filter((path) => /(?:^run|\.(?:ts|sh|json|yml))$/.test(path))
@@ -121,7 +121,7 @@ it('the programs and the workflows name no command that is not there', () => {
   expect(missing).toEqual([])
 })
 
-it('finds a command that is not there', () => {
+it('finds a command that does not exist', () => {
   const text = '`npm test`, `npm run bench -- --quick`, `npm run bench -- leaks --only redis`'
   const wrong = ['npm run bench:leaks', 'npm run bench -- leak', 'npm run screenshots']
 
@@ -129,7 +129,7 @@ it('finds a command that is not there', () => {
   expect(missingCommands(`${text}, ${wrong.join(', ')}`).toSorted()).toEqual(wrong.toSorted())
 })
 
-it('test/bench/README.md has every benchmark in its table', () => {
+it('test/bench/README.md lists every benchmark in its table', () => {
   const page = texts.get('test/bench/README.md') ?? ''
   const files = readdirSync(join(root, 'test/bench'))
 
@@ -140,7 +140,7 @@ it('test/bench/README.md has every benchmark in its table', () => {
   expect(Object.values(benches).filter(({ file }) => !files.includes(file))).toEqual([])
 })
 
-it('README.md has all of src in its table of folders', () => {
+it('README.md lists all of src in its table of folders', () => {
   const [, table = ''] = /^## How it is built\n([^]*?)(?=^## )/m.exec(readme) ?? []
   const listed = new Set(quoted(table, /^src\//).map((path) => path.replace(/\/$/, '')))
 
@@ -149,14 +149,14 @@ it('README.md has all of src in its table of folders', () => {
   expect(present.filter((path) => !listed.has(path))).toEqual([])
 })
 
-/** The programs and parts of programs in a page. */
+/** The programs and fragments of programs in a page. */
 function programsOf(markdown: string): string[] {
   return [...markdown.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, code = '']) => code)
 }
 
 const snippets = programsOf(readme)
 
-it('README.md begins with what examples/basic.ts does', () => {
+it('README.md starts with the code of examples/basic.ts', () => {
   const example = readFileSync(join(root, 'examples/basic.ts'), 'utf8')
   const [first = ''] = snippets
   const [imports = '', ...others] = first.split('\n\n')
@@ -168,7 +168,7 @@ it('README.md begins with what examples/basic.ts does', () => {
   expect(example).toContain(routes)
 })
 
-/** What parts of programs have around them. */
+/** What surrounds fragments of programs. */
 const surroundings = `
 declare const app: import('koa')
 declare const ctx: import('koa').Context
@@ -183,13 +183,13 @@ ${Object.keys(entry)
   .join('\n')}
 `
 
-/** What the compiler says of programs, each a module of its own. */
+/** The errors that the compiler reports for programs, each in its own module. */
 async function compile(programs: readonly string[]): Promise<string[]> {
   const project = await mkdtemp(join(root, 'test/types/broken-'))
   onTestFinished(() => rm(project, { recursive: true }))
   const config = {
     extends: '../../tsconfig.json',
-    // As an app has it that is less strict than this package.
+    // As in an app that is less strict than this package.
     compilerOptions: {
       noUnusedLocals: false,
       noUnusedParameters: false,
@@ -212,19 +212,19 @@ async function compile(programs: readonly string[]): Promise<string[]> {
       else resolve(stdout + stderr)
     })
   })
-  // Of the sources too, which are written for stricter rules.
+  // Also errors of the sources, which are written for stricter rules.
   return (output.match(/^(?:\S+\/snippet-.*|error .*)$/gm) ?? []).map((line) =>
     line.replace(/^.*\/(?=snippet-)/, ''),
   )
 }
 
-/** What a part of a program does not explain: names of the app, such as `showAdmin`. */
+/** What a fragment does not declare: names of the app, such as `showAdmin`. */
 const unknownName = /error TS(?:2304|2552|18004):/
 
 const guide = texts.get('docs/custom-stores.md') ?? ''
 
-it('the pages have no part of a program that does not compile', { timeout: 120_000 }, async () => {
-  // What augments an interface does so for a whole compilation.
+it('the pages contain only code that compiles', { timeout: 120_000 }, async () => {
+  // Augmenting an interface does so for a whole compilation.
   const augmenting = snippets.filter((code) => code.includes('declare module'))
   const others = [...snippets.filter((code) => !augmenting.includes(code)), ...programsOf(guide)]
 
@@ -262,7 +262,7 @@ it.each([
   ['limits', 'Options', propertiesOf('storage/storage-value.ts', 'StorageLimits')],
   ['events', 'Events', propertiesOf('events/events.ts', 'SessionEvents')],
   ['codes', 'Errors', Object.values(entry).flatMap(codesOf)],
-])('README.md has all %s in the tables of "%s"', (_, heading, names) => {
+])('README.md lists all %s in the tables of "%s"', (_, heading, names) => {
   const firstCells =
     sectionOf(heading)
       .match(/^\| [^|]+/gm)
@@ -273,7 +273,7 @@ it.each([
   expect(missing).toEqual([])
 })
 
-it('docs/custom-stores.md has every method and every name of the store entry in its tables', () => {
+it('docs/custom-stores.md lists every method and every name of the store entry in its tables', () => {
   const firstCells = guide.match(/^\| [^|]+/gm)?.join('') ?? ''
   const contract = readFileSync(join(root, 'src/store/session-store.ts'), 'utf8')
   const [, body = ''] = /^export interface SessionStore \{\n([^]*?)^\}$/m.exec(contract) ?? []
@@ -311,7 +311,7 @@ it.each([
   ['routes.ts', 2],
   ['store.ts', 40],
   ['testing.ts', 3],
-])('a page or an example has every name that src/%s exports', (file, least) => {
+])('a page or an example mentions every name that src/%s exports', (file, least) => {
   const text = writtenByHand.map((path) => readFileSync(join(root, path), 'utf8')).join('\n')
 
   const names = exportsOf(file)
@@ -320,7 +320,7 @@ it.each([
   expect(names.filter((name) => !new RegExp(`\\b${name}\\b`).test(text))).toEqual([])
 })
 
-it('docs/types.md has exactly the types that apps may name in its tables', () => {
+it('docs/types.md lists exactly the types that apps may name', () => {
   const values = new Set([entry, routesEntry, testingEntry].flatMap((names) => Object.keys(names)))
   const exported = ['index.ts', 'routes.ts', 'testing.ts'].flatMap(exportsOf)
   const cells = texts.get('docs/types.md')?.match(/^\| `[^|]+/gm) ?? []
@@ -331,7 +331,7 @@ it('docs/types.md has exactly the types that apps may name in its tables', () =>
   expect(cells.flatMap((cell) => cell.match(/\w+/g) ?? []).toSorted()).toEqual(types.toSorted())
 })
 
-it('README.md has the class of every code in its table of errors', () => {
+it('README.md gives the class of every code in its table of errors', () => {
   const classes = Object.entries(entry).flatMap(([name, value]) =>
     codesOf(value).map((code) => `| \`${code}\` | \`${name}\` |`),
   )
@@ -340,8 +340,8 @@ it('README.md has the class of every code in its table of errors', () => {
   expect(classes.filter((cells) => !sectionOf('Errors').includes(cells))).toEqual([])
 })
 
-it('README.md tells of every method of Sessions', () => {
-  // `off` is the way back of `on`, as everywhere in Node.
+it('README.md describes every method of Sessions', () => {
+  // `off` reverses `on`, as everywhere in Node.
   const names = membersOf(Sessions).filter((name) => name !== 'off')
 
   const missing = names.filter((name) => !new RegExp(`[.\`]${name}\\b`).test(readme))
@@ -349,7 +349,7 @@ it('README.md tells of every method of Sessions', () => {
   expect(missing).toEqual([])
 })
 
-/** The code of an error class, of which every one has its own. */
+/** The code of an error class; each class has its own. */
 function codesOf(value: unknown): string[] {
   if (typeof value !== 'function' || !value.name.endsWith('Error')) return []
   return [...value.toString().matchAll(/ERR_SESSION_[A-Z_]+/g)].map(([code]) => code)

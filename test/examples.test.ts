@@ -33,7 +33,7 @@ describe('examples/basic.ts', async () => {
 })
 
 describe('examples/roles.ts', () => {
-  it('gives a clerk what the role gives, and no more', async () => {
+  it('gives a clerk what the role grants, and no more', async () => {
     const agent = request.agent(roles.callback())
 
     await agent.get('/prices').expect(401)
@@ -44,7 +44,7 @@ describe('examples/roles.ts', () => {
     await agent.post('/recount').expect(200, { counted: true, audit: false })
   })
 
-  it('gives a manager any one of the privileges that the stock asks for', async () => {
+  it('gives a manager any one of the privileges that the stock page asks for', async () => {
     const agent = request.agent(roles.callback())
 
     await agent.post('/login/manager').expect(200)
@@ -57,20 +57,20 @@ describe('examples/locate.ts', () => {
   it.each([
     ['129.132.1.1', { country: 'CH', region: '' }],
     ['2001:4860:4860::8888', { country: 'US', region: '' }],
-  ])('finds where %s is', async (address, place) => {
+  ])('locates %s', async (address, place) => {
     const visit = request(locate.callback()).get('/').set('X-Forwarded-For', address)
 
     await visit.expect(200, place)
   })
 
-  it('does not know where a private address is', async () => {
+  it('finds nothing for a private address', async () => {
     const visit = request(locate.callback()).get('/').set('X-Forwarded-For', '192.168.1.1')
 
     await visit.expect(200, 'not known')
   })
 })
 
-/** What the example says on its terminal. */
+/** What the example prints. */
 function listen(): string[] {
   const lines: string[] = []
   const log = vi.spyOn(console, 'log').mockImplementation((line) => void lines.push(String(line)))
@@ -78,7 +78,7 @@ function listen(): string[] {
   return lines
 }
 
-/** Has a link made, and answers the token in it. */
+/** Has a link created, and returns the token in it. */
 async function linkOf(name: string) {
   const lines = listen()
   const laptop = request.agent(oneTimeToken.callback())
@@ -91,7 +91,7 @@ async function linkOf(name: string) {
 }
 
 describe('examples/one-time-token.ts', () => {
-  it('X5: signs a second browser in by the button, once', async () => {
+  it('X5: signs a second browser in with the button, once', async () => {
     const { laptop, token } = await linkOf('ann')
     const phone = request.agent(oneTimeToken.callback())
     const stranger = request.agent(oneTimeToken.callback())
@@ -105,7 +105,7 @@ describe('examples/one-time-token.ts', () => {
     await stranger.get('/').expect(401)
   })
 
-  it('X5: is not used up by programs that follow links, nor by a page of another site', async () => {
+  it('X5: ignores programs that follow links, and posts from another site', async () => {
     const { token } = await linkOf('ann')
     const phone = request.agent(oneTimeToken.callback())
 
@@ -125,7 +125,7 @@ describe('examples/one-time-token.ts', () => {
     await phone.get('/').expect(200)
   })
 
-  it('H1: shows nothing that is no token, and takes no other form', async () => {
+  it('H1: refuses text that is not a token, and any other form', async () => {
     const app = oneTimeToken.callback()
 
     await request(app).get('/join?token="><script>alert(1)</script>').expect(400)
@@ -140,7 +140,7 @@ describe('examples/one-time-token.ts', () => {
 })
 
 describe('examples/nested-token.ts', () => {
-  it('X3, X4: lets an admin act as a customer, by Bearer and by run(), and names both', async () => {
+  it('X3, X4: lets an admin act as a customer, by Bearer and by run(), and names both users', async () => {
     const lines = listen()
     const admin = request.agent(nestedToken.callback())
     await admin.post('/act-as/ann').expect(401)

@@ -7,8 +7,8 @@ import { expect, it } from 'vitest'
 const src = fileURLToPath(new URL('../src', import.meta.url))
 
 /**
- * What each room may import: those above it in the table, and packages. A file at the top is a room
- * too.
+ * What each room may import: the rooms above it in the table, and packages. A file at the top is a
+ * room, too.
  */
 const mayImport: Record<string, readonly string[]> = {
   'errors/': [],
@@ -119,7 +119,7 @@ function importsOf(file: string): string[] {
   )
 }
 
-it('imports only from the rooms above, and each package in few places', () => {
+it('imports only from layers above, and each package in few places', () => {
   const files = readdirSync(src, { recursive: true, encoding: 'utf8' })
   const modules = files.filter((file) => file.endsWith('.ts') && file !== 'index.ts')
 
@@ -132,7 +132,7 @@ it('imports only from the rooms above, and each package in few places', () => {
 
   expect(modules.length).toBeGreaterThan(25)
   expect(found).toEqual([])
-  // A room that is listed below what imports it would be a way back up.
+  // A room listed below one that imports it would be a way back up.
   const rooms = Object.keys(mayImport)
   for (const [index, room] of rooms.entries()) {
     const later = (mayImport[room] ?? []).filter((other) => rooms.indexOf(other) > index)
@@ -140,7 +140,7 @@ it('imports only from the rooms above, and each package in few places', () => {
   }
 })
 
-it('has entries alone at the top of src', () => {
+it('has only entries at the top of src', () => {
   const top = readdirSync(src, { withFileTypes: true }).filter((entry) => entry.isFile())
 
   expect(top.map((entry) => entry.name)).toEqual([

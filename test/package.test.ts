@@ -45,11 +45,11 @@ it('exports these names and no others', () => {
   ])
 })
 
-it('exports the routes alone from their own entry', () => {
+it('exports the routes from their own entry only', () => {
   expect(Object.keys(routes)).toEqual(['sessionRoutes'])
 })
 
-it('exports what authors of stores need from entries of their own', () => {
+it('exports what authors of stores need from separate entries', () => {
   expect(Object.keys(store).toSorted()).toEqual([
     'askForLock',
     'changeSession',
@@ -72,7 +72,7 @@ it('exports what authors of stores need from entries of their own', () => {
   expect(Object.keys(storeContract)).toEqual(['describeSessionStore'])
 })
 
-/** What an entry exports that has nothing of its own, types included. */
+/** The exports of an entry that has no names of its own, types included. */
 function namesOf(file: string): string[] {
   const text = readFileSync(`${root}/src/${file}`, 'utf8')
   return [...text.matchAll(/^export (?:type )?\{([^}]*)\}/gm)]
@@ -92,11 +92,11 @@ it('exports from both entries only the types of stores that options name', () =>
   ).toEqual(['ClientDescription', 'SessionLimit', 'SessionStore', 'SessionType', 'StorageLimits'])
 })
 
-it('exports what helps tests from an entry of its own', () => {
+it('exports test helpers from a separate entry', () => {
   expect(Object.keys(testing)).toEqual(['signedIn'])
 })
 
-it('packs the code, its sources and the papers, and nothing else', async () => {
+it('packs the code, its sources and the documents, and nothing else', async () => {
   const run = promisify(execFile)
   const options = ['pack', '--dry-run', '--json', '--ignore-scripts']
   const { stdout } = await run('npm', options, { cwd: root })
@@ -110,7 +110,7 @@ it('packs the code, its sources and the papers, and nothing else', async () => {
   expect(files.some(({ path }) => path === 'src/index.ts')).toBe(true)
 })
 
-it('depends at run time on four packages only, none of which is a peer', () => {
+it('has four run-time dependencies only, none of them a peer', () => {
   const manifest: { dependencies: object; peerDependenciesMeta: object } = JSON.parse(
     readFileSync(`${root}/package.json`, 'utf8'),
   )
@@ -125,7 +125,7 @@ it('has at most sixteen scripts', () => {
   expect(Object.keys(manifest.scripts).length).toBeLessThanOrEqual(16)
 })
 
-/** What `npm run bench` ends with: its output, or an error that has it. */
+/** How `npm run bench` ends: its output, or an error that contains it. */
 async function runBench(...args: readonly string[]): Promise<unknown> {
   const command = ['run', '-s', 'bench', '--', ...args]
   return promisify(execFile)('npm', command, { cwd: root }).catch((error: unknown) => error)
@@ -139,14 +139,14 @@ describe('npm run bench', () => {
     expect(stdout).toMatch(/^ {2}leaks +\w/m)
   })
 
-  it('ends with 2 and the list when there is no such benchmark', async () => {
+  it('exits with 2 and prints the list for an unknown benchmark', async () => {
     expect(await runBench('leak')).toMatchObject({
       code: 2,
       stderr: expect.stringMatching(/^There is no benchmark "leak"\.[^]+^ {2}leaks +\w/m),
     })
   })
 
-  it('hands a benchmark what stands after its name', async () => {
+  it('passes the arguments after its name to a benchmark', async () => {
     expect(await runBench('leaks', '--only', 'tape')).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('--only one of redis, memory, outage'),

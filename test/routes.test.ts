@@ -22,14 +22,14 @@ const routes = [
   ['get', `/sessions/${unknownId}/info`],
 ] as const
 
-/** An app with the routes, and an observer of what it emits. */
+/** An app with the routes, and an observer of its events. */
 function makeRouted(options: SessionsOptions = {}): TestApp {
   const testApp = makeApp({}, options)
   testApp.app.use(sessionRoutes(testApp.sessions).routes())
   return testApp
 }
 
-/** A browser in which somebody has signed in, and the id of the session. */
+/** A browser with a signed-in user, and the id of the session. */
 async function signIn(
   { browser }: TestApp,
   user: string,
@@ -51,7 +51,7 @@ async function idsFor(client: Browser): Promise<string[]> {
   return list.map(({ id }) => id)
 }
 
-/** What all refusals look like. */
+/** The form of all refusals. */
 function expectRefusal(response: Response, status: number, code: string, message: string): void {
   expect(response.status).toBe(status)
   expect(response.body).toEqual({ code, message })
@@ -85,7 +85,7 @@ describe.each(storeKinds)('sessionRoutes with a %s', (_name, makeStore) => {
     expect(await idsFor(there.client)).toEqual([there.id, here.id])
   })
 
-  it('M12: ends one, whose client is a guest from then on', async () => {
+  it('M12: ends a session, whose client is a guest from then on', async () => {
     const testApp = makeRouted({ store: makeStore() })
     const here = await signIn(testApp, 'ann')
     const there = await signIn(testApp, 'ann')
@@ -100,7 +100,7 @@ describe.each(storeKinds)('sessionRoutes with a %s', (_name, makeStore) => {
     expectNone(await here.client.delete(`/sessions/${there.id}`))
   })
 
-  it('M12: ends the current one with its cookie', async () => {
+  it('M12: ends the current session and clears its cookie', async () => {
     const testApp = makeRouted({ store: makeStore() })
     const { client, id } = await signIn(testApp, 'ann')
 
@@ -113,7 +113,7 @@ describe.each(storeKinds)('sessionRoutes with a %s', (_name, makeStore) => {
     expect((await client.get('/sessions')).status).toBe(401)
   })
 
-  it("M12: ends only one's own: another user's answers 404, as one that never was", async () => {
+  it("M12: ends only the caller's own sessions, and answers 404 to others", async () => {
     const testApp = makeRouted({ store: makeStore() })
     const ann = await signIn(testApp, 'ann', 'WebAdmin')
     const ben = await signIn(testApp, 'ben')
@@ -149,7 +149,7 @@ describe.each(storeKinds)('sessionRoutes with a %s', (_name, makeStore) => {
     ':id',
     '(.*)',
     '%F0%9F%8D%B5',
-  ])('M12, H1: knows no session %s', async (id) => {
+  ])('M12, H1: finds no session %s', async (id) => {
     const testApp = makeRouted({ store: makeStore() })
     const { client } = await signIn(testApp, 'ann', 'WebAdmin')
 
@@ -159,7 +159,7 @@ describe.each(storeKinds)('sessionRoutes with a %s', (_name, makeStore) => {
     expect(await isSignedIn(client)).toBe(true)
   })
 
-  it('M12, M1, H1: takes an id in any case, and nothing around it', async () => {
+  it('M12, M1, H1: accepts an id in any case, but nothing around it', async () => {
     const testApp = makeRouted({ store: makeStore() })
     const here = await signIn(testApp, 'ann', 'WebAdmin')
     const there = await signIn(testApp, 'ann')
@@ -178,7 +178,7 @@ describe.each(storeKinds)('sessionRoutes with a %s', (_name, makeStore) => {
     expect(await idsFor(here.client)).toEqual([here.id])
   })
 
-  it('M12: ends all others, and only of this user', async () => {
+  it('M12: ends all other sessions of this user only', async () => {
     const testApp = makeRouted({ store: makeStore() })
     const here = await signIn(testApp, 'ann')
     const others = [await signIn(testApp, 'ann'), await signIn(testApp, 'ann')]
@@ -195,7 +195,7 @@ describe.each(storeKinds)('sessionRoutes with a %s', (_name, makeStore) => {
     expect((await here.client.delete('/sessions')).body).toEqual({ ended: 0 })
   })
 
-  it('M12: ends nothing for an id that got lost', async () => {
+  it('M12: ends nothing when the id is missing', async () => {
     const testApp = makeRouted({ store: makeStore() })
     const here = await signIn(testApp, 'ann')
     await signIn(testApp, 'ann')
@@ -204,7 +204,7 @@ describe.each(storeKinds)('sessionRoutes with a %s', (_name, makeStore) => {
     expect(await idsFor(here.client)).toHaveLength(2)
   })
 
-  it('M12: answers one of two who end the same session at once', async () => {
+  it('M12: answers success to only one of two who end the same session at once', async () => {
     const testApp = makeRouted({ store: makeStore() })
     const here = await signIn(testApp, 'ann')
     const there = await signIn(testApp, 'ann')
@@ -216,7 +216,7 @@ describe.each(storeKinds)('sessionRoutes with a %s', (_name, makeStore) => {
     expect(statuses.filter((status) => status === 404)).toHaveLength(3)
   })
 
-  it("M12: shows what is known of anybody's session to WebAdmin alone", async () => {
+  it('M12: shows any session to WebAdmin only', async () => {
     const testApp = makeRouted({ store: makeStore() })
     const admin = await signIn(testApp, 'root', 'webadmin')
     const ann = await signIn(testApp, 'ann', 'browse')
@@ -234,7 +234,7 @@ describe.each(storeKinds)('sessionRoutes with a %s', (_name, makeStore) => {
     }
   })
 
-  it('M12: has no sessions for who is signed in without a name', async () => {
+  it('M12: lists no sessions for a caller signed in without a name', async () => {
     const testApp = makeRouted({ store: makeStore() })
     const here = await signIn(testApp, '', 'browse')
     const there = await signIn(testApp, '', 'browse')
@@ -267,7 +267,7 @@ describe.each(storeKinds)('sessionRoutes with a %s', (_name, makeStore) => {
     expect(testApp.errors).toEqual([])
   })
 
-  it('M12: refuses to end anything for a page of another site', async () => {
+  it('M12: refuses to end a session for a page of another site', async () => {
     const testApp = makeRouted({ store: makeStore() })
     const here = await signIn(testApp, 'ann')
     const there = await signIn(testApp, 'ann')
@@ -307,7 +307,7 @@ describe('sessionRoutes that cannot decide', () => {
     ['delete', `/sessions/${unknownId}`, 'terminate'],
     ['get', `/sessions/${unknownId}/info`, 'info'],
   ] as const)(
-    'M12, F1: answers 503 when the store fails by then: %s %s',
+    'M12, F1: answers 503 when the store fails during the request: %s %s',
     async (method, path, asked) => {
       const testApp = makeRouted()
       const { client } = await signIn(testApp, 'ann', 'WebAdmin')
@@ -320,7 +320,7 @@ describe('sessionRoutes that cannot decide', () => {
     },
   )
 
-  it('M12, F1: never says that the current session has ended when it may not have', async () => {
+  it('M12, F1: never reports the current session as ended when it may still live', async () => {
     const testApp = makeRouted()
     const { client, id } = await signIn(testApp, 'ann')
     testApp.store.faults.set('destroy', 'rejects')
@@ -376,7 +376,7 @@ describe('sessionRoutes that cannot decide', () => {
     expect(testApp.errors).toEqual([expect.objectContaining({ code })])
   })
 
-  it('M12: hands on errors that are not of this package', async () => {
+  it('M12: passes on errors of other packages', async () => {
     const testApp = makeRouted()
     const { client } = await signIn(testApp, 'ann')
     const error = new RangeError('a bug')
@@ -398,7 +398,7 @@ describe('sessionRoutes that cannot decide', () => {
     ['a slash', [new Sessions(), { prefix: '/' }]],
     ['a number', [new Sessions(), { prefix: 1 }]],
     ['null', [new Sessions(), { prefix: null }]],
-  ])('M12: are not made with %s', (_, args) => {
+  ])('M12: throw at creation with %s', (_, args) => {
     expect(() => Reflect.apply(sessionRoutes, undefined, args)).toThrow(
       expect.objectContaining({ code: 'ERR_SESSION_OPTION' }),
     )
@@ -406,7 +406,7 @@ describe('sessionRoutes that cannot decide', () => {
 })
 
 describe('sessionRoutes in an app', () => {
-  it('M12: answers HEAD as GET, and leaves other methods to the app', async () => {
+  it('M12: answers HEAD like GET, and leaves other methods to the app', async () => {
     const testApp = makeRouted()
     const { client, id } = await signIn(testApp, 'ann', 'WebAdmin')
 
@@ -422,7 +422,7 @@ describe('sessionRoutes in an app', () => {
     expect(await isSignedIn(client)).toBe(true)
   })
 
-  it("M12: answers other methods by the router's allowedMethods()", async () => {
+  it("M12: answers other methods with the router's allowedMethods()", async () => {
     const { app, sessions, browser } = makeApp()
     const router = sessionRoutes(sessions)
     app.use(router.routes())
@@ -446,7 +446,7 @@ describe('sessionRoutes in an app', () => {
       new Router().use('/api', new Router().use('/v1', sessionRoutes(sessions).routes()).routes()),
   }
 
-  it.each(Object.entries(mounted))('M12: may be mounted by %s', async (_, mount) => {
+  it.each(Object.entries(mounted))('M12: can be mounted by %s', async (_, mount) => {
     const testApp = makeApp()
     const router = mount(testApp.sessions)
     testApp.app.use(router.routes())
@@ -475,7 +475,7 @@ describe('sessionRoutes in an app', () => {
     expect(response.headers).not.toHaveProperty('cache-control')
   })
 
-  it('M12: takes a Sessions of any storage', async () => {
+  it('M12: accept a Sessions of any storage', async () => {
     const sessions = new Sessions<{ cart: string[] }>()
     const app = new Koa()
     app.use(session(sessions))
@@ -491,7 +491,7 @@ describe('the package without @koa/router', () => {
     vi.resetModules()
   })
 
-  it('M12: loads, but for koa-user-sessions/routes', async () => {
+  it('M12: loads, except koa-user-sessions/routes', async () => {
     vi.resetModules()
     vi.doMock('@koa/router', () => {
       throw new Error('not installed')
@@ -503,7 +503,7 @@ describe('the package without @koa/router', () => {
 })
 
 describe('a caller with a nested token', () => {
-  it('M12, X3: has no right over the sessions of whom it acts as', async () => {
+  it('M12, X3: has no rights over the sessions of the user that it acts as', async () => {
     const key = { kid: 'a', alg: 'HS256', secret: 'x'.repeat(32) } as const
     const tokens = { keys: [key], issuer: 'https://shop.example', audience: 'shop' }
     const testApp = makeRouted({ tokens })

@@ -32,7 +32,7 @@ function makeGuarded(options: SessionsOptions = {}): TestApp {
 }
 
 describe.each(storeKinds)('signedIn(), with a %s', (_, makeStore) => {
-  it('makes a session that a supertest agent uses, as after a sign-in', async () => {
+  it('creates a session that a supertest agent uses, as after a sign-in', async () => {
     const { app, sessions } = makeGuarded({ store: makeStore() })
 
     const { id, cookie } = await signedIn(sessions, {
@@ -56,7 +56,7 @@ describe.each(storeKinds)('signedIn(), with a %s', (_, makeStore) => {
     expect(await sessions.list('ann')).toMatchObject([{ id }])
   })
 
-  it('makes a session that fetch uses', async () => {
+  it('creates a session that fetch uses', async () => {
     const { app, sessions } = makeGuarded({ store: makeStore() })
     const server = createServer(app.callback()).listen(0, '127.0.0.1')
     onTestFinished(() => void server.close())
@@ -70,7 +70,7 @@ describe.each(storeKinds)('signedIn(), with a %s', (_, makeStore) => {
     expect([response.status, await response.text()]).toEqual([200, 'welcome'])
   })
 
-  it('C5: gives a cookie that later grants rotate, which the agent follows', async () => {
+  it('C5: returns a cookie that later grants rotate, and the agent follows', async () => {
     const { app, sessions, visit } = makeGuarded({ store: makeStore() })
     const { id, cookie } = await signedIn(sessions, { userName: 'ann' })
     const agent = supertest.agent(app.callback()).set('Cookie', cookie)
@@ -83,7 +83,7 @@ describe.each(storeKinds)('signedIn(), with a %s', (_, makeStore) => {
     expect((await visit('/me', cookie)).body.isGuest).toBe(true)
   })
 
-  it('M10: tells the events of a sign-in', async () => {
+  it('M10: emits the events of a sign-in', async () => {
     const { sessions, events } = makeGuarded({ store: makeStore() })
 
     const { id } = await signedIn(sessions, { userName: 'ann' })
@@ -113,7 +113,7 @@ describe.each(storeKinds)('signedIn(), with a %s', (_, makeStore) => {
 })
 
 describe('signedIn()', () => {
-  it('signs in "user", who may nothing, when it is told nothing', async () => {
+  it('signs in "user" without privileges when called without arguments', async () => {
     const { app, sessions } = makeGuarded()
 
     const { cookie } = await signedIn(sessions)
@@ -123,7 +123,7 @@ describe('signedIn()', () => {
     await agent.get('/admin').expect(403)
   })
 
-  it('makes a session of nobody, with a cart', async () => {
+  it('creates a guest session with a cart', async () => {
     const { app, sessions, events } = makeGuarded()
 
     const { cookie } = await signedIn(sessions, { userName: '', storage: { cart: ['tea'] } })
@@ -134,7 +134,7 @@ describe('signedIn()', () => {
     expect(events.map(({ name }) => name)).toEqual(['session:created', 'session:refused'])
   })
 
-  it('C2: gives the cookie of HTTPS when it is asked to', async () => {
+  it('C2: returns the cookie for HTTPS on request', async () => {
     const { app, sessions, visit } = makeGuarded()
     const { cookie, headers } = await signedIn(sessions, { userName: 'ann', secure: true })
     const { key, cert } = selfSignedCertificate()
@@ -152,7 +152,7 @@ describe('signedIn()', () => {
     [{ secure: true }, undefined, /^__Host-session=/],
     [{ secure: true, path: '/shop', name: 'sid' }, true, /^__Secure-sid=/],
     [{ secure: false }, false, /^session=/],
-  ] as const)('C2: names the cookie as the option %o and secure %s say', async (...given) => {
+  ] as const)('C2: names the cookie for the option %o and secure %s', async (...given) => {
     const [options, secure, name] = given
     const { sessions } = makeGuarded({ cookie: options })
 
@@ -166,12 +166,12 @@ describe('signedIn()', () => {
     ['a role', { roles: ['Admin', 'Admim'] }, { code: 'ERR_SESSION_PRIVILEGE_UNKNOWN' }],
     ['a name', Object({ username: 'ann' }), { code: 'ERR_SESSION_OPTION' }],
     ['a timeout under the floor', { idleTimeout: 5 }, { name: 'TypeError' }],
-    ['a timeout that is no number', { idleTimeout: Number.NaN }, { name: 'TypeError' }],
+    ['a timeout that is not a number', { idleTimeout: Number.NaN }, { name: 'TypeError' }],
     ['a user name', Object({ userName: 7 }), { name: 'TypeError' }],
     ['storage', { storage: { a: 10n } }, { code: 'ERR_SESSION_STORAGE_VALUE' }],
     ['storage that is text', Object({ storage: 'cart' }), { code: 'ERR_SESSION_OPTION' }],
     ['secure', Object({ secure: 'yes' }), { name: 'TypeError' }],
-  ])('refuses %s that would not be kept, and stores nothing', async (_, input, error) => {
+  ])('refuses %s that would not be stored, and stores nothing', async (_, input, error) => {
     const { sessions, store } = makeGuarded()
 
     await expect(signedIn(sessions, input)).rejects.toMatchObject(error)
@@ -179,7 +179,7 @@ describe('signedIn()', () => {
     expect(store.calls).toEqual([])
   })
 
-  it('refuses a secure that contradicts the options, roles without a file, and no Sessions', async () => {
+  it('refuses a secure that contradicts the options, roles without a file, and a missing Sessions', async () => {
     const plain = makeApp({}, { cookie: { secure: false } })
     const remote = makeApp({}, { privilegedTypes: ['remote'] })
     const wrong: Promise<unknown>[] = [
@@ -197,7 +197,7 @@ describe('signedIn()', () => {
 })
 
 describe('letting time pass', () => {
-  it('L4: follows the Date of vi.useFakeTimers(), in a MemoryStore', async () => {
+  it('L4: works with the Date of vi.useFakeTimers(), in a MemoryStore', async () => {
     vi.useFakeTimers({ toFake: ['Date'] })
     onTestFinished(() => void vi.useRealTimers())
     const { visit, sessions } = makeGuarded()
@@ -211,7 +211,7 @@ describe('letting time pass', () => {
     expect([before.body.userName, after.body.userName]).toEqual(['ann', ''])
   })
 
-  it('L4: follows the Date of node:test, in a MemoryStore', async () => {
+  it('L4: works with the Date of node:test, in a MemoryStore', async () => {
     mock.timers.enable({ apis: ['Date'], now: Date.now() })
     onTestFinished(() => {
       mock.timers.reset()
@@ -227,7 +227,7 @@ describe('letting time pass', () => {
     expect([before.body.userName, after.body.userName]).toEqual(['ann', ''])
   })
 
-  it('L4: is PEXPIRE on the key of the session, in Redis', async () => {
+  it('L4: works with PEXPIRE on the key of the session, in Redis', async () => {
     const [redis, prefix] = [connectRedis(), uniquePrefix()]
     const { visit, sessions } = makeGuarded({ redis, prefix })
     const { id, cookie } = await signedIn(sessions, { userName: 'ann' })

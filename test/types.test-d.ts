@@ -28,7 +28,7 @@ import type {
 import { signedIn } from 'koa-user-sessions/testing'
 import { expectTypeOf } from 'vitest'
 
-// Compiled by `tsc -p test`, never run. Nobody augments an interface here; `types/augmented` does.
+// Compiled by `tsc -p test`, never run. No interface is augmented here; `types/augmented` does that.
 
 interface Shop {
   cart: string[]
@@ -95,7 +95,7 @@ new Koa().use((ctx) => {
   ctx.session = undefined
 })
 
-// T8: without a word of the app, storage takes any name and any value.
+// T8: without declarations by the app, storage takes any name and any value.
 
 new Koa().use((ctx) => {
   const { storage } = ctx.session
@@ -108,7 +108,7 @@ new Koa().use((ctx) => {
 })
 expectTypeOf<keyof SessionStorage>().toEqualTypeOf<never>()
 
-// T8: a storage type makes every declared name one that may be absent, and no others.
+// T8: with a storage type, every declared name may be absent, and there are no others.
 
 expectTypeOf<StorageOf<Shop>>().not.toBeAny()
 expectTypeOf<StorageOf<Shop>>().toEqualTypeOf<Partial<Shop>>()
@@ -126,7 +126,7 @@ export function useShop({ storage }: Session<Shop>): void {
   storage.cart.push('tea')
 }
 
-// T8: a Sessions says what the sessions of its app store.
+// T8: a Sessions knows what the sessions of its app store.
 
 const sessions = new Sessions<Shop>({ store: new MemoryStore() })
 expectTypeOf(session(sessions)).not.toBeAny()
@@ -153,7 +153,7 @@ void signedIn(sessions, { storage: { cart: ['tea'] } })
 void signedIn(sessions, { storage: { cart: 'tea' } })
 void signedIn(new Sessions(), { storage: { anything: 1 } })
 
-// P10: without a word of the app, every text is a privilege name.
+// P10: without declarations by the app, any text is a privilege name.
 
 expectTypeOf<PrivilegeName>().not.toBeAny()
 expectTypeOf<PrivilegeName>().toEqualTypeOf<string>()
@@ -211,7 +211,7 @@ requirePrivilege(1)
 // @ts-expect-error a misspelt option
 requireUser({ ondenied: () => {} })
 
-// P10: a roles file in the program tells its privilege names.
+// P10: a roles file in the program declares its privilege names.
 
 const roles = defineRoles({
   privileges: [{ privilege: 'browse' }, { privilege: 'WebAdmin', includes: ['browse'], id: 7 }],
@@ -305,7 +305,7 @@ sessions
   })
 // @ts-expect-error a misspelt event
 sessions.on('session:end', () => {})
-// @ts-expect-error a fact that there is not
+// @ts-expect-error a fact that does not exist
 sessions.on('session:rotated', ({ secret }) => secret)
 
 // Section 7: options.

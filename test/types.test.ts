@@ -5,13 +5,13 @@ import { fileURLToPath } from 'node:url'
 
 import { describe, expect, it, onTestFinished } from 'vitest'
 
-// `tsc -p test` compiles types.test-d.ts, where no interface is augmented. An app that augments them
-// is a compilation of its own.
+// `tsc -p test` compiles types.test-d.ts, in which no interface is augmented. An app that augments
+// them is a compilation of its own.
 
 const types = fileURLToPath(new URL('types', import.meta.url))
 const tsc = fileURLToPath(new URL('../node_modules/.bin/tsc', import.meta.url))
 
-/** Enough for a compiler that starts cold on a busy machine. */
+/** Enough for a compiler with a cold start on a busy machine. */
 const timeout = 60_000
 
 const augmentation = `
@@ -31,7 +31,7 @@ const app = new Koa()
 app.use(session())
 `
 
-/** What the compiler says of a project: nothing when all is well. */
+/** The errors that the compiler reports for a project: none when all is well. */
 async function compile(project: string): Promise<string> {
   return new Promise((resolve, reject) => {
     execFile(tsc, ['-p', project, '--pretty', 'false'], (error, stdout, stderr) => {
@@ -41,7 +41,7 @@ async function compile(project: string): Promise<string> {
   })
 }
 
-/** A project next to the augmented one, with one file; gone after the test. */
+/** A project next to the augmented one, with one file, which is removed after the test. */
 async function writeProject(text: string): Promise<string> {
   const project = await mkdtemp(join(types, 'broken-'))
   onTestFinished(() => rm(project, { recursive: true }))

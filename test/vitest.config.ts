@@ -10,7 +10,7 @@ import { LongestFirst } from './support/longest-first.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-// Their files follow each other in one process, which loads the code once.
+// Their files follow each other in one process, which loads the code only once.
 const sharedFolders = [
   'client',
   'cookie',
@@ -27,8 +27,8 @@ const sharedFolders = [
   'tokens',
 ]
 
-// These run alone: a mock is in force where the real module was not loaded before, and what a
-// process holds may be left by another file.
+// These run alone: a mock works only if the real module was not loaded before, and another file may
+// leave behind what a process holds.
 const needsOwnProcess = /vi\.mock\(|getActiveResourcesInfo/
 
 const sharedFiles = sharedFolders.flatMap((folder) =>
@@ -46,7 +46,7 @@ const alias = {
   'koa-user-sessions': join(root, 'src/index.ts'),
 }
 
-/** What runs before all files, and what before each of them, besides what always does. */
+/** What runs before all files, and what runs before each file in addition. */
 interface Setup {
   readonly globalSetup?: readonly string[]
   readonly setupFiles?: readonly string[]
@@ -55,7 +55,7 @@ interface Setup {
 /**
  * The suite of `npm test`.
  *
- * @param setup Where it is run in another way.
+ * @param setup For runs in another environment.
  */
 export function testsWith({
   globalSetup = ['test/support/global-redis.ts'],
@@ -66,7 +66,7 @@ export function testsWith({
     test: {
       name,
       root,
-      // Tests wait for conditions; a busy machine may take its time.
+      // Tests wait for conditions; a busy machine may take time.
       testTimeout: 30_000,
       hookTimeout: 30_000,
       setupFiles: ['test/support/close-clients.ts', ...setupFiles],
@@ -89,7 +89,7 @@ export function testsWith({
         }),
         project('together', { include: sharedFiles, isolate: false }),
       ],
-      // More than there are cores: the longest files mostly wait.
+      // More than there are cores, because the longest files mostly wait.
       maxWorkers: 4,
       sequence: { sequencer: LongestFirst },
       coverage: {

@@ -11,7 +11,7 @@ import { parseArgs } from 'node:util'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const api = fileURLToPath(new URL('.', import.meta.url))
 const page = `${root}.github/API.md`
-// What is made on the way; in a folder that git and npm leave alone.
+// Generated on the way, in a folder that git and npm ignore.
 const made = `${api}node_modules/.made`
 
 const { values: given } = parseArgs({ options: { check: { type: 'boolean', default: false } } })
@@ -43,7 +43,7 @@ function findEntries(): Entry[] {
   })
 }
 
-/** One page an entry, `entry-0.md` and on. */
+/** One page per entry: `entry-0.md`, `entry-1.md` and so on. */
 function renderEntries(all: readonly Entry[]): void {
   const files = all.map(({ declarations }) => declarations)
   mkdirSync(made, { recursive: true })
@@ -70,7 +70,7 @@ function renderEntries(all: readonly Entry[]): void {
     excludeExternals: true,
     excludePrivate: true,
     treatWarningsAsErrors: true,
-    // Nobody has to write these: their values are spread, handed over or answered.
+    // No app has to write these: their values are spread, passed on or returned.
     intentionallyNotExported: [
       'ClientAddition',
       'PassportEntry',
@@ -109,7 +109,7 @@ function renderEntries(all: readonly Entry[]): void {
   run('npx', 'tsx', bin, '--options', `${made}/typedoc.json`, '--logLevel', 'Warn')
 }
 
-/** All pages as one: their anchors and links get what makes them different. */
+/** All pages as one, with anchors and links made unique. */
 function joinPages(all: readonly Entry[]): string {
   const parts = all.map((entry, index) => {
     const own = readFileSync(`${made}/pages/entry-${index}.md`, 'utf8')
@@ -124,7 +124,7 @@ function joinPages(all: readonly Entry[]): string {
   return `<!-- Made by \`npm run docs:api\` from the comments in src; changes here are lost. -->\n\n${parts.join('\n')}`
 }
 
-/** The first entry's anchors stay as they are. */
+/** The anchors of the first entry stay unchanged. */
 function anchor(index: number, id: string): string {
   return index === 0 ? id : `${index}.${id}`
 }

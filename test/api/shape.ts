@@ -1,6 +1,6 @@
-// A TypeDoc plugin: gives the model the shape that the page has, and refuses a public name without
-// a comment. TypeDoc is installed by `npm run docs:api` alone, so that only what is used here of its
-// interface stands here.
+// A TypeDoc plugin: gives the model the shape of the page, and refuses a public name without a
+// comment. TypeDoc is installed by `npm run docs:api` only, so this file declares just the part of its
+// interface that it uses.
 
 interface CommentPart {
   readonly kind: string
@@ -63,7 +63,7 @@ const kinds = {
   reference: 4_194_304,
 }
 
-/** The errors of JavaScript itself that a `@throws` may name. */
+/** The built-in JavaScript errors that a `@throws` may name. */
 const builtInErrors = new Set(['Error', 'RangeError', 'TypeError'])
 
 export function load(app: Application): void {
@@ -73,17 +73,17 @@ export function load(app: Application): void {
       entries.flatMap(({ children = [] }) => children).map((child) => [child.name, child]),
     )
     for (const reflection of Object.values(project.reflections)) {
-      // The stores of this package do what their contract says, and it says so.
+      // The stores of this package do what their contract says, and the contract has the comments.
       if (reflection.kind === kinds.method && reflection.implementationOf) {
         project.removeReflection(reflection)
         continue
       }
       if (reflection.kind === kinds.accessor) makeProperty(reflection)
-      // Where a member comes from does not matter to who calls it.
+      // Callers do not care which type a member comes from.
       delete reflection.inheritedFrom
       delete reflection.implementationOf
       delete reflection.overwrites
-      // A parameter that the code takes apart has no name of its own.
+      // A destructured parameter has no name of its own.
       const isTakenApart = reflection.name === '__namedParameters'
       if (reflection.kind === kinds.parameter && isTakenApart) reflection.name = 'options'
       for (const tag of reflection.comment?.blockTags ?? []) {
@@ -91,7 +91,7 @@ export function load(app: Application): void {
         if (tag.tag === '@example') tag.content = tag.content.map(alignExample)
       }
     }
-    // The entries come in the order that they were given in; index.ts looks for these names.
+    // The entries come in the given order; index.ts looks for these names.
     for (const [index, entry] of entries.entries()) {
       for (const problem of problemsOf(entry)) app.logger.error(problem)
       entry.name = `entry-${index}`
@@ -99,7 +99,7 @@ export function load(app: Application): void {
   })
 }
 
-/** A caller sees no difference; a property takes a line of a table. */
+/** Callers see no difference, and a property takes one line of a table. */
 function makeProperty(accessor: Reflection): void {
   const { getSignature } = accessor
   if (!getSignature) return
@@ -115,7 +115,7 @@ interface Throws {
   readonly names: ReadonlyMap<string, Reflection>
 }
 
-/** Puts the class of an error before the text of its `@throws`, as a link where it is ours. */
+/** Puts the class of an error before the text of its `@throws`, as a link if it is one of ours. */
 function nameError(app: Application, { tag, owner, names }: Throws): void {
   const name = tag.typeAnnotation?.replace(/^\{(.*)\}$/, '$1') ?? ''
   const target = names.get(name)
@@ -129,17 +129,17 @@ function nameError(app: Application, { tag, owner, names }: Throws): void {
   }
 }
 
-/** The formatter indents examples below their tag; TypeDoc takes that off their first line only. */
+/** The formatter indents examples below their tag; TypeDoc removes that from their first line only. */
 function alignExample(part: CommentPart): CommentPart {
   if (part.kind !== 'code') return part
   return { ...part, text: part.text.replaceAll('\n  ', '\n') }
 }
 
-/** The public names of an entry, and members of its classes and interfaces, that say too little. */
+/** The public names of an entry, and members of its classes and interfaces, that lack a comment. */
 function problemsOf(entry: Reflection): string[] {
   const problems: string[] = []
   for (const child of entry.children ?? []) {
-    // Another entry has the name, and its comment.
+    // Another entry has the name and its comment.
     if (child.kind === kinds.reference) continue
     const isOfMembers = child.kind === kinds.class || child.kind === kinds.interface
     for (const documented of [child, ...(isOfMembers ? (child.children ?? []) : [])]) {

@@ -1,4 +1,4 @@
-// What it costs to have, to list and to end the sessions of a user: round trips, time and memory, on
+// What it costs to keep, to list and to end the sessions of a user: round trips, time and memory, on
 // private servers.
 //
 //   npm run bench -- sessions
@@ -68,7 +68,7 @@ async function open(): Promise<Place> {
 
 type Parts = Partial<RecordDraft> & { readonly userName: string }
 
-/** A session with what most have, and 3 small values. */
+/** A session with the usual properties and 3 small values. */
 function typical(userName: string, number: number): Parts {
   const storage = new Map([
     ['cart', `["tea-${number % 1000}"]`],
@@ -114,7 +114,7 @@ async function fill(
   })
 }
 
-/** Some work that is measured, round after round. */
+/** Work that is measured, round after round. */
 interface Task {
   readonly name: string
   /** Not measured. */
@@ -192,13 +192,13 @@ async function memoryOf(partsOf: (number: number) => Parts): Promise<Memory> {
   const place = await open()
   const { store, redis, usedMemory } = place
   try {
-    // What the scripts, the connection and the first keys take.
+    // The memory of the scripts, the connection and the first keys.
     await fill(store, 100, (number) => typical(`warm ${number}`, number))
     await destroyAll(store, 'warm 1')
     await redis.flushall()
     const empty = await usedMemory()
     await fill(store, memoryCount, partsOf)
-    // Behind all that goes on in the background.
+    // After everything that runs in the background.
     await redis.ping()
     const full = await usedMemory()
     const names = new Set(Array.from({ length: memoryCount }, (_, n) => partsOf(n).userName))
@@ -230,7 +230,7 @@ async function measureMemory(): Promise<void> {
   }
 }
 
-/** A store with so many sessions, ten users with ten of them and the rest with one each. */
+/** A store with that many sessions: ten users with ten each, the other users with one each. */
 interface Populated extends Place {
   readonly sample: readonly SessionCredential[]
   readonly users: readonly string[]

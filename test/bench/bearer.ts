@@ -1,7 +1,7 @@
 // What a bearer token costs: CPU of the server's process per request (user and system), with a token
 // against with a cookie on the same session, and on a remote session of the same content; medians of
 // interleaved rounds, the load from another process. Then what refusing a megabyte costs, and how many
-// forged tokens are accepted. The exit code is 1 when something was missed.
+// forged tokens are accepted. The exit code is 1 when a target was missed.
 //
 //   npm run bench -- bearer
 
@@ -38,7 +38,7 @@ interface Way {
   readonly costs: number[]
 }
 
-/** All of them, each after each of the others as often. */
+/** All of them, each after each of the others equally often. */
 function inTurn<T>(all: readonly T[], round: number): readonly T[] {
   const turn = Math.abs(round) % all.length
   return [...all.slice(turn), ...all.slice(0, turn)]
@@ -48,7 +48,7 @@ function medianOf(numbers: readonly number[]): number {
   return numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? Number.NaN
 }
 
-/** The other process: asks as often as it is told to, and says when it is done. */
+/** The other process: sends as many requests as it is told to, and reports when it is done. */
 function serveLoad(): void {
   const agent = new Agent({ keepAlive: true, maxSockets: inFlight })
   const ask = async ({ port, headers }: Load): Promise<void> => {
@@ -126,7 +126,7 @@ async function measureRequests(): Promise<boolean> {
       listening.close()
       const [base = 0, one = 0, other = 0] = ways.map(({ costs }) => medianOf(costs))
       const [, nestedRatio = 0, remoteRatio = 0] = ways.map(({ costs }) =>
-        // Round by round: what else the machine does changes in between.
+        // Round by round, because the load of the machine changes in between.
         medianOf(costs.map((cost, round) => cost / (ways[0]?.costs[round] ?? Number.NaN))),
       )
       isGood &&= nestedRatio <= maxRatio && remoteRatio <= maxRatio

@@ -1,4 +1,4 @@
-// What requests get from an app on a Redis Cluster while slots move, and while a master stands still
+// What requests get from an app on a Redis Cluster while slots move, and while a master is frozen
 // or is killed. Prints a table and fails when a figure is missed.
 //
 //   npm run bench -- cluster
@@ -21,17 +21,17 @@ interface Answer {
   readonly headers: IncomingHttpHeaders
   readonly text: string
   readonly ms: number
-  /** When it came, by `performance.now()`. */
+  /** When it was answered, by `performance.now()`. */
   readonly at: number
 }
 
 interface User {
   readonly cookie: string
   readonly slot: number
-  /** The master of the session as the load begins. */
+  /** The master of the session when the load begins. */
   node: TestNode | undefined
   sent: number
-  /** The last number whose writing was acknowledged. */
+  /** The last number whose write was acknowledged. */
   acknowledged: number
   answers: Answer[]
 }
@@ -104,7 +104,7 @@ async function signIn(index: number): Promise<User> {
   return { cookie, slot, node: undefined, sent: 0, acknowledged: 0, answers: [] }
 }
 
-/** All users write and read in turn while something is done, and a little longer. */
+/** All users write and read by turns during some work, and a little longer. */
 async function during(work: () => Promise<void>): Promise<readonly Answer[]> {
   const guests: Answer[] = []
   for (const user of users) {
@@ -137,7 +137,7 @@ async function during(work: () => Promise<void>): Promise<readonly Answer[]> {
   return guests
 }
 
-/** How many users miss a write that was acknowledged. */
+/** How many users miss an acknowledged write. */
 async function lost(): Promise<number> {
   const answers = await Promise.all(users.map(({ cookie }) => ask('/me', cookie)))
   return answers.filter(
@@ -162,7 +162,7 @@ const row = (figure: string, reached: string, isMet: boolean): void => {
 
 const users = await Promise.all(Array.from({ length: userCount }, (_, index) => signIn(index)))
 
-/** Strikes the master of the first user with a signal, under load. */
+/** Sends a signal to the master of the first user, under load. */
 async function strike(name: string, signal: 'SIGKILL' | 'SIGSTOP'): Promise<void> {
   await cluster.settled()
   const slot = users[0]?.slot ?? 0

@@ -1,4 +1,4 @@
-// What requests get from an app whose Redis master, behind Sentinel, is killed or stands still. Prints
+// What requests get from an app whose Redis master, behind Sentinel, is killed or frozen. Prints
 // a table and fails when a figure is missed.
 //
 //   npm run bench -- failover
@@ -50,7 +50,7 @@ for (const { figure, reached, isMet } of rows) {
 agent.destroy()
 process.exitCode = rows.every(({ isMet }) => isMet) ? 0 : 1
 
-/** Loses a master under load, until as many requests as are in flight have been answered well. */
+/** Takes a master away under load, until as many requests as are in flight have succeeded. */
 async function failover(
   signal: 'SIGKILL' | 'SIGSTOP',
   deadlineMs: number,
@@ -83,7 +83,7 @@ async function failover(
     while (!isOver()) {
       const answer = await ask(port, path, cookie)
       to.push(answer)
-      // The new master has the first good answer after half of the time until the old one is missed.
+      // The new master gives the first good response after half of the time until the old one is missed.
       if (cookie && answer.status === 200 && answer.at > lostAt + downAfterMs / 2) good++
       // A client that was refused comes back a little later.
       if (answer.status !== 200) await delay(10)
@@ -176,7 +176,7 @@ function figures(
   ]
 }
 
-/** The longest time between two good answers; endless when none came after those that were refused. */
+/** The longest time between two good responses; Infinity when none followed the refused ones. */
 function longestGap(answers: readonly Answer[]): number {
   const sorted = answers.toSorted((one, other) => one.at - other.at)
   if (sorted.at(-1)?.status !== 200) return Infinity

@@ -1,4 +1,4 @@
-// What requests get from an app whose Redis stands still, or is killed. Prints a table and fails when
+// What requests get from an app whose Redis is frozen or killed. Prints a table and fails when
 // a figure is missed.
 //
 //   npm run bench -- faults
@@ -26,7 +26,7 @@ interface Row {
   readonly isMet: boolean
 }
 
-// What people run, and not the sources.
+// The built package, which people run, and not the sources.
 const dist = new URL('../../dist/index.js', import.meta.url).href
 const { recommendedRedisOptions, session }: typeof Package = await import(dist)
 
@@ -64,12 +64,12 @@ async function signIn(): Promise<string> {
   return (await ask({ port, path: '/sign-in' })).cookie ?? ''
 }
 
-/** So many requests, {@link inFlight} at a time. */
+/** This many requests, {@link inFlight} at a time. */
 function load(count: number, path: string, cookie?: string): Promise<readonly Answer[]> {
   return visitors.visit({ port, path, cookie, count, inFlight })
 }
 
-/** What so large a part of the numbers does not exceed. */
+/** The value that this fraction of the numbers does not exceed. */
 function quantile(numbers: readonly number[], part: number): number {
   return numbers.toSorted((one, other) => one - other)[Math.ceil(numbers.length * part) - 1] ?? 0
 }
@@ -85,10 +85,10 @@ function refused(answers: readonly Answer[]): number {
   return answers.filter(({ status, retryAfter }) => status === 503 && retryAfter).length
 }
 
-/** A round of guests: what they and this process needed. */
+/** A round of guests: the time that they and this process needed. */
 async function guests(cookie: string, isFrozen: boolean): Promise<GuestRound> {
   if (isFrozen) server.kill('SIGSTOP')
-  // Somebody who notices, and whose request is under way meanwhile.
+  // A signed-in user, who notices, and whose request is in progress meanwhile.
   const member = ask({ port, path: '/me', cookie })
   const before = process.cpuUsage()
   const answers = await load(guestsPerRound, '/page')
@@ -107,7 +107,7 @@ async function guests(cookie: string, isFrozen: boolean): Promise<GuestRound> {
   }
 }
 
-/** Rounds of guests with Redis well and with Redis frozen, in turn; each pair is compared. */
+/** Rounds of guests with a healthy and with a frozen Redis, by turns; each pair is compared. */
 async function compareGuests(cookie: string): Promise<void> {
   const pairs: { readonly well: GuestRound; readonly frozen: GuestRound }[] = []
   for (let round = 0; round < guestRounds; round++) {

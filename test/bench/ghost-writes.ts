@@ -1,5 +1,5 @@
-// Whether writes that were answered 503 are applied after their deadline: by a Redis that goes on, a
-// network that lets them go, or a client that sends them anew. Prints a table and fails when one is.
+// Whether writes that were answered 503 are applied after their deadline: by a Redis that resumes, a
+// network that delivers them late, or a client that resends them. Prints a table and fails if so.
 //
 //   npm run bench -- ghosts
 

@@ -1,7 +1,7 @@
-// How long hostile cookies, headers, values and tokens keep the event loop of a server from turning: the
-// worst delay that `monitorEventLoopDelay` sees, for each input the least of several rounds, as a busy
-// machine and the garbage collector delay now and then what they please. The requests come from
-// another process. Then the same of the largest storage, lists and roles files that an app may have
+// How long hostile cookies, headers, values and tokens block the event loop of a server: the worst
+// delay that `monitorEventLoopDelay` sees. The minimum of several rounds counts for each input, as a
+// busy machine and the garbage collector cause delays at random. The requests come from another
+// process. Then the same for the largest storage, lists and roles files that an app may have
 // itself, which have a limit of their own. The exit code is 1 when an input takes longer than the
 // limit in every round.
 //
@@ -111,7 +111,7 @@ async function measure(): Promise<boolean> {
         histogram.reset()
         load.send({ port, request: requests.join('') } satisfies Load)
         await once(load, 'message')
-        // One more turn, so that the last delay is seen.
+        // One more turn of the event loop, so that the last delay is seen.
         await delay(2)
         // The first round warms up. The histogram has the timer's own millisecond in it.
         if (round < 0) continue
@@ -134,7 +134,7 @@ async function measure(): Promise<boolean> {
   return (slowest[0]?.[1] ?? Infinity) < maxDelayMs
 }
 
-/** The inputs that come in no header. */
+/** The inputs that do not come in a header. */
 async function measureLarge(): Promise<boolean> {
   const { inputs: all, stop } = await makeLargeInputs()
   const histogram = monitorEventLoopDelay({ resolution: 1 })
@@ -144,7 +144,7 @@ async function measureLarge(): Promise<boolean> {
     for (let round = -1; round < rounds; round++) {
       for (const input of all) {
         histogram.reset()
-        // It counts from its first turn on.
+        // It counts from its first turn of the event loop.
         await delay(5)
         await input.run()
         await delay(2)

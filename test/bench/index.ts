@@ -1,5 +1,5 @@
-// This package beside others, in one go: what each request costs, and whether the figures of this
-// package are reached. test/bench/README.md says what is measured and how.
+// This package beside others, in one run: what each request costs, and whether the targets of this
+// package are met. test/bench/README.md says what is measured and how.
 //
 //   npm run bench
 //   npm run bench -- --quick

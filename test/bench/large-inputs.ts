@@ -12,8 +12,8 @@ import { makeKey, tokensWith } from '../support/tokens.ts'
 export interface LargeInput {
   readonly what: string
   /**
-   * Whether it costs an app next to nothing, whoever has made it; otherwise it is what an app
-   * itself stores, lists or is configured with, and what it can keep small by its limits.
+   * Whether it must cost an app next to nothing, whoever sends it; otherwise it is what an app
+   * stores, lists or is configured with, and can keep small with its limits.
    */
   readonly isClients: boolean
   readonly run: () => unknown
@@ -25,14 +25,14 @@ export interface LargeInputs {
   readonly stop: () => Promise<void>
 }
 
-// The default limit, without the value's name.
+// The default limit, minus the name of the value.
 const limitBytes = 262_144 - 64
 const userSessions = 1000
 
 const bodyBytes = 1_000_000
 const smallArrays = `[${'[1],'.repeat(bodyBytes / 4)}1]`
 
-/** What storage refuses as soon as it sees it, by what it is. */
+/** What storage refuses at sight, by kind. */
 const refusedAtOnce: readonly (readonly [what: string, value: unknown])[] = [
   ['arrays 10 000 deep', nested(10_000)],
   ['objects 5 000 deep', JSON.parse(`${'{"a":'.repeat(5000)}1${'}'.repeat(5000)}`)],
@@ -42,7 +42,7 @@ const refusedAtOnce: readonly (readonly [what: string, value: unknown])[] = [
   ['2 000 names of prototypes', JSON.parse(`[${'{"constructor":1},'.repeat(2000)}1]`)],
 ]
 
-/** What it has to walk through up to its limit, from a body of 1 MB that an app stores as it is. */
+/** What it must walk through up to its limit, from a body of 1 MB that an app stores unchanged. */
 const refusedLater: readonly (readonly [what: string, value: unknown])[] = [
   ['an object of 65 000 names', named(65_000, '')],
   ['250 000 small arrays', JSON.parse(smallArrays)],
@@ -60,7 +60,7 @@ const allowed: readonly (readonly [what: string, value: unknown])[] = [
   ['arrays 32 deep, many times', Array.from({ length: 3900 }, () => nested(31))],
 ]
 
-/** Makes them. Stop afterwards. */
+/** Creates them. Stop it afterwards. */
 export async function makeLargeInputs(): Promise<LargeInputs> {
   const server = await startRedisServer()
   const redis = new Redis(server.url)
@@ -181,7 +181,7 @@ function named(count: number, value: unknown): unknown {
   return Object.fromEntries(Array.from({ length: count }, (_, index) => [`name${index}`, value]))
 }
 
-/** Little in memory, and 2 to the power of so much as JSON. */
+/** Small in memory, and 2 to that power as JSON. */
 function shared(levels: number): unknown {
   let value: unknown = 'x'
   for (let level = 0; level < levels; level++) value = [value, value]

@@ -1,6 +1,6 @@
-// What a server has left of a million requests: visits of several users to an app in a process of its
-// own, by its real HTTP server, and after each tenth a look at its memory, timers, listeners and
-// sockets when nothing is under way. On a private Redis, in memory, and on a Redis that stands still
+// What a server keeps after a million requests: visits of several users to an app in a process of its
+// own, by its real HTTP server, with a look at its memory, timers, listeners and sockets after each
+// tenth, when nothing is in progress. On a private Redis, in memory, and on a Redis that is frozen
 // and is killed in between. The exit code is 1 when something grows, is left or fails.
 //
 //   npm run bench -- leaks
@@ -29,14 +29,14 @@ type Kind = (typeof kinds)[number]
 const lanes = 24
 const samples = 10
 const warmUpRequests = 50_000
-// As many verified tokens as the package remembers: a cache that is meant to fill.
+// As many verified tokens as the package remembers: that cache is meant to fill.
 const rememberedTokens = 10_000
 const maxGrowth = 0.05
-// Where no number is known to be right, such as of functions, which the engine makes lazily: a leak at
+// When the right number is not known, as for functions, which the engine creates lazily: a leak at
 // each thousandth request is more.
 const maxNewObjects = 200
 
-/** What the server's process tells of itself. */
+/** What the process of the server reports about itself. */
 interface Sample extends Footprint {
   readonly listeners: number
   /** Unhandled rejections and warnings so far. */
@@ -56,10 +56,10 @@ async function serve(kind: Kind, redisUrl: string): Promise<void> {
     complaints.push(`unhandled rejection: ${String(reason)}`),
   )
   process.on('warning', ({ name, message }) => {
-    // Of the look at what is held.
+    // For the look at what is held.
     if (!message.startsWith('v8.queryObjects()')) complaints.push(`${name}: ${message}`)
   })
-  // So that a busy machine makes no outage of its own.
+  // So that a busy machine causes no outage of its own.
   const patience = kind === 'redis' ? 20_000 : undefined
   const redis =
     kind === 'memory'
@@ -104,7 +104,7 @@ async function answerOf<T>(child: ChildProcess): Promise<T> {
   return answered[0]!
 }
 
-/** Visits by all lanes, until so many requests are answered. Returns how many were. */
+/** Visits by all lanes, until this many requests are answered. Returns how many were. */
 async function load(
   mixes: readonly Mix[],
   isEnough: (answered: number) => boolean,
@@ -124,7 +124,7 @@ function mean(numbers: readonly number[]): number {
   return numbers.reduce((sum, number) => sum + number, 0) / numbers.length
 }
 
-/** The straight line nearest to values at 0, 1, 2 …: how much the last is above the first. */
+/** The line of best fit through values at 0, 1, 2 …: how far the last is above the first. */
 function growthOf(values: readonly number[]): number {
   const meanAt = (values.length - 1) / 2
   const meanValue = mean(values)
@@ -155,7 +155,7 @@ async function measure(kind: Kind, requests: number): Promise<readonly Row[]> {
   const port = await answerOf<number>(child)
   const mixes = Array.from({ length: lanes }, (_, lane) => new Mix(port, `user${lane}`))
   const sample = async (): Promise<Sample> => {
-    // What goes on after the last answer: entries that are removed, connections that close.
+    // What continues after the last response: entries that are removed, connections that close.
     await delay(1000)
     child.send('sample')
     return answerOf<Sample>(child)
@@ -212,7 +212,7 @@ async function measure(kind: Kind, requests: number): Promise<readonly Row[]> {
     const failed = [...statuses]
       .filter(([status]) => status !== 200 && status !== 403)
       .reduce((sum, [, count]) => sum + count, 0)
-    // A machine that is busy with something else is an outage too, where the client is told to see one.
+    // A machine busy with other work is an outage, too, if the client is told to detect one.
     const maxFailed = kind === 'outage' ? Math.floor(answered / 100) : 0
     const rows = judge(seen)
     if (kind === 'outage') {
@@ -221,7 +221,7 @@ async function measure(kind: Kind, requests: number): Promise<readonly Row[]> {
         reached: textOf(duringOutage),
         isMet: duringOutage.has(503),
       })
-      // Whose sign-out failed is signed in still.
+      // A user whose sign-out failed is still signed in.
       await open()
       await delay(1000)
     }

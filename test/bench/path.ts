@@ -1,5 +1,5 @@
 // How many files and named functions of `src` one warmed request enters, by V8's precise coverage, on a
-// real Redis. The exit code is 1 when a way is longer than it may be.
+// real Redis. The exit code is 1 when a path is longer than allowed.
 //
 //   npm run bench -- path           the numbers
 //   npm run bench -- path --list    the files and functions too
@@ -20,7 +20,7 @@ import { startRedisServer } from '../support/redis-server.ts'
 interface Way {
   readonly name: string
   readonly path?: string
-  /** What is asked for in place of a request. */
+  /** What is called in place of a request. */
   readonly call?: () => Promise<unknown>
   readonly maxFiles?: number
   readonly maxFunctions?: number
@@ -90,7 +90,7 @@ for (const { name, path = '', call, maxFiles = Infinity, maxFunctions = Infinity
     await go()
     if (call) next = await openSession()
   }
-  // Nothing of a request before is still on its way.
+  // No earlier request is still in progress.
   await new Promise((resolve) => setTimeout(resolve, 50))
   await inspector.post('Profiler.startPreciseCoverage', { callCount: true, detailed: false })
   await inspector.post('Profiler.takePreciseCoverage')
@@ -124,7 +124,7 @@ function enteredIn(scripts: readonly Profiler.ScriptCoverage[]): ReadonlyMap<str
     if (!file.startsWith(`${src}/`)) continue
     const names = functions
       .filter(({ functionName, ranges }) => functionName !== '' && (ranges[0]?.count ?? 0) > 0)
-      // Neither what the loader has added nor what V8 calls the fields of a class.
+      // Neither code that the loader has added nor what V8 names the fields of a class.
       .filter(
         ({ functionName }) => !/^(?:__name|<instance_members_initializer>)$/.test(functionName),
       )

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 interface Bench {
   readonly file: string
   readonly help: string
-  /** Whether it measures `dist`, and leaves it to others to build that. */
+  /** Whether it measures `dist`, and expects others to have built it. */
   readonly needsBuild?: true
 }
 
@@ -41,7 +41,7 @@ export const benches: Readonly<Record<string, Bench>> = {
 }
 
 const program = fileURLToPath(import.meta.url)
-// Not where a test only looks at the table.
+// Not when a test only reads the table.
 if (realpathSync(process.argv[1] ?? '') === program) await main(process.argv.slice(2))
 
 async function main(args: readonly string[]): Promise<void> {
@@ -54,7 +54,7 @@ async function main(args: readonly string[]): Promise<void> {
   process.exitCode = 2
 }
 
-/** Runs it in this process, with the command line that it would have had by itself. */
+/** Runs it in this process, with the command line that it would get on its own. */
 async function run({ file, needsBuild }: Bench, args: readonly string[]): Promise<void> {
   if (needsBuild) build()
   const target = new URL(file, import.meta.url)

@@ -3,7 +3,7 @@ import type { ChildProcess } from 'node:child_process'
 import { Agent, request } from 'node:http'
 import { fileURLToPath } from 'node:url'
 
-/** What a request got. */
+/** The response to a request. */
 export interface Answer {
   readonly status: number
   readonly retryAfter: string | undefined
@@ -21,10 +21,10 @@ export interface Visit {
 }
 
 const program = fileURLToPath(import.meta.url)
-/** Keeps the connections of this process. */
+/** Keeps the connections of this process open. */
 export const agent: Agent = new Agent({ keepAlive: true, maxSockets: 1000 })
 
-/** Asks once. */
+/** Sends one request. */
 export function ask({ port, path, cookie }: Omit<Visit, 'count' | 'inFlight'>): Promise<Answer> {
   const start = performance.now()
   return new Promise((resolve, reject) => {
@@ -45,11 +45,11 @@ export function ask({ port, path, cookie }: Omit<Visit, 'count' | 'inFlight'>): 
   })
 }
 
-/** Asks from a process of its own, so that the times are those of the server. */
+/** Sends requests from a separate process, so that the times are those of the server. */
 export class Visitors {
   readonly #child: ChildProcess = fork(program, ['visit'])
 
-  /** So many requests, so many at a time. */
+  /** This many requests, with this many in flight. */
   visit(visit: Visit): Promise<readonly Answer[]> {
     return new Promise((resolve) => {
       this.#child.once('message', (answers: readonly Answer[]) => resolve(answers))

@@ -8,9 +8,9 @@ const names = ['chromium', 'chromium-browser', 'google-chrome']
 const launchWaitMs = 20_000
 
 /**
- * Starts a Chromium without a window.
+ * Starts a headless Chromium.
  *
- * @returns The caller closes it.
+ * @returns It; the caller closes it.
  * @throws {Error} When there is none on the PATH.
  */
 export function launchChromium(): Promise<Browser> {

@@ -14,7 +14,7 @@ const onPhone = 'Safari 17 on iPhone'
 const onWindows = 'Chrome 131 on Windows 10'
 
 let browser: Browser
-/** What the pages have complained about: errors of scripts, and all that the console calls one. */
+/** What the pages have reported: errors of scripts, and all console errors. */
 let faults: string[] = []
 
 beforeAll(async () => {
@@ -51,14 +51,14 @@ async function openPage(options: BrowserContextOptions = {}): Promise<Page> {
   return page
 }
 
-/** A browser that is signed in and looks at the devices. */
+/** A browser that is signed in and shows the devices. */
 async function signedIn(url: string, options: BrowserContextOptions = {}): Promise<Page> {
   const page = await openPage(options)
   await signIn(page, url, 'clerk', '/devices')
   return page
 }
 
-/** Signs in as a client that is no browser does, and answers its token. */
+/** Signs in as a client other than a browser, and returns its token. */
 async function openRemote(url: string, name: string, machineName: string): Promise<string> {
   const password = users.find((user) => user.name === name)?.shownPassword
   const response = await fetch(`${url}/api/sessions`, {
@@ -82,7 +82,7 @@ async function expectDevices(page: Page, devices: readonly string[]): Promise<vo
   await expect.poll(words, { timeout: waitMs }).toEqual(presentFirst(devices))
 }
 
-/** The present device where it is, the others by name: who was active in one second has no order. */
+/** Expects the current device in place, the others sorted: one second of activity has no order. */
 function presentFirst([first = '', ...others]: readonly string[]): string[] {
   return first.endsWith('This device')
     ? [first, ...others.toSorted()]
@@ -116,7 +116,7 @@ describe('two browsers of one user', () => {
   it.each([
     ['with JavaScript', true],
     ['without JavaScript', false],
-  ])('see both, and one ends the other by its button, %s', async (_how, javaScriptEnabled) => {
+  ])('see both, and one ends the other with its button, %s', async (_how, javaScriptEnabled) => {
     const url = await openShop()
     const there = await signedIn(url, { ...phone, javaScriptEnabled })
     await expectDevices(there, [`${onPhone} This device`])
@@ -140,7 +140,7 @@ describe('two browsers of one user', () => {
   it.each([
     ['with JavaScript', true],
     ['without JavaScript', false],
-  ])('are signed out by “End all others” of a third, %s', async (_how, javaScriptEnabled) => {
+  ])('are signed out by “End all others” in a third, %s', async (_how, javaScriptEnabled) => {
     const url = await openShop()
     const others = [
       await signedIn(url, { ...phone, javaScriptEnabled }),
@@ -163,7 +163,7 @@ describe('two browsers of one user', () => {
   it.each([
     ['with JavaScript', true],
     ['without JavaScript', false],
-  ])('may also end the session that they use, %s', async (_how, javaScriptEnabled) => {
+  ])('can end the session that they use, %s', async (_how, javaScriptEnabled) => {
     const url = await openShop()
     const page = await signedIn(url, { ...linux, javaScriptEnabled })
 
@@ -174,7 +174,7 @@ describe('two browsers of one user', () => {
     expect(await page.context().cookies()).toEqual([])
   })
 
-  it('get two names where they look alike', async () => {
+  it('get two names when they look alike', async () => {
     const url = await openShop()
     await signedIn(url, linux)
     const page = await signedIn(url, linux)
@@ -185,7 +185,7 @@ describe('two browsers of one user', () => {
 })
 
 describe('the script', () => {
-  it('rotates the list without a page load, and says so where reading goes on', async () => {
+  it('updates the list without a page load, and moves the focus to its title', async () => {
     const url = await openShop()
     await signedIn(url, phone)
     const page = await signedIn(url, { ...linux, timezoneId: 'Asia/Kolkata' })
@@ -215,7 +215,7 @@ describe('the script', () => {
     await signedInAt.getByText('5 minutes ago').first().waitFor()
   })
 
-  it('rotates the list when the tab comes back, and leaves the focus where it is', async () => {
+  it('updates the list when the tab comes back, and leaves the focus where it is', async () => {
     const url = await openShop()
     const page = await signedIn(url, linux)
     const own = page.getByRole('button', { name: `End ${onLinux}, this device` })
@@ -242,7 +242,7 @@ describe('the script', () => {
     await expectSignIn(page, url)
   })
 
-  it('goes there, too, when the session ends while it asks', async () => {
+  it('goes to the sign-in page when the session ends during its request', async () => {
     const url = await openShop()
     await signedIn(url, phone)
     const page = await signedIn(url, linux)
@@ -254,7 +254,7 @@ describe('the script', () => {
     expect(faults.splice(0)).toEqual([expect.stringContaining('401')])
   })
 
-  it('says that a session has ended already, with the list as it is now', async () => {
+  it('says that a session has already ended, and shows the current list', async () => {
     const url = await openShop()
     const page = await signedIn(url, linux)
     const other = await signedIn(url, phone)
@@ -270,7 +270,7 @@ describe('the script', () => {
     expect(faults.splice(0)).toEqual([expect.stringContaining('404')])
   })
 
-  it('says that the shop does not answer, and lets the button be used again', async () => {
+  it('says that the shop does not answer, and enables the button again', async () => {
     const url = await openShop()
     await signedIn(url, phone)
     const page = await signedIn(url, linux)
@@ -295,7 +295,7 @@ describe('the script', () => {
 })
 
 describe('a client on the command line', () => {
-  it('is on the page, and is ended by its button', async () => {
+  it('appears on the page, and is ended with its button', async () => {
     const url = await openShop()
     const token = await openRemote(url, 'clerk', 'lighthouse')
     const me = () => fetch(`${url}/api/me`, { headers: { Authorization: `Bearer ${token}` } })
@@ -358,13 +358,13 @@ describe('people who', () => {
   })
 
   it.each(['light', 'dark'] as const)(
-    'see little, or a phone of 320 px, can read and hit all of it (%s)',
+    'have poor eyesight, or a phone 320 px wide, can read and tap everything (%s)',
     async (colorScheme) => {
       const url = await openShop()
       await signedIn(url, phone)
       const page = await openPage({ ...linux, viewport: { width: 320, height: 640 }, colorScheme })
       await signIn(page, url, 'admin', '/devices')
-      // Its name is as long as names can be.
+      // Its name has the maximum length.
       await openRemote(url, 'clerk', 'm'.repeat(64))
       await openRemote(url, 'admin', 'm'.repeat(64))
       for (const path of ['/devices', '/admin', '/admin/sessions?user=clerk', '/session']) {
@@ -417,7 +417,7 @@ describe('an admin', () => {
   })
 })
 
-describe('a form of a neighbour on another port, which the cookie goes along with', () => {
+describe('a form on another port of the same host, sent with the cookie', () => {
   it('is refused and ends nothing', async () => {
     const url = await openShop()
     await signedIn(url, phone)
@@ -442,7 +442,7 @@ describe('a form of a neighbour on another port, which the cookie goes along wit
 })
 
 describe('the cookie in the browser', () => {
-  it('is HttpOnly and Lax over HTTP, and no script sees it', async () => {
+  it('is HttpOnly and Lax over HTTP, and invisible to scripts', async () => {
     const page = await signedIn(await openShop(), linux)
 
     const cookies = await page.context().cookies()

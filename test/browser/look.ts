@@ -1,13 +1,16 @@
 // playwright-core needs the types of the browser, too.
 /// <reference lib="dom" />
 
-/** What a page looks like to those who see little or use a phone. */
+/** What a page looks like to people with poor eyesight or a phone. */
 export interface Look {
-  /** Of everything on the page, in CSS pixels: more than the window means scrolling sideways. */
+  /**
+   * The width of everything on the page, in CSS pixels: more than the window means scrolling
+   * sideways.
+   */
   readonly width: number
   /** Buttons and other targets under 44 by 44 pixels. */
   readonly small: readonly string[]
-  /** Each text with its colour and the one behind it, as `rgb(…)`. */
+  /** Each text with its colour and the colour behind it, as `rgb(…)`. */
   readonly texts: readonly { text: string; color: string; background: string }[]
 }
 

@@ -1,4 +1,4 @@
-// Takes the pictures of the README from the demo, as it is:
+// Takes the pictures of the README from the demo:
 //
 //   npx tsx --tsconfig test/tsconfig.json test/browser/screenshots.ts
 //   npx tsx --tsconfig test/tsconfig.json test/browser/screenshots.ts /tmp   also phone and dark ones, all there
@@ -38,7 +38,7 @@ async function takeAll(browser: Browser, { url }: RunningShop): Promise<void> {
     return context.newPage()
   }
 
-  // The demo keeps its sessions in memory here, so that its clock is this process' own.
+  // The demo keeps its sessions in memory here, so that its clock is that of this process.
   setMinutesAgo(131)
   const onPhone = await open(phone, '194.25.0.1')
   await signIn(onPhone, url, 'clerk', '/')

@@ -11,7 +11,7 @@ import { selfSignedCertificate } from '../support/tls.ts'
 
 /** The demo, listening. */
 export interface RunningShop {
-  /** Where it is, as `http://127.0.0.1:<port>`. */
+  /** Its address, as `http://127.0.0.1:<port>`. */
   readonly url: string
   /** Ends it, and waits until it has. */
   close(): Promise<void>
@@ -19,12 +19,12 @@ export interface RunningShop {
 
 /** How the demo is run. */
 export interface RunOptions {
-  /** Where the sessions are kept; without it they are kept in memory. */
+  /** The Redis that keeps the sessions; without it they are in memory. */
   readonly redis?: Redis
   readonly prefix?: string
   /** Listens with HTTPS. */
   readonly tls?: boolean
-  /** Believes `X-Forwarded-For`, so that a browser here can come from anywhere. */
+  /** Trusts `X-Forwarded-For`, so that a browser here can come from anywhere. */
   readonly proxy?: boolean
 }
 
@@ -50,7 +50,7 @@ export async function runShop(options: RunOptions = {}): Promise<RunningShop> {
   }
 }
 
-/** Signs in through the form, and ends on the page that was asked for. */
+/** Signs in with the form, and ends on the requested page. */
 export async function signIn(page: Page, url: string, name: string, next: string): Promise<void> {
   await page.goto(`${url}/sign-in?next=${encodeURIComponent(next)}`)
   await page.getByLabel('Name').fill(name)

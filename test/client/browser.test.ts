@@ -50,27 +50,36 @@ function describeOf(sent: Sent): string[] {
 }
 
 describe('describeBrowser', () => {
-  it.each(desktopBrowsers)('K1: knows %s by its User-Agent', (_, userAgent, expected) => {
+  it.each(desktopBrowsers)('K1: recognizes %s by its User-Agent', (_, userAgent, expected) => {
     expect(describeOf({ userAgent })).toEqual(expected)
   })
 
-  it.each(appleDevices)('K1: knows %s by its User-Agent', (_, userAgent, expected) => {
+  it.each(appleDevices)('K1: recognizes %s by its User-Agent', (_, userAgent, expected) => {
     expect(describeOf({ userAgent })).toEqual(expected)
   })
 
-  it.each(androidDevices)('K1: knows %s on Android or the like', (_, userAgent, expected) => {
-    expect(describeOf({ userAgent })).toEqual(expected)
-  })
+  it.each(androidDevices)(
+    'K1: recognizes %s on Android and similar systems',
+    (_, userAgent, expected) => {
+      expect(describeOf({ userAgent })).toEqual(expected)
+    },
+  )
 
-  it.each(consolesAndTelevisions)('K1: knows %s by its User-Agent', (_, userAgent, expected) => {
-    expect(describeOf({ userAgent })).toEqual(expected)
-  })
+  it.each(consolesAndTelevisions)(
+    'K1: recognizes %s by its User-Agent',
+    (_, userAgent, expected) => {
+      expect(describeOf({ userAgent })).toEqual(expected)
+    },
+  )
 
-  it.each(bots)('K1: knows %s, and not what it plays', (_, userAgent, expected) => {
-    expect(describeOf({ userAgent })).toEqual(expected)
-  })
+  it.each(bots)(
+    'K1: recognizes %s, and not the browser that it imitates',
+    (_, userAgent, expected) => {
+      expect(describeOf({ userAgent })).toEqual(expected)
+    },
+  )
 
-  it.each(programs)('K1: knows the program %s by its User-Agent', (_, userAgent, expected) => {
+  it.each(programs)('K1: recognizes the program %s by its User-Agent', (_, userAgent, expected) => {
     expect(describeOf({ userAgent })).toEqual(expected)
   })
 
@@ -107,7 +116,7 @@ describe('describeBrowser', () => {
       ['Chrome', '131', '', 'Windows', '8.1'],
     ],
     [
-      'Chrome on a Mac, whose version it tells',
+      'Chrome on a Mac, with its version',
       {
         userAgent: macChrome,
         brands: '"Not A(Brand";v="8", "Chromium";v="131", "Google Chrome";v="131"',
@@ -117,7 +126,7 @@ describe('describeBrowser', () => {
       ['Chrome', '131', '', 'macOS', '14.6'],
     ],
     [
-      'Chrome on a phone, whose model it tells',
+      'Chrome on a phone, with its model',
       {
         userAgent: androidChrome,
         brands: '"Google Chrome";v="131", "Chromium";v="131", "Not_A Brand";v="24"',
@@ -138,7 +147,7 @@ describe('describeBrowser', () => {
       ['Chrome', '131', '', 'ChromeOS', '16033.51'],
     ],
     [
-      'Chrome of which only the platform is told',
+      'Chrome with only the platform',
       { userAgent: linuxChrome, platform: '"Linux"', platformVersion: '""' },
       ['Chrome', '131', '', 'Linux', ''],
     ],
@@ -211,7 +220,7 @@ describe('describeBrowser', () => {
       ['Samsung Internet', '27', 'SM-S928B', 'Android', '14'],
     ],
     [
-      'DuckDuckGo on Windows, before what it is made of',
+      'DuckDuckGo on Windows, before the browser that it is built on',
       {
         userAgent: `${windowsChrome} Edg/131.0.0.0`,
         brands:
@@ -249,7 +258,7 @@ describe('describeBrowser', () => {
       ['Electron', '33.2', '', 'Windows', ''],
     ],
     [
-      'a crawler, and not the browser that it plays',
+      'a crawler, and not the browser that it imitates',
       {
         userAgent: `${androidChrome} (compatible; Googlebot/2.1; +http://www.google.com/bot.html)`,
         brands: '"Google Chrome";v="131", "Chromium";v="131"',
@@ -287,7 +296,7 @@ describe('describeBrowser', () => {
       },
       ['Chrome', '131', '', 'Linux', ''],
     ],
-  ])('K1: knows %s by Client Hints', (_, sent, expected) => {
+  ])('K1: recognizes %s by Client Hints', (_, sent, expected) => {
     expect(describeOf(sent)).toEqual(expected)
   })
 
@@ -301,7 +310,7 @@ describe('describeBrowser', () => {
     '";Not A Brand";v="99"',
     '"\\\\Not;A\\"Brand";v="99"',
     '"(Not(A:Brand";v="8"',
-  ])('K1: passes over %s, which stands for no browser', (brand) => {
+  ])('K1: skips %s, which stands for no browser', (brand) => {
     const brands = `${brand}, "Chromium";v="131", "Google Chrome";v="131"`
 
     expect(describeBrowser(headers({ brands }))).toEqual({
@@ -311,7 +320,7 @@ describe('describeBrowser', () => {
     })
   })
 
-  it('K1: knows nothing of a client without headers', () => {
+  it('K1: learns nothing about a client without headers', () => {
     expect(describeBrowser(() => '')).toEqual(unknown)
   })
 
@@ -330,7 +339,7 @@ describe('describeBrowser', () => {
     ['controls', '\u001b]0;x\u0007\0'],
     ['lone surrogates', '\ud800\udc00\ud800'],
     ['opened lists', '('.repeat(1000)],
-  ])('H1: knows nothing of a client whose User-Agent is %s', (_, userAgent) => {
+  ])('H1: learns nothing from the User-Agent of %s', (_, userAgent) => {
     expect(describeBrowser(headers({ userAgent }))).toEqual(unknown)
   })
 
@@ -339,7 +348,7 @@ describe('describeBrowser', () => {
     ['one quote', '"Google Chrome'],
     ['a quote that is escaped', '"Google Chrome\\";v="131"'],
     ['an escape at the end', '"\\'],
-    ['a version that is no text', '"Google Chrome";v=131'],
+    ['a version that is not text', '"Google Chrome";v=131'],
     ['a version without an end', '"Google Chrome";v="131'],
     ['a boolean', '?1'],
     ['bytes', ':R29vZ2xlIENocm9tZQ==:'],
@@ -347,7 +356,7 @@ describe('describeBrowser', () => {
     ['quotes only', '"'.repeat(1000)],
     ['backslashes only', '\\'.repeat(1000)],
     ['nulls', '\0\0\0'],
-  ])('H1: knows nothing by hints that are %s', (_, garbage) => {
+  ])('H1: learns nothing from hints that are %s', (_, garbage) => {
     const description = describeBrowser(
       headers({
         brands: garbage,
@@ -361,13 +370,13 @@ describe('describeBrowser', () => {
     expect(description).toEqual(unknown)
   })
 
-  it('K1: goes by the short list of brands when the full one is malformed', () => {
+  it('K1: uses the short list of brands when the full one is malformed', () => {
     const sent = { brands: '"Brave";v="131"', fullVersions: '"Brave";v=131' }
 
     expect(describeOf(sent).slice(0, 2)).toEqual(['Brave', '131'])
   })
 
-  it('K2: cleans what the hints say, and cuts it to 64 bytes', () => {
+  it('K2: cleans the text of the hints, and cuts it to 64 bytes', () => {
     const dirty = `\u202ePixel\u200b\u001b 8${'😀'.repeat(30)}`
 
     const description = describeBrowser(
@@ -389,7 +398,7 @@ describe('describeBrowser', () => {
     })
   })
 
-  it('K2: keeps no version that is not made of numbers', () => {
+  it('K2: keeps only the numbers of a version', () => {
     const userAgent = 'Shop/1.2.3<script>alert(1)</script>'
 
     expect(describeOf({ userAgent })).toEqual(['Shop', '1.2', '', '', ''])
@@ -397,7 +406,7 @@ describe('describeBrowser', () => {
   })
 
   it.each(['__proto__', 'constructor', 'toString', 'hasOwnProperty'])(
-    'H1: takes the name %s for a name, if at all',
+    'H1: treats %s as a name like any other',
     (name) => {
       const description = describeBrowser(
         headers({ userAgent: windowsChrome, brands: `"${name}";v="1"`, platform: `"${name}"` }),
@@ -419,22 +428,25 @@ describe('describeBrowser', () => {
     ['slackbots', 'slackbot-'],
     ['brands that do not end', '"a\\"'],
     ['semicolons', ';Android;'],
-  ])('H1: shows its patterns, and bowser, the start of a megabyte of %s only', (_, part) => {
-    const long = part.repeat(2 ** 20 / part.length)
-    const spy = vi.spyOn(RegExp.prototype, 'exec')
+  ])(
+    'H1: runs its own patterns, and those of bowser, on the start of a megabyte of %s only',
+    (_, part) => {
+      const long = part.repeat(2 ** 20 / part.length)
+      const spy = vi.spyOn(RegExp.prototype, 'exec')
 
-    const description = describeBrowser(() => long)
-    const ofStart = describeBrowser(() => long.slice(0, 1000))
-    const lengths = spy.mock.calls.map(([text]) => text.length)
-    spy.mockRestore()
+      const description = describeBrowser(() => long)
+      const ofStart = describeBrowser(() => long.slice(0, 1000))
+      const lengths = spy.mock.calls.map(([text]) => text.length)
+      spy.mockRestore()
 
-    expect(description).toEqual(ofStart)
-    // `test`, `match`, `replace` and `split` call `exec` when it is not the original one.
-    expect(lengths.length).toBeGreaterThan(10)
-    expect(Math.max(...lengths)).toBeLessThanOrEqual(1000)
-  })
+      expect(description).toEqual(ofStart)
+      // `test`, `match`, `replace` and `split` call `exec` when it is not the original one.
+      expect(lengths.length).toBeGreaterThan(10)
+      expect(Math.max(...lengths)).toBeLessThanOrEqual(1000)
+    },
+  )
 
-  it('H1: reads the first 512 characters of a User-Agent', () => {
+  it('H1: reads only the first 512 characters of a User-Agent', () => {
     const pad = 'x'.repeat(500)
 
     expect(describeOf({ userAgent: `curl/8.5 ${pad} Googlebot/2.1` })[0]).toBe('curl')
@@ -443,7 +455,7 @@ describe('describeBrowser', () => {
     )
   })
 
-  it('H1: reads the first 256 characters of a hint', () => {
+  it('H1: reads only the first 256 characters of a hint', () => {
     const platform = '"Android"'
     const model = '"Pixel 8"'
 
@@ -451,7 +463,7 @@ describe('describeBrowser', () => {
     expect(describeOf({ platform, model: model.padStart(257) })[2]).toBe('')
   })
 
-  it('H1: throws at no mixture of what headers may hold', () => {
+  it('H1: never throws, whatever mixture the headers hold', () => {
     const parts = [
       'Mozilla/5.0',
       'Opera/9',

@@ -1,4 +1,4 @@
-/** What a client sends, and what is to be told of it, in the order of the headers of a table. */
+/** What a client sends, and the expected description, in the order of the table's columns. */
 export type Row = readonly [
   what: string,
   userAgent: string,
@@ -64,7 +64,7 @@ export const desktopBrowsers: readonly Row[] = [
     ['Firefox', '132', '', 'macOS', ''],
   ],
   [
-    'Firefox on an old Mac, which tells its version',
+    'Firefox on an old Mac, which sends its version',
     'Mozilla/5.0 (Macintosh; Intel Mac OS X 10.13; rv:115.0) Gecko/20100101 Firefox/115.0',
     ['Firefox', '115', '', 'macOS', '10.13'],
   ],
@@ -89,7 +89,7 @@ export const desktopBrowsers: readonly Row[] = [
     ['Safari', '17.5', '', 'macOS', ''],
   ],
   [
-    'Safari on an old Mac, which tells its version',
+    'Safari on an old Mac, which sends its version',
     `Mozilla/5.0 (Macintosh; Intel Mac OS X 10_14_6) ${webKit} Version/13.1.2 Safari/605.1.15`,
     ['Safari', '13.1', '', 'macOS', '10.14'],
   ],
@@ -104,7 +104,7 @@ export const desktopBrowsers: readonly Row[] = [
     ['Opera', '12.18', '', 'Windows', '7'],
   ],
   [
-    'Vivaldi that tells its name',
+    'Vivaldi that sends its name',
     `${linux} ${blink} Chrome/120.0.0.0 Safari/537.36 Vivaldi/6.5.3206.39`,
     ['Vivaldi', '6.5', '', 'Linux', ''],
   ],
@@ -142,7 +142,7 @@ export const appleDevices: readonly Row[] = [
     ['Safari', '17.5', 'iPhone', 'iOS', '17.5'],
   ],
   [
-    'Safari on an iPhone that tells an older version than it has',
+    'Safari on an iPhone that claims an older version',
     `Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) ${webKit} Version/26.0 Mobile/15E148 Safari/604.1`,
     ['Safari', '26', 'iPhone', 'iOS', ''],
   ],
@@ -215,7 +215,7 @@ export const appleDevices: readonly Row[] = [
 
 export const androidDevices: readonly Row[] = [
   [
-    'Chrome, which tells neither model nor version',
+    'Chrome that sends neither model nor version',
     `${reducedAndroid} ${chrome} Mobile Safari/537.36`,
     ['Chrome', '131', '', 'Android', ''],
   ],
@@ -225,17 +225,17 @@ export const androidDevices: readonly Row[] = [
     ['Chrome', '131', '', 'Android', ''],
   ],
   [
-    'Chrome that tells the model',
+    'Chrome that sends the model',
     `Mozilla/5.0 (Linux; Android 13; SM-S911B) ${blink} Chrome/109.0.5414.117 Mobile Safari/537.36`,
     ['Chrome', '109', 'SM-S911B', 'Android', '13'],
   ],
   [
-    'Chrome that tells the model and the build',
+    'Chrome that sends the model and the build',
     `Mozilla/5.0 (Linux; Android 8.1.0; Pixel 2 XL Build/OPM2.171026.006) ${blink} Chrome/70.0.3538.80 Mobile Safari/537.36`,
     ['Chrome', '70', 'Pixel 2 XL', 'Android', '8.1'],
   ],
   [
-    'Chrome on a make that is no robot',
+    'Chrome on a make that is not a robot',
     `Mozilla/5.0 (Linux; Android 9; CUBOT_X19) ${blink} Chrome/88.0.4324.93 Mobile Safari/537.36`,
     ['Chrome', '88', 'CUBOT_X19', 'Android', '9'],
   ],
@@ -366,7 +366,7 @@ export const bots: readonly Row[] = [
     ['Googlebot', '2.1', '', '', ''],
   ],
   [
-    'Googlebot that plays a phone',
+    'Googlebot that imitates a phone',
     `Mozilla/5.0 (Linux; Android 6.0.1; Nexus 5X Build/MMB29P) ${chrome} Mobile Safari/537.36 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)`,
     ['Googlebot', '2.1', '', '', ''],
   ],
@@ -397,7 +397,7 @@ export const bots: readonly Row[] = [
     ['Baiduspider', '2', '', '', ''],
   ],
   [
-    'Applebot that plays a Mac',
+    'Applebot that imitates a Mac',
     `Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_5) ${webKit} Version/13.1.1 Safari/605.1.15 (Applebot/0.1; +http://www.apple.com/go/applebot)`,
     ['Applebot', '0.1', '', '', ''],
   ],
@@ -443,7 +443,7 @@ export const bots: readonly Row[] = [
 export const programs: readonly Row[] = [
   ['curl', 'curl/8.5.0', ['curl', '8.5', '', '', '']],
   ['Wget', 'Wget/1.21.4', ['Wget', '1.21', '', '', '']],
-  ['Wget that tells the system', 'Wget/1.20.3 (linux-gnu)', ['Wget', '1.20', '', 'Linux', '']],
+  ['Wget that sends the system', 'Wget/1.20.3 (linux-gnu)', ['Wget', '1.20', '', 'Linux', '']],
   ['Python', 'python-requests/2.32.3', ['python-requests', '2.32', '', '', '']],
   ['Go', 'Go-http-client/1.1', ['Go-http-client', '1.1', '', '', '']],
   ['Go by HTTP/2', 'Go-http-client/2.0', ['Go-http-client', '2', '', '', '']],
@@ -474,7 +474,7 @@ export const programs: readonly Row[] = [
     ['Shop', '5.2', '', 'iOS', '17.5'],
   ],
   [
-    'an app that tells no system',
+    'an app that sends no system',
     'Shop/14 CFNetwork/1496.0.7 Darwin/23.5.0',
     ['Shop', '14', '', '', ''],
   ],

@@ -65,17 +65,17 @@ describe('clientCulture', () => {
     ['three decimals', 'fr;q=0.001,de;q=0.002', 'de'],
     ['a weight that ends in a point', 'fr;q=0.,de;q=1.', 'de'],
     ['empty members of the list', ',,de,,', 'de'],
-    ['another one than that of quality 0', 'fr;q=0,de;q=0.000,en;q=0.001', 'en'],
-    ['another one than the wildcard', '*,de;q=0.1', 'de'],
-    ['another one than a weight over 1', 'fr;q=1.5,de;q=0.1', 'de'],
-    ['another one than a negative weight', 'fr;q=-1,de;q=0.1', 'de'],
-    ['another one than four decimals', 'fr;q=0.9999,de;q=0.1', 'de'],
-    ['another one than an unknown parameter', 'fr;level=1,de;q=0.1', 'de'],
-    ['another one than two weights', 'fr;q=1;q=1,de;q=0.1', 'de'],
-    ['another one than blanks in a weight', 'fr;q= 1,de;q=0.1', 'de'],
-    ['another one than what is no language', 'en_US,english language,a,x-y,de;q=0.1', 'de'],
+    ['not that of quality 0', 'fr;q=0,de;q=0.000,en;q=0.001', 'en'],
+    ['not the wildcard', '*,de;q=0.1', 'de'],
+    ['not a weight over 1', 'fr;q=1.5,de;q=0.1', 'de'],
+    ['not a negative weight', 'fr;q=-1,de;q=0.1', 'de'],
+    ['not four decimals', 'fr;q=0.9999,de;q=0.1', 'de'],
+    ['not an unknown parameter', 'fr;level=1,de;q=0.1', 'de'],
+    ['not two weights', 'fr;q=1;q=1,de;q=0.1', 'de'],
+    ['not blanks in a weight', 'fr;q= 1,de;q=0.1', 'de'],
+    ['the first valid language', 'en_US,english language,a,x-y,de;q=0.1', 'de'],
     ['the canonical form', 'ZH-hans-cn', 'zh-Hans-CN'],
-  ])('K4: takes %s of Accept-Language', (_, ranges, expected) => {
+  ])('K4: picks the culture from Accept-Language: %s', (_, ranges, expected) => {
     expect(clientCulture(headers({ 'accept-language': ranges }))).toBe(expected)
     expect(clientUICulture(headers({ 'accept-language': ranges }))).toBe(expected)
   })
@@ -92,7 +92,7 @@ describe('clientCulture', () => {
     ['names of prototypes', '__proto__,constructor,hasOwnProperty'],
     ['a range that takes more than 1 000 characters', `x-${'a'.repeat(1000)},de`],
     ['blanks before a weight without end', `de${' '.repeat(2000)};q=1`],
-  ])('K4: reads %s of Accept-Language as null', (_, ranges) => {
+  ])('K4: reads %s in Accept-Language as null', (_, ranges) => {
     expect(clientCulture(headers({ 'accept-language': ranges }))).toBeNull()
   })
 
@@ -105,7 +105,7 @@ describe('clientCulture', () => {
     expect(clientCulture(headers({ 'accept-language': `de,${start}en-US` }))).toBe('de')
   })
 
-  it('K4: asks for a canonical tag 200 times at most for a megabyte of ranges', () => {
+  it('K4: looks up at most 200 canonical tags in a megabyte of ranges', () => {
     const canonical = vi.spyOn(Intl, 'getCanonicalLocales')
 
     expect(clientCulture(headers({ 'accept-language': 'en-a,'.repeat(2 ** 18) }))).toBeNull()
@@ -115,7 +115,7 @@ describe('clientCulture', () => {
     canonical.mockRestore()
   })
 
-  it('K4: keeps the culture and that of the user interface apart', () => {
+  it('K4: keeps the culture and the culture of the user interface apart', () => {
     const header = headers({
       'x-client-culture': 'de-CH',
       'x-client-ui-culture': 'fr-CH',
@@ -141,7 +141,7 @@ describe('clientUtcOffset', () => {
     ['-720', -720],
     ['+840', 840],
   ])('K4: reads %s as minutes east of UTC', (text, expected) => {
-    // `toBe` tells 0 from -0.
+    // `toBe` distinguishes 0 from -0.
     expect(clientUtcOffset(headers({ 'x-client-utc-offset': text }))).toBe(expected)
   })
 

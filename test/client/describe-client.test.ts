@@ -29,7 +29,7 @@ const handlers: Readonly<Record<string, Handler>> = {
 }
 
 describe.each(storeKinds)('who the client is, with a %s', (_, makeStore) => {
-  it('K1: is recorded once, when the session is stored first', async () => {
+  it('K1: is recorded once, when the session is first stored', async () => {
     const { browser, sessions } = makeApp({}, { store: makeStore() })
     const client = browser()
     await client.get('/write?a=1').set('User-Agent', iphone)
@@ -53,7 +53,7 @@ describe.each(storeKinds)('who the client is, with a %s', (_, makeStore) => {
     ])
   })
 
-  it('K1: is told by the Client Hints, too', async () => {
+  it('K1: is also read from the Client Hints', async () => {
     const { browser, sessions } = makeApp({}, { store: makeStore() })
 
     await browser()
@@ -68,7 +68,7 @@ describe.each(storeKinds)('who the client is, with a %s', (_, makeStore) => {
     ])
   })
 
-  it('K2: has the address that Koa tells, in the form of its family', async () => {
+  it('K2: has the address that Koa reports, in the form of its family', async () => {
     const { app, browser, sessions } = makeApp({}, { store: makeStore() })
     app.proxy = true
 
@@ -86,7 +86,7 @@ describe.each(storeKinds)('who the client is, with a %s', (_, makeStore) => {
     ])
   })
 
-  it('K1: has what describeClient and locate have added', async () => {
+  it('K1: includes what describeClient and locate have added', async () => {
     const { sessions, visit } = makeApp(
       {},
       {
@@ -109,7 +109,7 @@ describe.each(storeKinds)('who the client is, with a %s', (_, makeStore) => {
     ['nothing', {}],
     ['an empty User-Agent', { 'User-Agent': '' }],
     ['a User-Agent of 12 KB', { 'User-Agent': `${chrome} `.repeat(100) }],
-    ['bytes that are no UTF-8', { 'User-Agent': '\u00ff\u00fe\u0080 \u009b31m' }],
+    ['bytes that are not UTF-8', { 'User-Agent': '\u00ff\u00fe\u0080 \u009b31m' }],
     ['a prototype', { 'User-Agent': '__proto__/1.0 constructor/2', 'Sec-CH-UA': '__proto__' }],
     ['a script', { 'User-Agent': '<script>alert(1)</script>/1.0 (Windows NT 10.0)' }],
     [
@@ -131,7 +131,7 @@ describe.each(storeKinds)('who the client is, with a %s', (_, makeStore) => {
       },
     ],
     ['addresses of no form', { 'X-Forwarded-For': `${'9'.repeat(4000)}, ::::, 1.2.3.4.5` }],
-  ])('H1: takes %s in its headers', async (...row) => {
+  ])('H1: survives %s in its headers', async (...row) => {
     const [, headers] = row
     const { app, sessions, errors } = makeApp(handlers, { store: makeStore() })
     app.proxy = true
@@ -150,7 +150,7 @@ describe.each(storeKinds)('who the client is, with a %s', (_, makeStore) => {
 })
 
 describe('locate', () => {
-  it('K2: is asked for the address once, when the session is stored first', async () => {
+  it('K2: is called once with the address, when the session is first stored', async () => {
     const locate = vi.fn(() => ({ country: 'CH' }))
     const { app, browser, sessions } = makeApp({}, { locate })
     app.proxy = true
@@ -170,7 +170,7 @@ describe('locate', () => {
     expect(await sessions.list('ann')).toMatchObject([{ country: 'CH', region: '' }])
   })
 
-  it('K2: is not asked for what is no address', async () => {
+  it('K2: is not called for a text that is not an address', async () => {
     const locate = vi.fn(() => null)
     const { app, browser } = makeApp({}, { locate })
     app.proxy = true
@@ -190,7 +190,7 @@ describe('locate', () => {
     ['a prototype', JSON.parse('{"__proto__":{"country":"CH"}}'), { country: '' }],
     ['unseen characters', { country: 'C\u202EH\n' }, { country: 'CH' }],
     ['long text', { country: 'x'.repeat(1000) }, { country: 'x'.repeat(64) }],
-  ])('K2: may answer %s', async (_, answer, expected) => {
+  ])('K2: may return %s', async (_, answer, expected) => {
     const { visit, sessions } = makeApp({}, optionsOf({ locate: () => answer }))
 
     await visit('/login').then(({ status }) => expect(status).toBe(200))
@@ -200,7 +200,7 @@ describe('locate', () => {
 })
 
 describe('describeClient', () => {
-  it('K1: is asked once, when the session is stored first', async () => {
+  it('K1: is called once, when the session is first stored', async () => {
     const callback = vi.fn((ctx: { readonly path: string }) => ({ appName: ctx.path }))
     const { browser, sessions } = makeApp({}, { describeClient: callback })
     const client = browser()
@@ -217,7 +217,7 @@ describe('describeClient', () => {
     expect(await sessions.list('ann')).toMatchObject([{ appName: '/write' }])
   })
 
-  it('K1: is told what is known already, the place included', async () => {
+  it('K1: receives what is already known, including the place', async () => {
     const callback = vi.fn()
     const { browser } = makeApp({}, { describeClient: callback, locate: () => ({ country: 'CH' }) })
 
@@ -239,7 +239,7 @@ describe('describeClient', () => {
     ['whether it is official', { isOfficialApp: true }, { isOfficialApp: true }],
     ['a prototype', JSON.parse('{"__proto__":{"appName":"Shop"}}'), { appName: 'Chrome' }],
     ['unseen characters', { deviceModel: 'a\0\u202Eb\n' }, { deviceModel: 'ab' }],
-  ])('K1: may answer %s', async (_, answer, expected) => {
+  ])('K1: may return %s', async (_, answer, expected) => {
     const { browser, sessions } = makeApp({}, optionsOf({ describeClient: () => answer }))
 
     await browser().get('/login').set('User-Agent', chrome).expect(200)
@@ -268,7 +268,7 @@ describe.each(['locate', 'describeClient'] as const)('%s that throws', (option) 
           },
         }),
     ],
-  ])('K1: %s loses nothing, and is warned of once', async (_, callback) => {
+  ])('K1: %s costs no data, and warns once', async (_, callback) => {
     const { messages, stop } = recordWarnings()
     onTestFinished(stop)
     const { browser, sessions, errors } = makeApp({}, optionsOf({ [option]: callback }))
@@ -325,7 +325,7 @@ describe.each(storeKinds)('applications with a %s', (_, makeStore) => {
     })
   })
 
-  it('K3: takes no word of the client for being official where the option says otherwise', async () => {
+  it('K3: does not believe a client that claims to be official against the option', async () => {
     const { visit, sessions } = makeApp(handlers, {
       store: makeStore(),
       applications,
@@ -339,7 +339,7 @@ describe.each(storeKinds)('applications with a %s', (_, makeStore) => {
     ])
   })
 
-  it('K3: knows the kind in the request that stores the session first', async () => {
+  it('K3: knows the kind in the request that first stores the session', async () => {
     const kinds: boolean[] = []
     const { visit } = makeApp(
       {
@@ -365,7 +365,7 @@ describe.each(storeKinds)('applications with a %s', (_, makeStore) => {
 })
 
 describe('the culture of a request', () => {
-  it('K4: is told by its own headers, whoever made the session', async () => {
+  it('K4: comes from the headers of the request, whoever created the session', async () => {
     const { visit, app } = makeApp(handlers)
     const cookie = cookieOf(await visit('/write?a=1'))
 
@@ -382,7 +382,7 @@ describe('the culture of a request', () => {
     expect(none).toMatchObject({ culture: null, uiCulture: null, utcOffset: null })
   })
 
-  it('K4: is null where the headers have no such form', async () => {
+  it('K4: is null when no header has such a form', async () => {
     const { app } = makeApp(handlers)
 
     const client = await askForClient(app, '', {
@@ -436,7 +436,7 @@ async function askRaw(
   return (await ask(app, path, headers)).status
 }
 
-/** One request with these headers and no others but those that HTTP needs. */
+/** One request with these headers, and otherwise only those that HTTP needs. */
 async function ask(
   app: TestApp['app'],
   path: string,

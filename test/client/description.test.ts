@@ -11,7 +11,7 @@ describe('cleanText', () => {
     ['only blanks', ' \u00a0\u3000 ', ''],
     ['letters of any alphabet', 'Zoë 山田 Дарья', 'Zoë 山田 Дарья'],
     ['an emoji', 'Ann 📱', 'Ann 📱'],
-  ])('K2: keeps what there is of %s', (_, text, expected) => {
+  ])('K2: keeps all that is visible of %s', (_, text, expected) => {
     expect(cleanText(text)).toBe(expected)
   })
 
@@ -33,7 +33,7 @@ describe('cleanText', () => {
     ['a high surrogate alone', 'a\ud83db', 'ab'],
     ['a low surrogate alone', 'a\ude00b', 'ab'],
     ['surrogates in the wrong order', 'a\ude00\ud83db', 'ab'],
-  ])('K2: takes out %s', (_, text, expected) => {
+  ])('K2: removes %s', (_, text, expected) => {
     expect(cleanText(text)).toBe(expected)
   })
 
@@ -42,8 +42,8 @@ describe('cleanText', () => {
     ['several blanks', 'a  \u00a0 b', 'a b'],
     ['blanks that were apart', 'a \u200b b', 'a b'],
     ['blanks at its ends', '  a b  ', 'a b'],
-    ['blanks behind what is taken out', '\u200b a \ufeff', 'a'],
-  ])('K2: makes one blank or none of %s', (_, text, expected) => {
+    ['blanks after what is removed', '\u200b a \ufeff', 'a'],
+  ])('K2: reduces each run of %s to one blank or none', (_, text, expected) => {
     expect(cleanText(text)).toBe(expected)
   })
 
@@ -67,17 +67,17 @@ describe('cleanText', () => {
     ['lone surrogates', '\ud800'],
     ['line breaks', '\r\n'],
     ['blanks and letters', ' \t a'],
-  ])('K2: looks at the start of a megabyte of %s only', (_, part) => {
+  ])('K2: reads only the start of a megabyte of %s', (_, part) => {
     const long = part.repeat(2 ** 20 / part.length)
 
     const cleaned = cleanText(`${long}end`)
 
-    // A limit on what is read, so that no pattern can be slow on what follows.
+    // A limit on what is read, so that no pattern can be slow on the rest.
     expect(cleaned).toBe(cleanText(long.slice(0, 2000)))
     expect(Buffer.byteLength(cleaned)).toBeLessThanOrEqual(64)
   })
 
-  it('K2: has nothing more to do on what it has cleaned', () => {
+  it('K2: leaves text that it has cleaned as it is', () => {
     const characters = [
       'a',
       ' ',
@@ -120,20 +120,20 @@ describe('completeClient', () => {
     region: 'Zürich',
   })
 
-  it('K1: knows nothing of a client of which nothing is said', () => {
+  it('K1: returns the unknown client when nothing is given', () => {
     expect(completeClient({})).toEqual(unknownClient)
     expect(Object.values(unknownClient).filter(Boolean)).toEqual([])
     expect(Object.keys(unknownClient)).toEqual(Object.keys(known))
   })
 
   it.each([null, undefined])(
-    'K1: takes %s for nothing said, as a callback may answer it',
+    'K1: treats %s as nothing given, as a callback may return it',
     (given) => {
       expect(completeClient(given, known)).toEqual(known)
     },
   )
 
-  it('K1: adds what is said to what is known', () => {
+  it('K1: adds what is given to what is known', () => {
     expect(completeClient({ appName: 'Shop', isOfficialApp: false }, known)).toEqual({
       ...known,
       appName: 'Shop',
@@ -141,13 +141,13 @@ describe('completeClient', () => {
     })
   })
 
-  it('K1: takes an empty text for said, and undefined for not said', () => {
+  it('K1: treats an empty text as given, and undefined as not given', () => {
     const given: object = { region: '', country: undefined }
 
     expect(completeClient(given, known)).toEqual({ ...known, region: '' })
   })
 
-  it('K1: answers a new object, and changes none', () => {
+  it('K1: returns a new object, and changes no existing one', () => {
     const given = Object.freeze({ appName: ' Shop ' })
 
     const client = completeClient(given)
@@ -158,7 +158,7 @@ describe('completeClient', () => {
     expect(Object.isFrozen(unknownClient)).toBe(true)
   })
 
-  it('K2: cleans every text, also those that were known', () => {
+  it('K2: cleans every text, including the known ones', () => {
     const names = Object.keys(unknownClient).filter((name) => name !== 'isOfficialApp')
     const dirty = Object.fromEntries(names.map((name) => [name, ` a\u202e\n${'b'.repeat(99)}`]))
     const clean = Object.fromEntries(names.map((name) => [name, `a ${'b'.repeat(62)}`]))
@@ -186,13 +186,13 @@ describe('completeClient', () => {
     expect(completeClient(given, known)).toEqual(known)
   })
 
-  it('K1: ignores a text where true or false is asked for, and the other way round', () => {
+  it('K1: ignores a text in place of a boolean, and a boolean in place of a text', () => {
     const given: object = { isOfficialApp: 'true', appName: true }
 
     expect(completeClient(given, known)).toEqual(known)
   })
 
-  it('H1: takes no name that it does not know, and leaves every prototype alone', () => {
+  it('H1: ignores names that it does not know, and leaves every prototype alone', () => {
     const given: object = JSON.parse(
       '{"__proto__":{"appName":"x","polluted":"x"},"constructor":"x","ip":"x","appName":"Shop"}',
     )

@@ -27,14 +27,14 @@ it.each([
   'sec-ch-ua-model',
   'sec-ch-ua-platform-version',
   'sec-ch-ua-full-version-list',
-])('K1: tells clients apart that differ in %s only', (name) => {
+])('K1: tells apart clients that differ in %s only', (name) => {
   const one = browserOf(headers({ 'user-agent': firefox, [name]: '"Windows"' }))
   const other = browserOf(headers({ 'user-agent': firefox, [name]: '"macOS"' }))
 
   expect(one).not.toBe(other)
 })
 
-it('K1: never takes one header for another', () => {
+it('K1: never mistakes one header for another', () => {
   const one = browserOf(headers({ 'sec-ch-ua-platform': '"Windows"' }))
   const other = browserOf(headers({ 'sec-ch-ua-model': '"Windows"' }))
 
@@ -42,7 +42,7 @@ it('K1: never takes one header for another', () => {
   expect(other.platform).toBe('')
 })
 
-it('H1: forgets clients of whom it has heard long ago, so that nobody fills the memory', () => {
+it('H1: forgets clients not heard from for long, so that the memory cannot fill up', () => {
   const first = browserOf(headers({ 'user-agent': 'first/1.0' }))
   for (let number = 0; number < 600; number++) {
     browserOf(headers({ 'user-agent': `client${number}/1.0 ${'x'.repeat(10_000)}` }))

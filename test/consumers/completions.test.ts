@@ -4,7 +4,7 @@ import { join } from 'node:path'
 
 import { expect, inject, it } from 'vitest'
 
-// What an editor offers: the language service of the compilers that have it as a library, asked as
+// What an editor offers: the language service of the compilers that include it as a library, asked as
 // an editor asks it. TypeScript 7 has none.
 
 /** The part of the `typescript` package that is used here. */
@@ -47,7 +47,7 @@ app.use((ctx) => {
 })
 `
 
-/** What is offered right after a part of the program. */
+/** What is offered immediately after a part of the program. */
 type Offer = (after: string) => string[]
 
 async function openProgram(version: '5.9' | '6.0'): Promise<Offer> {

@@ -31,7 +31,7 @@ const ways = [
   { name: 'bundler', type: 'module', module: 'esnext', resolution: 'bundler' },
 ]
 
-/** A folder of the project with the app in it, to be compiled in one way. */
+/** A folder of the project with the app in it, to be compiled in one configuration. */
 function writeApp(folder: string, { type, module, resolution }: (typeof ways)[number]): string {
   const path = join(project, folder)
   mkdirSync(path)
@@ -107,7 +107,7 @@ describe('the packed package', () => {
   })
 
   it.each(['module', 'commonjs'])(
-    'C5, G1: runs the first program of the README as it stands there: type %s',
+    'C5, G1: runs the first program of the README as printed: type %s',
     async (type) => {
       const readme = readFileSync(join(root, 'README.md'), 'utf8')
       const [, program = ''] = /^```ts\n(.*?)^```$/ms.exec(readme) ?? []
@@ -116,7 +116,7 @@ describe('the packed package', () => {
       writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, type }))
       writeFileSync(join(folder, 'first.ts'), program)
       const url = await startServer(folder, 'first.ts')
-      // It listens before it is connected to Redis, and until then whoever needs the store gets 503.
+      // It listens before it is connected to Redis, and until then requests that need the store get 503.
       await vi.waitUntil(
         async () => (await fetch(`${url}/cart/coffee`, { method: 'POST' })).status !== 503,
         { timeout: 10_000 },
@@ -143,10 +143,10 @@ describe('the packed package', () => {
 })
 
 /**
- * Starts a program that listens on port 3000 and has its Redis on port 6379: here on a free port,
- * and with the private Redis of the run, by what `ports.mjs` makes of the two numbers.
+ * Starts a program that listens on port 3000 and expects Redis on port 6379: here on a free port,
+ * and with the private Redis of the test run, because `ports.mjs` replaces the two numbers.
  *
- * @returns Where it listens.
+ * @returns Its address.
  */
 async function startServer(folder: string, program: string): Promise<string> {
   cpSync(join(consumers, 'ports.mjs'), join(folder, 'ports.mjs'))

@@ -16,13 +16,13 @@ declare module 'vitest' {
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const consumers = fileURLToPath(new URL('.', import.meta.url))
 
-// What the README tells to install, in the versions that the tests run with.
+// What the README tells you to install, in the versions that the tests run with.
 const peers = ['@koa/router', '@types/koa', '@types/node', 'ioredis', 'koa']
 
 /**
  * Packs the package, and installs it into an empty project, as a user would.
  *
- * @param project The vitest project that gets to know the folder.
+ * @param project The vitest project that is given the folder.
  */
 export function setup(project: TestProject): () => void {
   if (!existsSync(join(consumers, 'node_modules/.package-lock.json'))) npm(consumers, 'ci')

@@ -26,7 +26,7 @@ const runners = [
   {
     name: 'Jest',
     args: [
-      // Jest has no other way to load ES modules.
+      // Jest cannot load ES modules in any other way.
       '--experimental-vm-modules',
       join(modules, 'jest/bin/jest.js'),
       '--json',
@@ -43,7 +43,7 @@ describe.each(runners)('the contract suite of the packed package, run by $name',
     expect(report.passed).toBeGreaterThan(250)
   })
 
-  it('fails one that stores what is set in place of the whole storage', async () => {
+  it('fails a store that replaces the whole storage with the changes', async () => {
     const report = await reportOf(args, 'broken')
 
     expect(report.failed).toContainEqual(expect.stringMatching(/commit: storage T3: /))
@@ -51,19 +51,22 @@ describe.each(runners)('the contract suite of the packed package, run by $name',
   })
 })
 
-it.each(['5.8', '5.9', '6.0', '7.0'])('takes both runners, by TypeScript %s', async (version) => {
-  const tsc = join(modules, `typescript-${version}/bin/tsc`)
-  // The declarations of the runners are not looked at.
-  const options = ['--module', 'nodenext', '--strict', '--skipLibCheck', '--noEmit']
+it.each(['5.8', '5.9', '6.0', '7.0'])(
+  'accepts both runners, with TypeScript %s',
+  async (version) => {
+    const tsc = join(modules, `typescript-${version}/bin/tsc`)
+    // The declarations of the runners are not checked.
+    const options = ['--module', 'nodenext', '--strict', '--skipLibCheck', '--noEmit']
 
-  const { out } = await run([tsc, ...options, '--target', 'es2023', 'runners.ts'])
+    const { out } = await run([tsc, ...options, '--target', 'es2023', 'runners.ts'])
 
-  expect(out).toBe('')
-})
+    expect(out).toBe('')
+  },
+)
 
 interface Report {
   readonly passed: number
-  /** Titles. */
+  /** Titles of tests. */
   readonly failed: readonly string[]
 }
 
@@ -88,7 +91,7 @@ function run(
 ): Promise<{ readonly out: string }> {
   const options = {
     cwd: project,
-    // Not what this run has told its own processes.
+    // Without what this run has passed to its own processes.
     env: { PATH: process.env['PATH'], ...env },
     maxBuffer: 100 * 2 ** 20,
   }

@@ -7,7 +7,7 @@ export default defineConfig({
     root: fileURLToPath(new URL('../..', import.meta.url)),
     include: ['test/consumers/*.test.ts'],
     globalSetup: ['test/support/global-redis.ts', 'test/consumers/global-project.ts'],
-    // Compilers at once: each takes most of a core.
+    // The number of compilers at once: each takes most of a core.
     maxConcurrency: 2,
     testTimeout: 120_000,
     hookTimeout: 120_000,

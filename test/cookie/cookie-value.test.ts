@@ -22,7 +22,7 @@ describe('newSessionId', () => {
 })
 
 describe('newSecret', () => {
-  it('C1: is 64 characters of base64url: the 16 bytes of the id and 32 of the secret', () => {
+  it('C1: has 64 characters of base64url: the 16 bytes of the id and 32 of the secret', () => {
     const id = newSessionId()
 
     const { value } = newSecret(id)
@@ -33,7 +33,7 @@ describe('newSecret', () => {
     expect(bytes.toString('hex', 0, 16)).toBe(id.replaceAll('-', ''))
   })
 
-  it('C1: comes with the SHA-256 of the secret, which has nothing of the id', () => {
+  it('C1: comes with the SHA-256 of the secret, which does not depend on the id', () => {
     const { value, secretHash } = newSecret(newSessionId())
 
     const secret = Buffer.from(value, 'base64url').subarray(16)
@@ -52,7 +52,7 @@ describe('newSecret', () => {
     expect(parseCookieValue(value)?.id).toBe(id)
   })
 
-  it('C1: is never the same twice among 100 000 of one id', { timeout: 30_000 }, () => {
+  it('C1: is never the same twice among 100 000 for one id', { timeout: 30_000 }, () => {
     const id = newSessionId()
     const secrets = Array.from({ length: 100_000 }, () => newSecret(id))
 
@@ -78,14 +78,14 @@ describe('newSecret', () => {
 })
 
 describe('parseCookieValue', () => {
-  it('C1: reads back what newSecret made', () => {
+  it('C1: reads back what newSecret returned', () => {
     const id = newSessionId()
     const { value, secretHash } = newSecret(id)
 
     expect(parseCookieValue(value)).toEqual({ id, secretHash })
   })
 
-  it('C1: takes one spelling of a value only: every other character changes what it means', () => {
+  it('C1: accepts one spelling of a value only: every changed character changes the meaning', () => {
     const { id, secretHash } = readOf(wellFormed)
 
     for (let at = 0; at < 64; at += 1) {
@@ -118,7 +118,7 @@ describe('parseCookieValue', () => {
     ['JSON', JSON.stringify({ id: newSessionId() }).padEnd(64, ' ')],
     ['__proto__', '__proto__'],
     ['a key of Redis', 'sess:{5f0c1c0e-7d3b-4a53-9d5a-3f6d1f0a7b11}'.padEnd(64, '*')],
-  ])('H1: takes no value that is %s', (_, value) => {
+  ])('H1: refuses a value that is %s', (_, value) => {
     expect(parseCookieValue(value)).toBeUndefined()
   })
 })

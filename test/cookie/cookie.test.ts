@@ -26,7 +26,7 @@ import {
 import type { TestApp } from '../support/apps.ts'
 import { selfSignedCertificate } from '../support/tls.ts'
 
-/** As `visit`, over HTTPS. */
+/** Like `visit`, over HTTPS. */
 async function visitSecurely(testApp: TestApp, path: string, cookie?: string): Promise<Response> {
   const certificate = selfSignedCertificate()
   const server = createSecureServer(certificate, testApp.app.callback())
@@ -35,7 +35,7 @@ async function visitSecurely(testApp: TestApp, path: string, cookie?: string): P
   return request
 }
 
-/** As `visit`, through a proxy that ended TLS, as its header says. */
+/** Like `visit`, through a proxy that ended TLS, according to its header. */
 async function visitByProxy(
   testApp: TestApp,
   path: string,
@@ -44,7 +44,7 @@ async function visitByProxy(
   return supertest(testApp.app.callback()).get(path).set(header, value)
 }
 
-/** What a server answers to bytes that no client would send. */
+/** The response of a server to bytes that no client would send. */
 async function visitRaw(
   testApp: TestApp,
   headerLines: string,
@@ -85,7 +85,7 @@ function warnings(): readonly string[] {
 }
 
 describe('the attributes', () => {
-  it('C1, C3: are all there over HTTP, and the value is 64 characters of base64url', async () => {
+  it('C1, C3: are complete over HTTP, and the value is 64 characters of base64url', async () => {
     const messages = warnings()
     const { visit } = makeApp()
 
@@ -133,7 +133,7 @@ describe('the attributes', () => {
     ['Forwarded', 'for=192.0.2.1;proto=https;by=192.0.2.2'],
     ['Forwarded', 'proto="https"'],
   ])(
-    'C2: lack Secure behind a TLS proxy without app.proxy, and one warning says so: %s %s',
+    'C2: lack Secure behind a TLS proxy without app.proxy, and one warning reports it: %s %s',
     async (...header) => {
       const messages = warnings()
       const testApp = makeApp()
@@ -252,7 +252,7 @@ describe('the attributes', () => {
   it.each<[CookieOptions, string]>([
     [{}, 'HttpOnly; SameSite=Lax'],
     [{ persistent: false, path: '/app', domain: 'example.com' }, 'HttpOnly; SameSite=Lax'],
-  ])('S10: take away the very cookie that was set: %j', async (cookie, rest) => {
+  ])('S10: clear the cookie with the attributes that set it: %j', async (cookie, rest) => {
     const testApp = makeApp({}, { cookie })
     const set = await testApp.visit('/write?a=1')
 
@@ -276,7 +276,7 @@ describe('cookie options', () => {
     ['an array', []],
     ['text', 'session'],
     ['an empty name', { name: '' }],
-    ['a name that is no text', { name: 1 }],
+    ['a name that is not text', { name: 1 }],
     ['a name with a space', { name: 'my session' }],
     ['a name with a semicolon', { name: 'a;b' }],
     ['a name with an equals sign', { name: 'a=b' }],
@@ -294,8 +294,8 @@ describe('cookie options', () => {
     ['another secure', { secure: 'yes' }],
     ['partitioned without secure', { partitioned: true }],
     ['partitioned with secure auto', { partitioned: true, secure: 'auto' }],
-    ['partitioned that is no boolean', { partitioned: 1 }],
-    ['persistent that is no boolean', { persistent: 'no' }],
+    ['partitioned that is not a boolean', { partitioned: 1 }],
+    ['persistent that is not a boolean', { persistent: 'no' }],
     ['another priority', { priority: 'High' }],
     ['an empty path', { path: '' }],
     ['a relative path', { path: 'app' }],
@@ -303,7 +303,7 @@ describe('cookie options', () => {
     ['a path with a line break', { path: '/\r\nX: y' }],
     ['a path that no cookie can have', { path: '/ä' }],
     ['a path with a less-than sign', { path: '/<' }],
-    ['a path that is no text', { path: /a/ }],
+    ['a path that is not text', { path: /a/ }],
     ['an empty domain', { domain: '' }],
     ['a domain with a semicolon', { domain: 'example.com; Path=/' }],
     ['a domain with a port', { domain: 'example.com:3000' }],
@@ -311,8 +311,8 @@ describe('cookie options', () => {
     ['a domain with a label that ends with a hyphen', { domain: 'a-.example.com' }],
     ['a domain with a label of 64 characters', { domain: `${'a'.repeat(64)}.example.com` }],
     ['a domain that is a url', { domain: 'https://example.com' }],
-    ['a domain that is no text', { domain: ['example.com'] }],
-  ])('C3: refuse %s at start-up', (_, cookie: unknown) => {
+    ['a domain that is not text', { domain: ['example.com'] }],
+  ])('C3: refuse %s at startup', (_, cookie: unknown) => {
     const options: SessionsOptions = {}
     Reflect.set(options, 'cookie', cookie)
 
@@ -348,7 +348,7 @@ describe('Max-Age', () => {
     },
   )
 
-  it('C4: is not there with persistent: false', async () => {
+  it('C4: is missing with persistent: false', async () => {
     const testApp = makeApp({}, { cookie: { persistent: false } })
 
     const first = await testApp.visit('/write?a=1')
@@ -359,7 +359,7 @@ describe('Max-Age', () => {
     }
   })
 
-  it('C4: is what is left of the absolute time when the secret is rotated, all of it at a sign-in', async () => {
+  it('C4: is the rest of the absolute time after a rotation, and all of it after a sign-in', async () => {
     vi.useFakeTimers({ toFake: ['Date'] })
     onTestFinished(() => {
       vi.useRealTimers()
@@ -382,7 +382,7 @@ describe('Max-Age', () => {
 })
 
 describe('Set-Cookie', () => {
-  it('C4: is sent when the session is stored first and when its secret is rotated only', async () => {
+  it('C4: is sent only when the session is first stored and when its secret is rotated', async () => {
     const testApp = makeApp({
       '/elevate': ({ session }) => session.setPrivileges('audit'),
       '/idle': ({ session }) => void (session.idleTimeout = 90),
@@ -412,7 +412,7 @@ describe('Set-Cookie', () => {
     expect(seen).toEqual(paths)
   })
 
-  it("C6: comes beside the app's own cookies", async () => {
+  it("C6: follows the app's own cookies", async () => {
     const { visit } = makeApp({
       '/cookies': (ctx) => {
         ctx.cookies.set('theme', 'dark')
@@ -432,7 +432,7 @@ describe('Set-Cookie', () => {
     ])
   })
 
-  it('C6: is there also when the app has set the header anew after save()', async () => {
+  it('C6: is sent even when the app has overwritten the header after save()', async () => {
     const { visit } = makeApp({
       '/cookies': async (ctx) => {
         await ctx.session.save()
@@ -449,7 +449,7 @@ describe('Set-Cookie', () => {
 
 describe('the caching headers', () => {
   it.each(['public, max-age=3600', 'private', 'no-store'])(
-    'C6: say no-store with the cookie, whatever the app says, here %s',
+    'C6: say no-store with the cookie, even when the app says %s',
     async (value) => {
       const { visit } = makeApp({
         '/before': (ctx) => {
@@ -477,7 +477,7 @@ describe('the caching headers', () => {
     expect((await visit('/logout', cookie)).headers['cache-control']).toBe('no-store')
   })
 
-  it("C6: are the app's own where no cookie is set", async () => {
+  it("C6: stay the app's own when no cookie is set", async () => {
     const { visit } = makeApp({
       '/cached': (ctx) => {
         ctx.set('Cache-Control', 'public')
@@ -491,7 +491,7 @@ describe('the caching headers', () => {
     expect((await visit('/me', cookie)).headers).not.toHaveProperty('cache-control')
   })
 
-  it('C6: say Vary: Cookie where a session was attached, and nowhere else', async () => {
+  it('C6: say Vary: Cookie when a session was attached, and only then', async () => {
     const { visit } = makeApp({
       '/language': (ctx) => {
         ctx.vary('Accept-Language')
@@ -518,7 +518,7 @@ describe('the caching headers', () => {
   })
 })
 
-describe('several cookies of our name', () => {
+describe('several cookies with our name', () => {
   const unknown = 'B'.repeat(64)
 
   it.each<[string, (good: string) => string, number]>([
@@ -544,7 +544,7 @@ describe('several cookies of our name', () => {
     ['without a space', (good) => `Cookie: session=${unknown};session=${good};a=1`, 2],
     ['after the same in other case', (good) => `Cookie: SESSION=${unknown}; session=${good}`, 1],
     ['inside the quotes of another', (good) => `Cookie: a="; session=${good}; b="`, 1],
-  ])('C7: let the only live one count that is %s', async (_, headers, calls) => {
+  ])('C7: count only the live one, which is %s', async (_, headers, calls) => {
     const testApp = makeApp()
     const good = cookieOf(await testApp.visit('/login')).slice('session='.length)
     testApp.store.calls.length = 0
@@ -575,7 +575,7 @@ describe('several cookies of our name', () => {
   })
 
   it.each(['; ', ';', ';\t', ' ;  '])(
-    'C7: are all ignored when two are live, with %j between',
+    'C7: are all ignored when two are live, with %j in between',
     async (separator) => {
       const { visit, events } = makeApp()
       const cookies = [
@@ -596,7 +596,7 @@ describe('several cookies of our name', () => {
     },
   )
 
-  it('C7: leave a change by an ambiguous request to a new session', async () => {
+  it('C7: put a change by an ambiguous request into a new session', async () => {
     const { visit } = makeApp()
     const [ann, eve] = [
       cookieOf(await visit('/login?user=ann')),
@@ -612,7 +612,7 @@ describe('several cookies of our name', () => {
 })
 
 describe('hostile cookies', () => {
-  it('H1: make no session when they are followed by a write', async () => {
+  it('H1: create no session when a write follows', async () => {
     const testApp = makeApp()
     const cookie = 'session=__proto__; __proto__=x; session[constructor]=y'
 
@@ -625,7 +625,7 @@ describe('hostile cookies', () => {
 })
 
 describe('the parser', () => {
-  it('H1: lets none of 10 000 mutations of a good value through as that value', () => {
+  it('H1: accepts none of 10 000 mutations of a good value as that value', () => {
     const random = seededRandom(20_261_122)
     const { value, secretHash } = newSecret(newSessionId())
     const good = parseCookieValue(value)
@@ -649,7 +649,7 @@ describe('the parser', () => {
     expect(wellFormed).toBeGreaterThan(1000)
   })
 
-  it('C1: has one spelling only for each value', () => {
+  it('C1: accepts only one spelling of each value', () => {
     const { value, secretHash } = newSecret(newSessionId())
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 

@@ -25,11 +25,11 @@ import { describe, expect, it } from 'vitest'
 
 import * as errors from '../../src/errors/errors.ts'
 
-/** What is promised of the error with a code. */
+/** What is promised about the error with a code. */
 interface Promised {
   readonly error: Error
   readonly name: string
-  /** The HTTP status; `undefined` where no request ever meets the error. */
+  /** The HTTP status; `undefined` if the error never occurs in a request. */
   readonly status: number | undefined
   readonly expose: boolean
   readonly headers?: ErrorHeaders
@@ -38,7 +38,7 @@ interface Promised {
 const cookieChallenge = { 'WWW-Authenticate': 'Cookie realm="session"' }
 const problems = [{ path: '$.roles', problem: 'must be an array' }]
 
-// A record, so that the compiler asks for the code that is added next.
+// A record, so that the compiler demands each code that is added.
 const promised: Record<SessionErrorCode, Promised> = {
   ERR_SESSION_OPTION: {
     error: new SessionOptionError('"type" option must be one of "web", "rest"'),
@@ -147,17 +147,20 @@ const codes = Object.keys(promised)
 const all = Object.entries(promised)
 
 describe('every error', () => {
-  it.each(all)('§8: has the code %s, a status, and says whether to show itself', (code, given) => {
-    const { error, name, status, expose, headers } = given
+  it.each(all)(
+    '§8: has the code %s, a status, and a flag for showing its message',
+    (code, given) => {
+      const { error, name, status, expose, headers } = given
 
-    expect(error).toMatchObject({ code, name, ...(status !== undefined && { status }) })
-    expect(Reflect.get(error, 'expose') ?? false).toBe(expose)
-    expect(Reflect.get(error, 'headers')).toEqual(headers)
-    expect(error).toBeInstanceOf(Error)
-    expect(error.constructor.name).toBe(name)
-    expect(String(error)).toBe(`${name}: ${error.message}`)
-    expect(error.stack).toContain(`${name}: `)
-  })
+      expect(error).toMatchObject({ code, name, ...(status !== undefined && { status }) })
+      expect(Reflect.get(error, 'expose') ?? false).toBe(expose)
+      expect(Reflect.get(error, 'headers')).toEqual(headers)
+      expect(error).toBeInstanceOf(Error)
+      expect(error.constructor.name).toBe(name)
+      expect(String(error)).toBe(`${name}: ${error.message}`)
+      expect(error.stack).toContain(`${name}: `)
+    },
+  )
 
   it.each(all.filter(([code]) => code !== 'ERR_SESSION_OPTION'))(
     '§8: is a SessionError: %s',
@@ -197,7 +200,7 @@ describe('every error', () => {
 })
 
 describe('what errors carry', () => {
-  it('R2: lists the problems of a roles file, in the message too', () => {
+  it('R2: lists the problems of a roles file, and repeats them in the message', () => {
     const error = new SessionRolesError('roles.json', [
       ...problems,
       { path: '$.privileges[1]', problem: 'must be an object' },
@@ -211,7 +214,7 @@ describe('what errors carry', () => {
     )
   })
 
-  it('G1: names the privileges of which one would have done, but not to the client', () => {
+  it('G1: names the privileges of which one was required, but not to the client', () => {
     const error = new SessionPrivilegeError(['WebAdmin', 'audit'])
 
     expect(error.privileges).toEqual(['WebAdmin', 'audit'])
@@ -224,14 +227,14 @@ describe('what errors carry', () => {
     expect(new StorageKeyError('storage.a', 'takes no name "x"').path).toBe('storage.a')
   })
 
-  it('F1: keeps the cause of a store that failed', () => {
+  it('F1: keeps the error of the store as its cause', () => {
     const cause = new Error('ECONNREFUSED')
 
     expect(new SessionStoreError('the session store failed', { cause }).cause).toBe(cause)
     expect('cause' in new SessionStoreError('the session store failed')).toBe(false)
   })
 
-  it('L7: has headers of its own, so that one answer cannot change the next', () => {
+  it('L7: has its own headers, so that one response cannot change the next', () => {
     const error = new SessionGuestError()
     error.headers['Set-Cookie'] = 'a=b'
 
@@ -240,7 +243,7 @@ describe('what errors carry', () => {
   })
 })
 
-describe('the answer of Koa', () => {
+describe('the response of Koa', () => {
   const statusTexts: Readonly<Record<number, string>> = {
     500: 'Internal Server Error',
     503: 'Service Unavailable',

@@ -41,7 +41,7 @@ interface ChannelMessage {
   readonly event: unknown
 }
 
-/** What `diagnostics_channel` tells from now on. */
+/** What `diagnostics_channel` publishes from now on. */
 function listenToChannels(): readonly ChannelMessage[] {
   const told: ChannelMessage[] = []
   for (const name of names) {
@@ -54,15 +54,15 @@ function listenToChannels(): readonly ChannelMessage[] {
   return told
 }
 
-/** A thing that the tracing channel tells, as it was at that moment. */
+/** A message of the tracing channel, as it was at that moment. */
 interface TracedMoment {
   readonly moment: 'start' | 'end' | 'asyncStart' | 'asyncEnd' | 'error'
-  /** One object for all moments of a call. */
+  /** The same object at all moments of a call. */
   readonly call: StoreCall
   readonly told: StoreCall
 }
 
-/** What the tracing channel tells of the calls of stores from now on. */
+/** What the tracing channel publishes about store calls from now on. */
 function listenToStore(): readonly TracedMoment[] {
   const told: TracedMoment[] = []
   const listenerFor =
@@ -84,8 +84,8 @@ function listenToStore(): readonly TracedMoment[] {
   return told
 }
 
-describe('listening', () => {
-  it('M10: tells every listener, and none that was taken off', async () => {
+describe('listeners', () => {
+  it('M10: are all called, and no longer after off()', async () => {
     const { sessions, browser } = makeApp()
     const told: string[] = []
     const one = ({ id }: SessionEvents['session:created']): unknown => told.push(`one ${id}`)
@@ -105,7 +105,7 @@ describe('listening', () => {
     expect(told[2]).toMatch(/^two /)
   })
 
-  it('M10: tells the listeners of another Sessions nothing', async () => {
+  it('M10: hear nothing of another Sessions', async () => {
     const { browser } = makeApp()
     const other = makeApp()
 
@@ -114,7 +114,7 @@ describe('listening', () => {
     expect(other.events).toEqual([])
   })
 
-  it('M10: tells diagnostics_channel the same facts, in the same order', async () => {
+  it('M10: hear the same as diagnostics_channel, in the same order', async () => {
     const told = listenToChannels()
     const { browser, events } = makeApp()
     const client = browser()
@@ -136,7 +136,7 @@ describe('listening', () => {
     ])
   })
 
-  it('M10: hands out plain facts, no live object', async () => {
+  it('M10: get plain facts, not live objects', async () => {
     const { sessions, browser } = makeApp()
     const told: SessionEvents['session:created'][] = []
     sessions.on('session:created', (event) => told.push(event))
@@ -149,7 +149,7 @@ describe('listening', () => {
 })
 
 describe('the events', () => {
-  it('M10: are none for requests that change nothing', async () => {
+  it('M10: do not fire for requests that change nothing', async () => {
     const { browser, visit, events } = makeApp()
     const client = browser()
     await client.get('/write?a=1')
@@ -233,7 +233,7 @@ describe('the events', () => {
     ])
   })
 
-  it('M10: session:ended, once for the request that finds its session gone', async () => {
+  it('M10: session:ended, once for the request whose session is gone', async () => {
     const { visit, events, errors } = makeApp({
       '/late': async (ctx, app) => {
         ctx.session.storage.late = 1
@@ -270,7 +270,7 @@ describe('the events', () => {
     })
   })
 
-  it('M10: session:refused, with the code, and with the id where the session is stored', async () => {
+  it('M10: session:refused, with the code, and with the id of a stored session', async () => {
     const { app, browser, events } = makeApp()
     const denied: string[] = []
     const guards: Record<string, Middleware> = {
@@ -303,7 +303,7 @@ describe('the events', () => {
     expect(stranger.headers['vary']).toBeUndefined()
   })
 
-  it('M10: session:refused, for a bearer token that is not good, and not for a fault', async () => {
+  it('M10: session:refused, for a bad bearer token, and not for a fault', async () => {
     const key = makeKey('HS256')
     const tokens = { keys: [key.option], issuer, audience }
     const { app, visit, store, events } = makeApp({}, { tokens, privilegedTypes: ['remote'] })
@@ -405,7 +405,7 @@ describe('the events', () => {
 })
 
 describe('the tracing channel of the store', () => {
-  it('M10: tells each call in the order of tracePromise(), with one message', async () => {
+  it('M10: reports each call in the order of tracePromise(), with one message', async () => {
     const told = listenToStore()
     const { browser, sessions } = makeApp()
     const client = browser()
@@ -423,7 +423,7 @@ describe('the tracing channel of the store', () => {
     expect(new Set(told.map(({ call }) => call)).size).toBe(3)
   })
 
-  it('M10: tells a failure, with the error of the event', async () => {
+  it('M10: reports a failure, with the error of the event', async () => {
     const told = listenToStore()
     const { visit, store, events } = makeApp()
     store.faults.set('create', 'rejects')
@@ -442,7 +442,7 @@ describe('the tracing channel of the store', () => {
     expect(events.map(({ event }) => Reflect.get(event, 'error'))).toEqual([error])
   })
 
-  it('M10: gives stores that are bound to its start the time of the call', async () => {
+  it('M10: keeps a store bound to its start for the time of the call', async () => {
     const { start } = tracingChannel<string, StoreCall>('koa-user-sessions:store')
     const operation = new AsyncLocalStorage<string>()
     start.bindStore(operation, ({ operation: name }) => name)
@@ -467,7 +467,7 @@ describe('the tracing channel of the store', () => {
 })
 
 describe('what events show', () => {
-  it('H2: show no secret and nothing stored, in a whole story', async () => {
+  it('H2: contain no secret and nothing stored, throughout a whole session', async () => {
     const told = listenToChannels()
     const calls = listenToStore()
     const redis = failingRedis()
@@ -533,7 +533,7 @@ describe('what events show', () => {
 
 // Enough for a process that compiles the sources on a busy machine.
 describe('a listener that throws', { timeout: 60_000 }, () => {
-  it('M10: is an uncaught exception, and the request does not notice', async () => {
+  it('M10: raises an uncaught exception, without an effect on the request', async () => {
     const { stdout } = await run(
       ...nodeScript(`
       process.on('uncaughtException', (error) => faults.push(error.message))
@@ -552,7 +552,7 @@ describe('a listener that throws', { timeout: 60_000 }, () => {
     })
   })
 
-  it('M10: ends a process that does not handle it, as anywhere in Node', async () => {
+  it('M10: ends a process that does not handle the exception, as anywhere in Node', async () => {
     const script = nodeScript(`
       sessions.on('session:created', () => { throw new Error('of a listener') })
       await report()
@@ -565,7 +565,7 @@ describe('a listener that throws', { timeout: 60_000 }, () => {
   })
 })
 
-/** A program with an app, which `report()` asks for a page that stores a session. */
+/** A program with an app, in which `report()` requests a page that stores a session. */
 function nodeScript(body: string): [string, string[], { cwd: string }] {
   const program = `
     import { subscribe } from 'node:diagnostics_channel'
@@ -602,7 +602,7 @@ function nodeScript(body: string): [string, string[], { cwd: string }] {
   return [process.execPath, args, { cwd: root }]
 }
 
-/** A client that fails on demand with errors as ioredis has them: with the whole command on them. */
+/** A client that fails on demand with errors like those of ioredis: with the whole command in them. */
 function failingRedis(): RedisClient & { fails: boolean } {
   const redis = connectRedis()
   const ask = async <T>(

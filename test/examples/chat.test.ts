@@ -64,14 +64,14 @@ async function idOf(sessions: Sessions, name: string): Promise<string> {
   return (await sessions.list(name, {}))[0]?.id ?? ''
 }
 
-/** What a socket has been told so far; the list grows. */
+/** The messages of a socket so far; the list grows. */
 function hear(socket: WebSocket): { from: string; text: string }[] {
   const lines: { from: string; text: string }[] = []
   socket.on('message', (data: Buffer) => lines.push(JSON.parse(data.toString())))
   return lines
 }
 
-/** The status that an upgrade is answered with in place of 101. */
+/** The status with which an upgrade is refused. */
 async function refusal(socket: WebSocket): Promise<number | undefined> {
   const [, response]: [unknown, IncomingMessage] = await new Promise((resolve) => {
     socket.once('unexpected-response', (...args) => resolve(args))
@@ -86,7 +86,7 @@ async function closeCodeOf(socket: WebSocket): Promise<number> {
 }
 
 describe('examples/chat.ts', () => {
-  it('refuses guests, those with a stored session too', async () => {
+  it('refuses guests, even those with a stored session', async () => {
     const { open, sessions } = await startChat()
     const shop = new Koa().use(session(sessions)).use((ctx) => ctx.session.save())
     const stored = cookieOf(await supertest(shop.callback()).get('/'))
@@ -98,7 +98,7 @@ describe('examples/chat.ts', () => {
   })
 
   it.each(['https://evil.example', 'http://127.0.0.1', 'null', 'http://', ''])(
-    "refuses a page of another origin, with somebody's cookie: %s",
+    'refuses a page of another origin with a stolen cookie: %s',
     async (origin) => {
       const { open, post, store } = await startChat()
       const cookie = await post('/sign-in/ann')
@@ -109,7 +109,7 @@ describe('examples/chat.ts', () => {
     },
   )
 
-  it('refuses a sign-in and a sign-out by another site', async () => {
+  it('refuses a sign-in and a sign-out from another site', async () => {
     const { host } = await startChat()
 
     for (const path of ['/sign-in/ann', '/sign-out']) {
@@ -119,7 +119,7 @@ describe('examples/chat.ts', () => {
     }
   })
 
-  it('lets two people talk, and makes no HTML of what they say', async () => {
+  it('lets two people talk, and never renders what they say as HTML', async () => {
     const { join, host } = await startChat()
     const ann = await join('ann')
     const ben = await join('ben')
@@ -140,7 +140,7 @@ describe('examples/chat.ts', () => {
     expect(page).not.toContain('innerHTML')
   })
 
-  it('closes for a message that is too long, for its sender alone', async () => {
+  it('closes the socket of a sender whose message is too long, and no other', async () => {
     const { join } = await startChat()
     const ann = await join('ann')
     const ben = await join('ben')
@@ -152,7 +152,7 @@ describe('examples/chat.ts', () => {
     expect(ben.heard).toEqual([])
   })
 
-  it('keeps the session alive by talking, and not by asking whether it lives', async () => {
+  it('keeps the session alive when its user talks, and not by polling', async () => {
     const redis = connectRedis()
     const prefix = uniquePrefix()
     const store = new RedisStore(redis, { prefix })
@@ -170,7 +170,7 @@ describe('examples/chat.ts', () => {
     await expect.poll(() => redis.pttl(key)).toBeGreaterThan(3_500_000)
   })
 
-  it('closes when the session is ended from elsewhere', async () => {
+  it('closes the socket when the session is ended elsewhere', async () => {
     const { join, sessions } = await startChat()
     const ann = await join('ann')
     const ben = await join('ben')
@@ -182,7 +182,7 @@ describe('examples/chat.ts', () => {
     expect(ben.socket.readyState).toBe(WebSocket.OPEN)
   })
 
-  it('closes when its user signs out', async () => {
+  it('closes the socket when its user signs out', async () => {
     const { join, post } = await startChat()
     const ann = await join('ann')
 
@@ -191,7 +191,7 @@ describe('examples/chat.ts', () => {
     expect(await closeCodeOf(ann.socket)).toBe(4401)
   })
 
-  it('passes nothing on that is said after the end', async () => {
+  it('drops messages sent after the end of the session', async () => {
     const { join, sessions } = await startChat()
     const ann = await join('ann')
     const ben = await join('ben')
@@ -204,7 +204,7 @@ describe('examples/chat.ts', () => {
     expect(ben.heard).toEqual([])
   })
 
-  it('answers 503 while the store is away, keeps the sockets, and goes on when it is back', async () => {
+  it('answers 503 while the store is away, keeps the sockets, and recovers', async () => {
     const { join, open, store } = await startChat()
     const ann = await join('ann')
     store.faults.set('load', 'rejects')
@@ -220,7 +220,7 @@ describe('examples/chat.ts', () => {
     await expect.poll(() => ann.heard).toEqual([{ from: 'ann', text: 'back' }])
   })
 
-  it('asks no more for a socket that has gone', async () => {
+  it('stops polling for a closed socket', async () => {
     const { join, store } = await startChat()
     const ann = await join('ann')
     ann.socket.close()
@@ -233,7 +233,7 @@ describe('examples/chat.ts', () => {
     expect(store.calls).toEqual([])
   })
 
-  it('survives clients that go away in the middle of their upgrade', async () => {
+  it('survives clients that disconnect in the middle of their upgrade', async () => {
     const { host, join } = await startChat()
     const port = Number(host.split(':')[1])
     const upgrade = `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n`

@@ -36,7 +36,7 @@ describe('the API', () => {
     await send(newVisitor(shop), '/api/sessions', form).expect(201)
   })
 
-  it('M7: says who is calling, and knows the machine', async () => {
+  it('M7: says who is calling and from which machine', async () => {
     const { shop } = visit()
     const said = { machineName: 'lighthouse', systemUserName: 'ann', platform: 'macOS' }
     const program = await programOf(shop, 'manager', said)
@@ -63,7 +63,7 @@ describe('the API', () => {
     ['an unknown user', { name: 'nobody', password: 'paper lantern' }],
     ['the name of a property', { name: '__proto__', password: '' }],
     ['nothing', {}],
-  ])('answers 401 with a challenge to %s', async (_what, fields) => {
+  ])('answers 401 with a challenge for %s', async (_what, fields) => {
     const { visitor } = visit()
 
     const response = await visitor.post('/api/sessions').send(fields).expect(401)
@@ -76,10 +76,10 @@ describe('the API', () => {
     ['no body', '', '', 415],
     ['text', 'text/plain', 'name=clerk', 415],
     ['broken JSON', 'application/json', '{"name":', 400],
-    ['JSON that is no object', 'application/json', '7', 400],
-    ['a name that is no text', 'application/json', '{"name":{"$ne":1}}', 400],
+    ['JSON that is not an object', 'application/json', '7', 400],
+    ['a name that is not text', 'application/json', '{"name":{"$ne":1}}', 400],
     ['too much', 'application/json', `{"name":"${'a'.repeat(70_000)}"}`, 413],
-  ])('H1: answers JSON to %s', async (_what, type, body, status) => {
+  ])('H1: answers JSON for %s', async (_what, type, body, status) => {
     const { visitor, errors } = visit()
     const asked = visitor.post('/api/sessions')
 
@@ -89,7 +89,7 @@ describe('the API', () => {
     expect(errors).toEqual([])
   })
 
-  it('G1: lets no clerk see the stock, and a manager', async () => {
+  it('G1: shows the stock to a manager, but not to a clerk', async () => {
     const { shop } = visit()
     const clerk = await programOf(shop, 'clerk')
     const manager = await programOf(shop, 'manager')
@@ -114,7 +114,7 @@ describe('the API', () => {
     expect(malformed.headers['www-authenticate']).toContain('error="invalid_request"')
   })
 
-  it('signs out: the token is dead', async () => {
+  it('signs out, after which the token is dead', async () => {
     const { shop } = visit()
     const program = await programOf(shop, 'clerk')
 
@@ -124,7 +124,7 @@ describe('the API', () => {
     await program.delete('/api/sessions/current').expect(401)
   })
 
-  it('is in the way of no program, and of every other site that uses a cookie', async () => {
+  it('ignores where a program calls from, but refuses another site with a cookie', async () => {
     const { shop, visitor } = visit()
     const program = await programOf(shop, 'clerk')
     await signIn(visitor, 'clerk')
@@ -136,7 +136,7 @@ describe('the API', () => {
     await program.delete('/api/sessions/current').set(crossSite).expect(204)
   })
 
-  it('answers JSON where there is nothing, and where it breaks', async () => {
+  it('answers JSON for 404 and 503', async () => {
     const redis = new Redis({ port: 1, lazyConnect: true, maxRetriesPerRequest: 0 })
     redis.on('error', () => {})
     onTestFinished(() => redis.disconnect())
@@ -149,7 +149,7 @@ describe('the API', () => {
     expect(errors).toEqual([expect.objectContaining({ code: 'ERR_SESSION_STORE' })])
   })
 
-  it('M2: is among the devices, by its name, its whole version and its machine', async () => {
+  it('M2: is listed among the devices with its name, full version and machine', async () => {
     const { shop, visitor } = visit()
     const said = { appVersion: '1.0', machineName: '<b>lighthouse', platform: 'Linux' }
     await programOf(shop, 'clerk', said)
@@ -166,7 +166,7 @@ describe('the API', () => {
   })
 })
 
-/** Opens a session by the API, as a program does. */
+/** Opens a session through the API, like a program. */
 function openSession(shop: Shop, name: string, said: Record<string, string> = {}) {
   const password = users.find((user) => user.name === name)?.shownPassword ?? ''
   return request(shop.callback())

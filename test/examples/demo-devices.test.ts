@@ -25,8 +25,8 @@ const infoNames =
   'type userName machineName systemUserName IPAddress hostType creationDateTime state ID ' +
   'persistentID'
 
-describe('the page of the devices', () => {
-  it('sends guests to sign in, and its form too', async () => {
+describe('the devices page', () => {
+  it('redirects guests and their form posts to the sign-in page', async () => {
     const { visitor } = visit()
 
     await visitor.get('/devices').expect(303).expect('Location', '/sign-in?next=%2Fdevices')
@@ -36,7 +36,7 @@ describe('the page of the devices', () => {
     expect(await textOf(visitor, '/')).not.toContain('href="/devices"')
   })
 
-  it('lists what the user is signed in with, the present one first', async () => {
+  it('lists the devices of the user, the current one first', async () => {
     const { shop, visitor } = visit()
     await signIn(newVisitor(shop).set('User-Agent', userAgents.phone), 'clerk')
     await signIn(newVisitor(shop).set('User-Agent', userAgents.linux), 'manager')
@@ -52,7 +52,7 @@ describe('the page of the devices', () => {
     expect(text).toContain('href="/devices" aria-current="page"')
   })
 
-  it('ends another one, which is a guest from then on', async () => {
+  it('ends another session, which is a guest from then on', async () => {
     const { shop, visitor } = visit()
     const other = newVisitor(shop).set('User-Agent', userAgents.phone)
     await signIn(other, 'clerk')
@@ -70,8 +70,8 @@ describe('the page of the devices', () => {
 
   it.each([
     ['a stranger’s', 'manager'],
-    ['nobody’s', undefined],
-  ])('answers 404 and the page again to the id of %s session', async (_whose, owner) => {
+    ['an unknown', undefined],
+  ])('answers 404 and the page again for the id of %s session', async (_whose, owner) => {
     const { shop, visitor } = visit()
     const other = newVisitor(shop)
     if (owner) await signIn(other, owner)
@@ -86,7 +86,7 @@ describe('the page of the devices', () => {
   })
 
   it.each(['', 'all', '<script>alert(1)</script>', '__proto__'])(
-    'answers 404 and the page again to %j',
+    'answers 404 and the page again for %j',
     async (end) => {
       const { visitor } = visit()
       await signIn(visitor, 'clerk')
@@ -115,7 +115,7 @@ describe('the page of the devices', () => {
     await stranger.get('/devices').expect(200)
   })
 
-  it('signs out when it ends the present one', async () => {
+  it('signs out when it ends the current session', async () => {
     const { visitor } = visit()
     await signIn(visitor, 'clerk')
 
@@ -127,7 +127,7 @@ describe('the page of the devices', () => {
     await visitor.get('/devices').expect(303)
   })
 
-  it('refuses the form of another site, and ends nothing', async () => {
+  it('refuses a form from another site, and ends nothing', async () => {
     const { shop, visitor } = visit()
     const other = newVisitor(shop)
     await signIn(other, 'clerk')
@@ -163,7 +163,7 @@ describe('the words for a device', () => {
     [{ appName: 'Chrome', platform: 'Windows', systemVersion: '10' }, 'Chrome on Windows 10'],
     [{ appName: 'Safari', platform: 'macOS', systemVersion: '14.5' }, 'Safari on macOS 14'],
     [{ appName: 'Safari', platform: 'iOS', deviceModel: 'iPhone' }, 'Safari on iPhone'],
-  ])('of %j are %j', (session, words) => {
+  ])('call %j %j', (session, words) => {
     expect(deviceOf({ ...unknown, ...session })).toBe(words)
   })
 
@@ -179,7 +179,7 @@ describe('the words for a device', () => {
     [{ ip: '194.25.0.1', country: 'DE', region: 'Hesse' }, 'Hesse, Germany'],
     [{ ip: '194.25.0.1', country: 'Atlantis' }, 'Atlantis'],
     [{ ip: '194.25.0.1', country: 'XX' }, 'XX'],
-  ])('and for the place of %j are %j', (session, words) => {
+  ])('call the place of %j %j', (session, words) => {
     expect(placeOfClient({ ...unknown, ...session })).toBe(words)
   })
 
@@ -192,11 +192,11 @@ describe('the words for a device', () => {
     [21 * 3600, '21 hours ago'],
     [24 * 3600, 'yesterday'],
     [30 * 86_400, '30 days ago'],
-  ])('and for %i seconds ago are %j', (seconds, words) => {
+  ])('call %i seconds ago %j', (seconds, words) => {
     expect(agoText(seconds)).toBe(words)
   })
 
-  it('and for a place by its address', () => {
+  it('name a place by its address', () => {
     expect(locate('8.8.8.8')).toMatchObject({ country: 'US' })
     expect(locate('::ffff:8.8.8.8')).toMatchObject({ country: 'US' })
     expect(locate('2001:4860:4860::8888')).toMatchObject({ country: 'US' })
@@ -214,7 +214,7 @@ describe('the admin’s page of a user’s sessions', () => {
     await newVisitor(shop).get('/admin/sessions?user=clerk').expect(303)
   })
 
-  it('shows the sessions with their info, and says when there is none', async () => {
+  it('shows the sessions with their info, or that there is none', async () => {
     const { shop, visitor } = visit()
     const clerk = newVisitor(shop).set('User-Agent', userAgents.linux)
     await signIn(clerk, 'clerk')
@@ -232,7 +232,7 @@ describe('the admin’s page of a user’s sessions', () => {
     expect(await textOf(visitor, '/admin/sessions')).not.toContain('has no session')
   })
 
-  it('ends one, then all, and nobody else’s', async () => {
+  it('ends one session, then all, and no other user’s', async () => {
     const { shop, visitor } = visit()
     const clerks = [newVisitor(shop), newVisitor(shop), newVisitor(shop)]
     clerks[0]!.set('User-Agent', userAgents.linux)
@@ -261,7 +261,7 @@ describe('the admin’s page of a user’s sessions', () => {
     await manager.get('/devices').expect(200)
   })
 
-  it('may end the session that asks, which then signs in again', async () => {
+  it('can end its own session, and then has to sign in again', async () => {
     const { visitor } = visit()
     await signIn(visitor, 'admin')
 
@@ -274,7 +274,7 @@ describe('the admin’s page of a user’s sessions', () => {
   })
 
   it.each([`"><script>alert('1')</script>&`, '__proto__', ' clerk', '“'.repeat(500)])(
-    'escapes the name %j and finds nobody',
+    'escapes the name %j and finds no user',
     async (user) => {
       const { shop, visitor } = visit()
       await signIn(newVisitor(shop), 'clerk')

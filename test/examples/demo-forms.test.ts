@@ -14,7 +14,7 @@ vi.mock('node:crypto', async (load) => {
 })
 
 describe('escaping', () => {
-  it('escapes what people typed, in text and in attributes', async () => {
+  it('escapes user input, in text and in attributes', async () => {
     const { visitor } = visit()
     const name = `"><script>alert('1')</script>&`
 
@@ -24,7 +24,7 @@ describe('escaping', () => {
     expect(text).toContain('value="&quot;&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;"')
   })
 
-  it('escapes strings, keeps HTML, joins lists and leaves out nothing else', () => {
+  it('escapes strings, keeps HTML, joins lists and omits nothing else', () => {
     const page = html`<p>${['<', html`<b>${'&'}</b>`, 0, false, undefined, ['"', "'"]]}</p>`
 
     expect(String(page)).toBe('<p>&lt;<b>&amp;</b>0&quot;&#39;</p>')
@@ -32,7 +32,7 @@ describe('escaping', () => {
 })
 
 describe('forms', () => {
-  it('takes 64 KB and answers 413 to more', async () => {
+  it('accepts 64 KB and answers 413 to more', async () => {
     const { visitor } = visit()
     const size = 64 * 1024 - 'name='.length
 
@@ -51,7 +51,7 @@ describe('forms', () => {
     expect(text).toContain('64 KB')
   })
 
-  it('answers 413 to a large form that does not say its length', async () => {
+  it('answers 413 to a large form without a Content-Length', async () => {
     const { shop } = visit()
     const server = shop.listen(0, '127.0.0.1')
     onTestFinished(() => void server.close())
@@ -80,7 +80,7 @@ describe('forms', () => {
   it.each([
     ['application/json', '{"do":"empty"}'],
     ['text/plain', 'do=empty'],
-  ])('answers 415 to %s', async (type, body) => {
+  ])('answers 415 for %s', async (type, body) => {
     const { visitor } = visit()
 
     const { text } = await visitor.post('/cart').set('Content-Type', type).send(body).expect(415)
@@ -90,7 +90,7 @@ describe('forms', () => {
 })
 
 describe('errors', () => {
-  it('shows 404 as a page that knows who is signed in', async () => {
+  it('shows 404 as a page with the name of the user', async () => {
     const { visitor, errors } = visit()
     await signIn(visitor, 'clerk')
 
@@ -109,7 +109,7 @@ describe('errors', () => {
     '/shop.css/',
     '/server.ts',
     '//example.com',
-  ])('answers a page to %s', async (path) => {
+  ])('answers %s with a page', async (path) => {
     const { visitor } = visit()
 
     const { status, text } = await visitor.get(path)
@@ -118,7 +118,7 @@ describe('errors', () => {
     expect(text).toContain('<!doctype html>')
   })
 
-  it('shows 405 as a page, with the methods that do', async () => {
+  it('shows 405 as a page with the allowed methods', async () => {
     const { visitor } = visit()
 
     const { text } = await visitor.get('/sign-out').expect(405).expect('Allow', 'POST')
@@ -126,7 +126,7 @@ describe('errors', () => {
     expect(text).toContain('<h1>Not that way</h1>')
   })
 
-  it('shows a fault as a page without a trace of it, reports it, and keeps nothing', async () => {
+  it('shows a fault as a page without details, reports it, and stores nothing', async () => {
     const { visitor, errors } = visit()
     await signIn(visitor, 'admin')
     await textOf(visitor, '/')
@@ -142,19 +142,22 @@ describe('errors', () => {
   it.each([
     [409, /Gone\./, true],
     [500, /Something broke/, false],
-  ])('answers %i by a page, whose cookie follows what was kept', async (status, text, isKept) => {
-    const shop = createApp()
-    shop.use((ctx) => {
-      ctx.session.storage.notice = 'kept'
-      ctx.throw(status, 'gone')
-    })
-    const { visitor } = visit(shop)
+  ])(
+    'answers %i with a page, and a cookie only if the change was stored',
+    async (status, text, isKept) => {
+      const shop = createApp()
+      shop.use((ctx) => {
+        ctx.session.storage.notice = 'kept'
+        ctx.throw(status, 'gone')
+      })
+      const { visitor } = visit(shop)
 
-    const response = await visitor.get('/late').expect(status).expect(text)
+      const response = await visitor.get('/late').expect(status).expect(text)
 
-    expect(cookiesOf(response)).toHaveLength(isKept ? 1 : 0)
-    expect((await textOf(visitor, '/')).includes('kept</p>')).toBe(isKept)
-  })
+      expect(cookiesOf(response)).toHaveLength(isKept ? 1 : 0)
+      expect((await textOf(visitor, '/')).includes('kept</p>')).toBe(isKept)
+    },
+  )
 
   it.each([
     { status: 499 },
@@ -192,7 +195,7 @@ describe('errors', () => {
     expect(response.headers['www-authenticate']).toBeDefined()
   })
 
-  it('shows 503 as a page while Redis is away, and what needs no session as ever', async () => {
+  it('shows 503 as a page while Redis is away, and pages without a session as usual', async () => {
     const redis = connectRedis('redis://127.0.0.1:1')
     const { shop, visitor, errors } = visit(createApp({ redis }))
     const cookie = cookiesOf(await addToCart(visit().visitor, 'tin-kettle'))[0]!.split(';')[0]!

@@ -47,7 +47,7 @@ describe('signing in', () => {
     ['an unknown user', { name: 'nobody', password: 'paper lantern' }],
     ['the name of a property', { name: '__proto__', password: '' }],
     ['nothing', {}],
-  ])('answers 401 and the page again to %s', async (_what, fields) => {
+  ])('answers 401 and the page again for %s', async (_what, fields) => {
     const { visitor } = visit()
 
     const response = await send(visitor, '/sign-in', { ...fields, next: '/cart' })
@@ -60,7 +60,7 @@ describe('signing in', () => {
     expect(cookiesOf(response)).toEqual([])
   })
 
-  it('takes the cart of the guest along, under a cookie of another value', async () => {
+  it("keeps the guest's cart, and changes the value of the cookie", async () => {
     const { visitor } = visit()
     const first = await addToCart(visitor, 'tin-kettle', '2').expect(303)
     const id = await idOf(visitor)
@@ -73,7 +73,7 @@ describe('signing in', () => {
     expect(cookiesOf(second)).not.toEqual(cookiesOf(first))
   })
 
-  it('leaves nothing of one user to the next', async () => {
+  it('leaves nothing of one user for the next', async () => {
     const { visitor } = visit()
     await signIn(visitor, 'admin')
     await addToCart(visitor, 'tin-kettle')
@@ -87,7 +87,7 @@ describe('signing in', () => {
     await visitor.get('/admin').expect(403)
   })
 
-  it('signs out: the session ends, its cookie opens nothing and is cleared', async () => {
+  it('signs out: ends the session, and clears its cookie, which opens nothing', async () => {
     const { shop, visitor } = visit()
     const cookie = cookiesOf(await signIn(visitor, 'admin'))[0]!.split(';')[0]!
 
@@ -100,7 +100,7 @@ describe('signing in', () => {
 })
 
 describe('coming back after signing in', () => {
-  it('sends a guest to sign in and back to the page', async () => {
+  it('returns a guest to the page after signing in', async () => {
     const { visitor } = visit()
 
     await visitor
@@ -114,7 +114,7 @@ describe('coming back after signing in', () => {
     await signIn(visitor, 'admin', '/admin?x=1&y=%26').expect('Location', '/admin?x=1&y=%26')
   })
 
-  it('sends a guest who posts to the page of the form', async () => {
+  it('returns a guest who posts to the page of the form', async () => {
     const { visitor } = visit()
 
     await send(visitor, '/stock', { product: 'tin-kettle', count: '1' })
@@ -122,7 +122,7 @@ describe('coming back after signing in', () => {
       .expect('Location', '/sign-in?next=%2Fstock')
   })
 
-  it('shows a page to somebody who lacks the privilege, with a way out', async () => {
+  it('shows a user without the privilege a page with a way out', async () => {
     const { visitor } = visit()
     await signIn(visitor, 'clerk', '/admin').expect('Location', '/admin')
 
@@ -153,7 +153,7 @@ describe('coming back after signing in', () => {
     'http:/example.com',
     '//shop.invalid@example.com',
     '/\u0000/example.com',
-  ])('goes nowhere else for next=%j', async (next) => {
+  ])('stays on this site for next=%j', async (next) => {
     const { visitor } = visit()
 
     const { text } = await visitor.get(`/sign-in?next=${encodeURIComponent(next)}`).expect(200)
@@ -164,7 +164,7 @@ describe('coming back after signing in', () => {
     expect(wanted).toBe(localPath(next))
   })
 
-  it('does not believe the form either', async () => {
+  it('does not trust the form either', async () => {
     const { visitor } = visit()
 
     await signIn(visitor, 'clerk', '/.//example.com').expect(303).expect('Location', '/')
@@ -189,7 +189,7 @@ describe('other sites', () => {
     [{ 'Sec-Fetch-Site': 'same-origin' }, 303],
     [{ Origin: 'http://shop.test' }, 303],
     [{}, 303],
-  ])('answers a form that came with %j by %i', async (headers, status) => {
+  ])('submit forms with %j and get %i', async (headers, status) => {
     const { visitor } = visit()
 
     const response = await addToCart(visitor, 'tin-kettle').set({ Host: 'shop.test', ...headers })
@@ -205,7 +205,7 @@ describe('other sites', () => {
     await visitor.get('/').set('Sec-Fetch-Site', 'cross-site').expect(200)
   })
 
-  it('get no cookies with their forms', async () => {
+  it('send their forms without cookies', async () => {
     const { visitor } = visit()
 
     const [cookie] = cookiesOf(await addToCart(visitor, 'tin-kettle'))

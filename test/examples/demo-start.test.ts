@@ -7,7 +7,7 @@ import { readSettings } from '../../examples/demo/settings.ts'
 import { start } from '../support/shop-visits.ts'
 
 describe('npm start', () => {
-  it('serves, says that its port is taken, and ends when told to', async () => {
+  it('serves, reports that its port is taken, and ends when told to', async () => {
     const first = start({ PORT: '0' })
     const url = (await firstLine(first)).trim()
     expect(url).toMatch(/^http:\/\/localhost:\d+$/)
@@ -28,7 +28,7 @@ describe('npm start', () => {
     expect(await end).toEqual({ code: 0, output: '' })
   }, 30_000)
 
-  it('says in one line what is wrong with PORT', async () => {
+  it('explains in one line what is wrong with PORT', async () => {
     expect(await outcome(start({ PORT: 'x\n' }))).toEqual({
       code: 1,
       output: 'PORT is to be a number from 0 to 65535, not "x\\n".\n',
@@ -43,14 +43,14 @@ describe('npm start', () => {
   )
 
   it.each(['127.0.0.1', 'http://127.0.0.1', ':secret@', 'redis'])(
-    'refuses the REDIS_URL %j without saying it',
+    'refuses the REDIS_URL %j without repeating it',
     (url) => {
       const message = 'REDIS_URL is to look like redis://127.0.0.1:6379.'
       expect(() => readSettings({ REDIS_URL: url })).toThrow(message)
     },
   )
 
-  it('takes no settings at all', () => {
+  it('runs without any settings', () => {
     const settings = { port: 3000, host: '127.0.0.1', redisUrl: undefined }
     expect(readSettings({})).toEqual(settings)
     expect(readSettings({ PORT: '', HOST: '', REDIS_URL: '' })).toEqual(settings)

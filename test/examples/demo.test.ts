@@ -26,7 +26,7 @@ describe('the pages', () => {
     ['/cart', 'Your cart'],
     ['/session', 'Your session'],
     ['/sign-in', 'Sign in'],
-  ])('shows %s to a guest, and stores nothing for it', async (path, title) => {
+  ])('shows %s to a guest, and stores nothing', async (path, title) => {
     const { visitor } = visit()
 
     const response = await visitor.get(path).expect(200)
@@ -39,7 +39,7 @@ describe('the pages', () => {
     expect(cookiesOf(response)).toEqual([])
   })
 
-  it('labels every field that is not hidden', async () => {
+  it('labels every visible field', async () => {
     const { visitor } = visit()
     await addToCart(visitor, 'tin-kettle')
     await signIn(visitor, 'admin')
@@ -57,7 +57,7 @@ describe('the pages', () => {
     }
   })
 
-  it('serves the style sheet, the script and the icon, for which no session is looked up', async () => {
+  it('serves the style sheet, the script and the icon without looking up a session', async () => {
     const { visitor } = visit()
 
     const style = await visitor
@@ -112,7 +112,7 @@ describe('the cart', () => {
     expect(await textOf(visitor, '/cart')).toContain('There is nothing in it yet.')
   })
 
-  it('takes no more than there is, and nothing that is sold out', async () => {
+  it('sells no more than there is in stock', async () => {
     const { visitor } = visit()
 
     await addToCart(visitor, 'tide-clock', '2').expect(303)
@@ -124,7 +124,7 @@ describe('the cart', () => {
   })
 
   it.each(['<script>alert(1)</script>', '-1', '1.5', '1e3', '', '99999', 'NaN'])(
-    'answers 400 and the page again to the quantity %j',
+    'answers 400 and the page again for the quantity %j',
     async (quantity) => {
       const { visitor } = visit()
 
@@ -137,7 +137,7 @@ describe('the cart', () => {
   )
 
   it.each(['nothing-like-it', '__proto__', 'constructor', ''])(
-    'answers 400 to the product %j',
+    'answers 400 for the product %j',
     async (product) => {
       const { visitor } = visit()
 
@@ -147,7 +147,7 @@ describe('the cart', () => {
     },
   )
 
-  it('is each visitor’s own', async () => {
+  it('belongs to one visitor', async () => {
     const { shop, visitor } = visit()
     await addToCart(visitor, 'tin-kettle')
 
@@ -156,7 +156,7 @@ describe('the cart', () => {
 })
 
 describe('the stock', () => {
-  it('is changed by a manager and seen by everybody', async () => {
+  it('changes for everybody when a manager edits it', async () => {
     const { shop, visitor } = visit()
     const guest = newVisitor(shop)
     await addToCart(guest, 'tin-kettle', '5')
@@ -171,7 +171,7 @@ describe('the stock', () => {
     expect(await textOf(guest, '/cart')).toContain('Only 2 left in stock.')
   })
 
-  it('is not changed by a clerk or a guest', async () => {
+  it('cannot be edited by a clerk or a guest', async () => {
     const { shop, visitor } = visit()
     await signIn(visitor, 'clerk')
 
@@ -181,7 +181,7 @@ describe('the stock', () => {
     expect(await textOf(visitor, '/')).not.toContain('77')
   })
 
-  it('answers 400 and the page again to what is no number or no product', async () => {
+  it('answers 400 and the page again for a bad number or product', async () => {
     const { visitor } = visit()
     await signIn(visitor, 'manager')
 
@@ -198,8 +198,8 @@ describe('the stock', () => {
   })
 })
 
-describe('the page of the session', () => {
-  it('shows all there is to know', async () => {
+describe('the session page', () => {
+  it('shows everything about the session', async () => {
     const { visitor } = visit()
     await signIn(visitor, 'manager')
 
@@ -223,7 +223,7 @@ describe('the page of the session', () => {
     for (const name of names.split(' ')) expect(text).toContain(`<dt>${name}</dt>`)
   })
 
-  it('shows the language and the UTC offset of the request, as far as they are told', async () => {
+  it('shows the language and the UTC offset of the request, when known', async () => {
     const { visitor } = visit()
 
     const silent = (await textOf(visitor, '/session')).replaceAll(/\s+/g, ' ')
@@ -239,7 +239,7 @@ describe('the page of the session', () => {
     expect(told).toContain('<dt>clientUtcOffset</dt> <dd>330 minutes</dd>')
   })
 
-  it('changes the idle timeout, and says that lower values are raised', async () => {
+  it('changes the idle timeout, and explains that lower values are raised', async () => {
     const { visitor } = visit()
 
     await send(visitor, '/session', { minutes: '90.5' }).expect(303).expect('Location', '/session')
@@ -252,7 +252,7 @@ describe('the page of the session', () => {
   })
 
   it.each(['0', '-5', '525601', 'Infinity', 'NaN', '', ' ', '<script>'])(
-    'answers 400 and the page again to %j minutes',
+    'answers 400 and the page again for %j minutes',
     async (minutes) => {
       const { visitor } = visit()
 
@@ -279,7 +279,7 @@ describe('the admin page', () => {
 })
 
 describe('on Redis', () => {
-  it('keeps sessions for every process, and says where', async () => {
+  it('shares sessions between processes, and says where they are stored', async () => {
     const prefix = uniquePrefix()
     const redis = connectRedis()
     const { visitor } = visit(createApp({ redis, prefix }))
@@ -296,12 +296,12 @@ describe('on Redis', () => {
     expect(await redis.keys(`${prefix}*`)).toHaveLength(2)
 
     await visitor.post('/sign-out').expect(303)
-    // Nobody waits for the user's index.
+    // No request waits for the user's index.
     await vi.waitFor(async () => expect(await redis.keys(`${prefix}*`)).toEqual([]))
     expect(await textOf(visitor, '/cart')).toContain('There is nothing in it yet.')
   })
 
-  it('does not say how it signs in to Redis', () => {
+  it('does not reveal its Redis credentials', () => {
     const redis = new Redis('redis://ann:secret@redis.example:6380/2', { lazyConnect: true })
 
     expect(placeOf(redis)).toBe('in Redis at redis.example:6380, database 2')

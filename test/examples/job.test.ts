@@ -43,8 +43,8 @@ describe('examples/job.ts', { timeout: 60_000 }, () => {
 
   it.each([
     ['no Redis', [], {}],
-    ['a number that is none', ['--times', 'many'], { REDIS_URL: 'redis://127.0.0.1:1' }],
-  ])('says how to start it for %s', async (_what, args, env) => {
+    ['an invalid number', ['--times', 'many'], { REDIS_URL: 'redis://127.0.0.1:1' }],
+  ])('explains how to start it for %s', async (_what, args, env) => {
     const { code, error } = await job(args, env)
 
     expect({ code, error }).toEqual({

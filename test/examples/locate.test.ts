@@ -42,7 +42,7 @@ describe('locate of examples/locate.ts', () => {
     '2001:db8::1',
     '::ffff:192.168.1.1',
     '::ffff:c0a8:101',
-  ])('K2: finds nothing of %s, which is nowhere', (ip) => {
+  ])('K2: finds no country for %s', (ip) => {
     expect(locate(ip)).toBeNull()
   })
 
@@ -59,7 +59,7 @@ describe('locate of examples/locate.ts', () => {
     '129.132.1.1\0',
     '1'.repeat(2 ** 20),
     '__proto__',
-  ])('H1: finds nothing of %j, which is no address', (ip) => {
+  ])('H1: finds no country for %j, which is not an address', (ip) => {
     expect(locate(ip)).toBeNull()
   })
 })

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 
 import { app } from '../../examples/metrics.ts'
 
-/** The sum of what `/metrics` has under a name, which may have labels. */
+/** The sum of the values of `/metrics` under a name, which may have labels. */
 async function metric(name: string): Promise<number> {
   const { text } = await request(app.callback()).get('/metrics').expect(200)
   const lines = text.split('\n').filter((line) => line.split(' ', 1)[0] === name)
@@ -31,7 +31,7 @@ describe('examples/metrics.ts', () => {
     expect(counted).toEqual([1, 1, 1, 1, 1])
   })
 
-  it('M10: measures the calls of the store, and names no session and nobody', async () => {
+  it('M10: measures the calls of the store, and names no session and no user', async () => {
     const agent = request.agent(app.callback())
     const before = await metric('sessions_store_seconds_count{operation="load"}')
 

@@ -10,7 +10,7 @@ import type { Handler, TestApp } from '../support/apps.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 
 describe('examples/passport.ts', () => {
-  it('keeps the cart over a failed and a good sign-in, and forgets all at sign-out', async () => {
+  it('keeps the cart after a failed and a good sign-in, and forgets everything at sign-out', async () => {
     const agent = request.agent(example.callback())
     const signIn = (username: string, password: string) =>
       agent.post('/login').type('form').send({ username, password })
@@ -29,7 +29,7 @@ describe('examples/passport.ts', () => {
     await agent.get('/').expect(401)
   })
 
-  it('does not sign in for a page of another site', async () => {
+  it('refuses a sign-in from another site', async () => {
     await request(example.callback())
       .post('/login')
       .set('Sec-Fetch-Site', 'cross-site')
@@ -39,7 +39,7 @@ describe('examples/passport.ts', () => {
   })
 })
 
-/** Holds requests until so many are there. */
+/** Holds requests until this many have arrived. */
 function meeting(count: number): () => Promise<void> {
   const there: (() => void)[] = []
   return () =>
@@ -53,7 +53,7 @@ const known = ['ann', 'ben']
 
 /**
  * An app with Passport on Redis. `/sign-in` and `/sign-out` are Passport's own and do nothing else.
- * The password of everybody is `kettle`.
+ * The password of every user is `kettle`.
  */
 function passportApp(handlers: Readonly<Record<string, Handler>> = {}): TestApp {
   const passport = new KoaPassport()
@@ -97,7 +97,7 @@ const nobody = { user: null, is: false }
 const ann = { user: { name: 'ann' }, is: true }
 
 describe('ctx.session under koa-passport', () => {
-  it('S9, S11: takes a sign-in, and knows the user at the next request', async () => {
+  it('S9, S11: accepts a sign-in, and knows the user at the next request', async () => {
     const agent = passportApp().browser()
     await agent.get('/who').expect(200, nobody)
 
@@ -109,7 +109,7 @@ describe('ctx.session under koa-passport', () => {
     expect({ userName, isGuest }).toEqual({ userName: '', isGuest: true })
   })
 
-  it('L2: leaves a visitor who does not sign in without a session', async () => {
+  it('L2: creates no session for a visitor who does not sign in', async () => {
     const testApp = passportApp()
 
     const failed = await testApp.visit('/sign-in?username=ann&password=tea')
@@ -120,7 +120,7 @@ describe('ctx.session under koa-passport', () => {
     expect(testApp.store.calls).toEqual([])
   })
 
-  it('C5: gives the cookie another value at a sign-in and a sign-out, and the one before opens nothing', async () => {
+  it('C5: changes the cookie value at a sign-in and a sign-out, and the previous one opens nothing', async () => {
     const testApp = passportApp()
     const before = cookieOf(await testApp.visit('/write?cart=tea'))
 
@@ -141,7 +141,7 @@ describe('ctx.session under koa-passport', () => {
     })
   })
 
-  it('forgets a user whom the app knows no more', async () => {
+  it('forgets a user whom the app no longer knows', async () => {
     const agent = passportApp().browser()
     await agent.get('/sign-in?username=gone&password=kettle').expect(200)
 
@@ -151,12 +151,12 @@ describe('ctx.session under koa-passport', () => {
   })
 
   it.each([{ keepSessionInfo: true }, { keepSessionInfo: false }])(
-    'S9: keeps what was stored, as regenerate() does, with %o',
+    'S9: keeps the storage, as regenerate() does, with %o',
     async (options) => {
       const agent = passportApp({
         '/in': (ctx) => ctx.login({ name: 'ann' }, options),
         '/out': (ctx) => {
-          // Its types leave the options out.
+          // Its types omit the options.
           const caller: { logout(options: object): Promise<void> } = ctx
           return caller.logout(options)
         },
@@ -173,7 +173,7 @@ describe('ctx.session under koa-passport', () => {
     },
   )
 
-  it('C8: lets both of two parallel sign-ins in that say whose session it is', async () => {
+  it('C8: accepts both of two parallel sign-ins that name their user', async () => {
     const meet = meeting(2)
     const testApp = passportApp({
       '/in': async (ctx) => {
@@ -195,7 +195,7 @@ describe('ctx.session under koa-passport', () => {
     expect((await testApp.visit('/who', before)).body).toEqual(nobody)
   })
 
-  it('L10: lets one of two in that leave that to Passport alone, and takes no cookie from it', async () => {
+  it('L10: accepts one of two parallel sign-ins by Passport alone, and leaves the cookie as it is', async () => {
     const meet = meeting(2)
     const testApp = passportApp({
       '/in': async (ctx) => {
@@ -213,7 +213,7 @@ describe('ctx.session under koa-passport', () => {
     expect((await testApp.visit('/who', first && cookieOf(first))).body).toEqual(ann)
   })
 
-  it('gives another user nothing of the first one', async () => {
+  it('gives the next user nothing of the previous one', async () => {
     const agent = passportApp({
       '/in': async (ctx) => {
         const name = String(ctx.query['user'])
@@ -234,7 +234,7 @@ describe('ctx.session under koa-passport', () => {
     })
   })
 
-  it('G2: is nobody to a guard until setPrivileges() says whose session it is', async () => {
+  it('G2: is a guest to a guard until setPrivileges() names the user', async () => {
     const guard = requireUser()
     const testApp = passportApp({ '/guarded': (ctx) => guard(ctx, async () => {}) })
     const agent = testApp.browser()
@@ -245,7 +245,7 @@ describe('ctx.session under koa-passport', () => {
 
     await agent.get('/guarded').expect(200)
     await agent.get('/who').expect(200, ann)
-    // Passport knows nothing of that: signing out is the session's affair.
+    // Passport does not know about that: signing out concerns the session.
     await agent.get('/sign-out').expect(204)
     await agent.get('/guarded').expect(200)
     await agent.get('/logout').expect(200)
@@ -254,7 +254,7 @@ describe('ctx.session under koa-passport', () => {
 })
 
 describe('session.passport', () => {
-  it('S11: is storage.passport, by the rules of storage, and no other name is taken', async () => {
+  it('S11: is storage.passport, with the rules of storage, and the only such property', async () => {
     const seen: unknown[] = []
     const { visit, errors } = makeApp({
       '/set': (ctx) => {

@@ -16,7 +16,7 @@ import { runShop } from '../browser/shop.ts'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const passwordOf = (name: string) => users.find((user) => user.name === name)?.shownPassword ?? ''
 
-/** The client as a program, with a folder of its own. */
+/** The client as a program, with its own folder. */
 function install(url: string) {
   const home = mkdtempSync(join(tmpdir(), 'remote-client-'))
   onTestFinished(() => rmSync(home, { recursive: true }))
@@ -67,7 +67,7 @@ async function browserOf(url: string, name: string) {
 const modeOf = (path: string) => (statSync(path).mode & 0o777).toString(8)
 
 describe('examples/remote-client.ts', { timeout: 60_000 }, () => {
-  it('M7: signs in, says who it is, and signs out', async () => {
+  it('M7: signs in, says who the user is, and signs out', async () => {
     const { file, run, signIn } = install(await openShop())
 
     const signedIn = await signIn('manager')
@@ -95,7 +95,7 @@ describe('examples/remote-client.ts', { timeout: 60_000 }, () => {
     expect(await run('sign-out')).toEqual(signedOut)
   })
 
-  it('M3: is on the devices page beside a browser, and ends when that ends it', async () => {
+  it('M3: appears on the devices page beside a browser, and ends with its button there', async () => {
     const url = await openShop()
     const { file, run, signIn } = install(url)
     await signIn('clerk')
@@ -118,7 +118,7 @@ describe('examples/remote-client.ts', { timeout: 60_000 }, () => {
     expect(existsSync(file)).toBe(false)
   })
 
-  it('takes the file over from somebody who could read it, and ends the session of before', async () => {
+  it('makes a readable file private again, and ends the previous session', async () => {
     const url = await openShop()
     const { file, signIn } = install(url)
     await signIn('clerk')
@@ -133,7 +133,7 @@ describe('examples/remote-client.ts', { timeout: 60_000 }, () => {
     await request(url).get('/api/me').set('Authorization', `Bearer ${before}`).expect(401)
   })
 
-  it('says one line of a wrong password, of none, and of a wrong command', async () => {
+  it('prints one line for a wrong password, a missing one, and a wrong command', async () => {
     const { file, run, signIn } = install(await openShop())
     const wrong = 'That name and password do not belong together.\n'
 
@@ -148,7 +148,7 @@ describe('examples/remote-client.ts', { timeout: 60_000 }, () => {
     expect(existsSync(file)).toBe(false)
   })
 
-  it('says one line of a shop that is away, and keeps the token, which it shows to no other', async () => {
+  it('prints one line while the shop is away, and sends its token to no other server', async () => {
     const shop = await runShop()
     const { file, run, signIn } = install(shop.url)
     await signIn('clerk')
@@ -174,7 +174,7 @@ describe('examples/remote-client.ts', { timeout: 60_000 }, () => {
     )
   })
 
-  it('takes a file that is no longer one for none', async () => {
+  it('treats a damaged file as missing', async () => {
     const { file, run } = install(await openShop())
     mkdirSync(dirname(file), { recursive: true })
     writeFileSync(file, '{"url":')
@@ -185,7 +185,7 @@ describe('examples/remote-client.ts', { timeout: 60_000 }, () => {
     })
   })
 
-  it('keeps its file in ~/.local/state without XDG_STATE_HOME, and where that is relative', async () => {
+  it('keeps its file in ~/.local/state when XDG_STATE_HOME is unset or relative', async () => {
     const { home, run } = install(await openShop())
     const file = join(home, '.local/state/lantern-and-rope/session.json')
     const password = `${passwordOf('clerk')}\n`

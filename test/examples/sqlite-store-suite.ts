@@ -51,7 +51,7 @@ describe('SQLiteStore', () => {
     ])
   })
 
-  it('F6: reads a text that is no session as unreadable', async () => {
+  it('F6: reads a damaged text as unreadable', async () => {
     const database = new DatabaseSync(':memory:')
     const store = new SQLiteStore(database)
     const { credential, draft } = newSession({ userName: 'ann' })
@@ -64,7 +64,7 @@ describe('SQLiteStore', () => {
     expect(await store.list('ann', policy)).toEqual([])
   })
 
-  it('F7: loads a session that cannot be refreshed, as the file is only read', async () => {
+  it('F7: loads a session from a read-only file without refreshing it', async () => {
     const database = new DatabaseSync(newFile())
     const store = new SQLiteStore(database)
     const { credential, draft } = newSession()
@@ -91,7 +91,7 @@ describe('examples/sqlite-store.ts', () => {
 })
 
 describe('processes that share a file', () => {
-  it('T2: have the sessions of one that was killed', { timeout: 60_000 }, async () => {
+  it('T2: keep the sessions of a killed process', { timeout: 60_000 }, async () => {
     const file = newFile()
     const first = await startWorker(file)
     const cookie = await first.ask('POST', '/visits').then(({ cookie }) => cookie)
@@ -129,7 +129,7 @@ describe('processes that share a file', () => {
   })
 })
 
-/** Where a file may be; it is gone after the test. */
+/** A path for a file, which is removed after the test. */
 function newFile(): string {
   const folder = mkdtempSync(join(tmpdir(), 'sqlite-store-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))

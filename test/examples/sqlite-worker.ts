@@ -1,4 +1,4 @@
-// One of several processes that share sessions in a SQLite file: it tells its port and answers until it
+// One of several processes that share sessions in a SQLite file: it sends its port and serves until it
 // is killed.
 
 import { DatabaseSync } from 'node:sqlite'
@@ -15,7 +15,7 @@ app.use(
     store: new SQLiteStore(new DatabaseSync(process.env['SESSIONS_FILE'] ?? '')),
     // A refresh is always due, so that a load writes too.
     refreshSeconds: 0,
-    // A busy machine is no fault.
+    // A busy machine is not a fault.
     storeTimeoutMs: 20_000,
     lockTimeoutMs: 60_000,
   }),
@@ -32,9 +32,9 @@ app.use(async (ctx) => {
   ctx.body = storage
 })
 
-// What is behind a 503.
+// The error that caused a 503.
 app.on('error', (error: Error) => process.stderr.write(`${inspect(error)}\n`))
 
 const server = app.listen(0, '127.0.0.1', () => process.send?.(server.address()))
-// The test has gone.
+// The test process has exited.
 process.on('disconnect', () => process.exit())

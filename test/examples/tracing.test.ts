@@ -6,7 +6,7 @@ import { app, spans } from '../../examples/tracing.ts'
 beforeEach(() => spans.reset())
 
 describe('examples/tracing.ts', () => {
-  it('M10: has the calls of the store within the span of their request', async () => {
+  it('M10: records the calls of the store within the span of their request', async () => {
     const agent = request.agent(app.callback())
     await agent.get('/').expect(200, '1')
     spans.reset()

@@ -33,33 +33,33 @@ describe('the rights that an app needs in Redis', () => {
     return () => server.stop()
   })
 
-  it('F6: are those of the README', async () => {
+  it('F6: are those listed in the README', async () => {
     await admin.acl('SETUSER', 'app', ...rules)
 
     await tour(await connect('app'))
   })
 
-  it.each(commands)('F6: have no use without %s', async (command) => {
+  it.each(commands)('F6: are not enough without %s', async (command) => {
     const name = `without-${command}`
     const warn = vi.spyOn(console, 'warn').mockReturnValue()
     onTestFinished(() => warn.mockRestore())
     await admin.acl('SETUSER', name, ...rules, `-${command}`)
     const redis = await connect(name)
 
-    // Without it ioredis does not wait for a Redis that loads its data, and says so.
+    // Without it ioredis does not wait for a Redis that is loading its data, and warns.
     if (command === 'info') expect(warn).toHaveBeenCalled()
-    // Without it the time to live is written anew, but not the activity: each load does so again.
+    // Without it the time to live is rewritten, but not the activity, so each load repeats that.
     else if (command === 'setrange') expect(await storesActivity(redis)).toBe(false)
     else await expect(tour(redis)).rejects.toThrow()
   })
 
-  it('F6, L4: let a read store its activity', async () => {
+  it('F6, L4: let a read store the activity', async () => {
     await admin.acl('SETUSER', 'reader', ...rules)
 
     expect(await storesActivity(await connect('reader'))).toBe(true)
   })
 
-  it('F6: are on a Cluster those of the README too, and each has its use', async () => {
+  it('F6: are also those of the README on a Cluster, and all of them are needed', async () => {
     const cluster = await startRedisCluster()
     onTestFinished(() => cluster.stop())
     const connectAs = (name: string): Cluster => {
@@ -88,7 +88,7 @@ describe('the rights that an app needs in Redis', () => {
     }
   })
 
-  it('F6: are all that the store and its scripts run', () => {
+  it('F6: cover every command of the store and its scripts', () => {
     const folder = new URL('../../src/store/redis/scripts/', import.meta.url)
     const used = new Set<string>(['info'])
     const connection = readFileSync(new URL('../connection.ts', folder), 'utf8')
@@ -103,7 +103,7 @@ describe('the rights that an app needs in Redis', () => {
     expect(commands.toSorted()).toEqual([...used].toSorted())
   })
 
-  /** Whether a read after more than `refreshSeconds` notes when it was. */
+  /** Whether a read after more than `refreshSeconds` stores its time. */
   async function storesActivity(redis: Redis): Promise<boolean> {
     const { visit } = makeApp({}, { redis })
     const cookie = cookieOf(await visit('/write?a=1'))
@@ -129,7 +129,7 @@ describe('the rights that an app needs in Redis', () => {
   }
 })
 
-it('F1, F4, H2: an app whose rights are taken away answers 503 until it has them again', async () => {
+it('F1, F4, H2: an app whose rights are taken away answers 503 until it gets them back', async () => {
   const { server, admin } = await openStage()
   await admin.acl('SETUSER', 'app', ...rules)
   const { redis, testApp } = appAt(
@@ -149,7 +149,7 @@ it('F1, F4, H2: an app whose rights are taken away answers 503 until it has them
   expect(inspect(testApp.errors, { depth: 9 })).toContain('NOPERM')
 })
 
-it('F1, F2, H2: an app with a wrong password answers 503 and does not tell the password', async () => {
+it('F1, F2, H2: an app with a wrong password answers 503 and does not reveal the password', async () => {
   const { server, testApp: good } = await openStage()
   const admin = connectRedis(server.url)
   await admin.acl('SETUSER', 'app', ...rules)

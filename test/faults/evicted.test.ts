@@ -6,7 +6,7 @@ import { openStage } from '../support/fault-stage.ts'
 import { Load, statuses } from '../support/load.ts'
 
 it.each(['allkeys-lru', 'volatile-lru'])(
-  'F1, M2, G4: a session that Redis has evicted by %s is gone, and not listed',
+  'F1, M2, G4: a session that Redis has evicted by %s is gone, and no longer listed',
   async (evictionPolicy) => {
     const { admin, testApp } = await openStage(['--maxmemory-policy', evictionPolicy])
     const people: { user: string; cookie: string; id: string }[] = []

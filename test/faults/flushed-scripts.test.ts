@@ -5,7 +5,7 @@ import { expect, it } from 'vitest'
 import { openStage } from '../support/fault-stage.ts'
 import { loadThrough, statuses, users } from '../support/load.ts'
 
-it('F6: nobody notices that Redis forgets its scripts again and again', async () => {
+it('F6: all requests succeed although Redis forgets its scripts again and again', async () => {
   const { admin, testApp } = await openStage()
   let flushes = 0
   const over = new AbortController()

@@ -21,17 +21,17 @@ const otherValues: readonly (readonly [string, Damage])[] = [
   ['a list', (key) => redis.rpush(key, marker)],
   ['a set', (key) => redis.sadd(key, marker)],
   ['a sorted set', (key) => redis.zadd(key, 1, marker)],
-  ['a hash of somebody else', (key) => redis.hset(key, { name: marker, value: marker })],
+  ['a foreign hash', (key) => redis.hset(key, { name: marker, value: marker })],
 ]
 
 const otherSessions: readonly (readonly [string, Damage])[] = [
   ...otherValues,
   ['an empty string', (key) => redis.set(key, '')],
-  ['bytes that are no text', (key) => redis.set(key, Buffer.from([0x32, 0x61, 0xff, 0xfe]))],
+  ['bytes that are not text', (key) => redis.set(key, Buffer.from([0x32, 0x61, 0xff, 0xfe]))],
   ['a session of the first version', (key) => redis.hset(key, { v: '1 web', u: marker })],
 ]
 
-/** What a session's text is made of; the entries stay. */
+/** The head of a session's text; the entries stay. */
 interface Parts {
   readonly version: string
   readonly state: string
@@ -40,11 +40,11 @@ interface Parts {
   readonly keys: string
   readonly type: string
   readonly created: string
-  /** A tag and its value each. */
+  /** Pairs of a tag and its value. */
   readonly items: readonly string[]
 }
 
-/** Changes parts of a text. Its check is right again afterwards, so that they are looked at. */
+/** Changes parts of a text and corrects its checksum, so that the parts are read. */
 function parts(change: (parts: Parts) => Partial<Parts>): Damage {
   return async (key) => {
     const [head = '', ...entries] = ((await redis.get(key)) ?? '').split('\n')
@@ -70,7 +70,7 @@ function parts(change: (parts: Parts) => Partial<Parts>): Damage {
   }
 }
 
-/** Changes the values of all items with a tag, or adds one where there is none. */
+/** Changes the values of all items with a tag, or adds one if there is none. */
 function item(tag: string, change: (value: string) => string): Damage {
   return parts(({ items }) => {
     const changed = items.map((text) => (text.startsWith(tag) ? tag + change(text.slice(1)) : text))
@@ -80,7 +80,7 @@ function item(tag: string, change: (value: string) => string): Damage {
   })
 }
 
-/** Changes a text, whose check is wrong then. */
+/** Changes a text without correcting its checksum. */
 function text(change: (text: string) => string): Damage {
   return async (key) => redis.set(key, change((await redis.get(key)) ?? ''))
 }
@@ -92,23 +92,23 @@ const damages: readonly (readonly [string, Damage])[] = [
   ['no version', parts(() => ({ version: '' }))],
   ['a later version', parts(() => ({ version: '3' }))],
   ['an unknown state', parts(() => ({ state: 'x' }))],
-  ['a last activity that is no number', parts(() => ({ active: '!'.repeat(9) }))],
-  ['a revision that is no number', parts(() => ({ revision: '-01' }))],
+  ['a last activity that is not a number', parts(() => ({ active: '!'.repeat(9) }))],
+  ['a revision that is not a number', parts(() => ({ revision: '-01' }))],
   ['no number of keys', parts(() => ({ keys: '' }))],
-  ['a number of keys that is none', parts(() => ({ keys: '1.5' }))],
+  ['a malformed number of keys', parts(() => ({ keys: '1.5' }))],
   ['no type', parts(() => ({ type: '' }))],
   ['an unknown type', parts(() => ({ type: 'x' }))],
   ['no creation date', parts(() => ({ created: '' }))],
-  ['a creation date that is no number', parts(() => ({ created: '-1' }))],
+  ['a creation date that is not a number', parts(() => ({ created: '-1' }))],
   ['a creation date beyond all dates', parts(() => ({ created: beyondDates }))],
   ['an infinite creation date', parts(() => ({ created: endless }))],
-  ['a sign-in date that is no number', item('n', () => '1.5')],
+  ['a sign-in date that is not a number', item('n', () => '1.5')],
   ['a sign-in date beyond all dates', item('n', () => beyondDates)],
-  ['an end that is no number', item('e', () => '-1')],
+  ['an end that is not a number', item('e', () => '-1')],
   ['an empty end', item('e', () => '')],
   ['an end beyond all dates', item('e', () => beyondDates)],
   ['an empty idle timeout', item('i', () => '')],
-  ['an idle timeout that is no number', item('i', () => '1e-3')],
+  ['an idle timeout that is not a number', item('i', () => '1e-3')],
   ['an idle timeout beyond all dates', item('i', () => beyondDates)],
   ['a user name with a broken escape', item('u', () => '\\u12')],
   ['an app name with a broken escape', item('A', () => '\\x')],
@@ -127,7 +127,7 @@ const damages: readonly (readonly [string, Damage])[] = [
   ['nothing but its beginning', text((all) => all.slice(0, 14))],
 ]
 
-/** As the head's check is made: FNV-1a, its last three digits in base 36. */
+/** The checksum of the head: FNV-1a, its last three digits in base 36. */
 function checkOf(of: string): string {
   let hash = 0x811c9dc5
   for (let index = 0; index < of.length; index++) {
@@ -136,25 +136,28 @@ function checkOf(of: string): string {
   return ((hash >>> 0) % 46_656).toString(36).padStart(3, '0')
 }
 
-describe('a session key that has something else', () => {
-  it.each(otherSessions)('F6, H2: %s reads as no session, and is told', async (_name, write) => {
-    const stage = await openSession()
-    await redis.del(stage.key)
-    await write(stage.key)
+describe('a session key with a foreign value', () => {
+  it.each(otherSessions)(
+    'F6, H2: %s reads as no session, and is reported',
+    async (_name, write) => {
+      const stage = await openSession()
+      await redis.del(stage.key)
+      await write(stage.key)
 
-    await expectNoSession(stage)
-  })
+      await expectNoSession(stage)
+    },
+  )
 })
 
 describe('a session that is damaged', () => {
-  it.each(damages)('F6, H2: %s reads as no session, and is told', async (_name, damage) => {
+  it.each(damages)('F6, H2: %s reads as no session, and is reported', async (_name, damage) => {
     const stage = await openSession()
     await damage(stage.key)
 
     await expectNoSession(stage)
   })
 
-  it.each(damages)('F6: %s is ended by id, and was not live', async (_name, damage) => {
+  it.each(damages)('F6: %s is ended by id, though it was not live', async (_name, damage) => {
     const { testApp, key, id } = await openSession()
     await damage(key)
 
@@ -162,7 +165,7 @@ describe('a session that is damaged', () => {
     expect(await redis.exists(key)).toBe(0)
   })
 
-  it('F6: parts that are put together anew without a change read as the session', async () => {
+  it('F6: parts that are rewritten without a change read as the session', async () => {
     const { testApp, cookie, key } = await openSession()
     const before = await redis.get(key)
     await parts(() => ({}))(key)
@@ -171,7 +174,7 @@ describe('a session that is damaged', () => {
     expect((await testApp.visit('/me', cookie)).body).toMatchObject({ userName: 'ann' })
   })
 
-  it('F6: a stored name with a broken escape reads as absent, and the others as they are', async () => {
+  it('F6: a stored name with a broken escape reads as absent, and the other names as they are', async () => {
     const { testApp, cookie, key, id } = await openSession()
     await redis.append(key, '\n\\u12\t1')
 
@@ -185,7 +188,7 @@ describe('a session that is damaged', () => {
   })
 
   it.each(['\n', '\n\n', '\t', '\nno tab', '\n\t', '\n\t1', '\nkept\t2'])(
-    'F6: %j behind its entries does no harm',
+    'F6: %j after its entries does no harm',
     async (garbage) => {
       const { testApp, cookie, key } = await openSession()
       await redis.append(key, garbage)
@@ -199,7 +202,7 @@ describe('a session that is damaged', () => {
     },
   )
 
-  it('F6, H2: a stored value that is no JSON reads as absent, and is told', async () => {
+  it('F6, H2: a stored value that is not JSON reads as absent, and is reported', async () => {
     const { testApp, cookie, key, id } = await openSession()
     await changeStored(redis, key, (session) => {
       const { storage } = session.record
@@ -231,7 +234,7 @@ describe('a session that is damaged', () => {
     expect((await testApp.visit('/logout', cookie)).status).toBe(200)
   })
 
-  it.each(otherValues)('F6: %s in the place of a lock does no harm', async (_name, write) => {
+  it.each(otherValues)('F6: %s in place of a lock does no harm', async (_name, write) => {
     const { testApp, cookie, key } = await openSession()
     const { lock, turn } = lockKeys(key)
     await write(lock)
@@ -246,9 +249,9 @@ describe('a session that is damaged', () => {
   })
 })
 
-describe("a user's index that is something else", () => {
+describe("a user's index with a foreign value", () => {
   it.each(otherValues.filter(([name]) => name !== 'a sorted set'))(
-    'F6, M2: %s is never a wrong list, and harms nobody else',
+    'F6, M2: %s never gives a wrong list, and affects no other user',
     async (_name, write) => {
       const { testApp, cookie, prefix } = await openSession()
       const key = userSessionsKey(prefix, 'ann')
@@ -259,7 +262,7 @@ describe("a user's index that is something else", () => {
       await expect(testApp.sessions.list('ann')).rejects.toMatchObject(failure)
       await expect(testApp.sessions.terminateAll('ann')).rejects.toMatchObject(failure)
       expect((await testApp.visit('/login?user=ann')).status).toBe(503)
-      // What she has already works on.
+      // Her existing sessions still work.
       expect((await testApp.visit('/me', cookie)).body).toMatchObject({ userName: 'ann' })
       expect((await testApp.visit('/write?more=1', cookie)).status).toBe(200)
       expect((await testApp.visit('/login?user=bob')).status).toBe(200)
@@ -311,7 +314,7 @@ async function expectNoSession({ testApp, cookie, id, key }: Stage): Promise<voi
   expect(await testApp.sessions.storage(id)).toBeNull()
   expect(await testApp.sessions.list('ann')).toEqual([])
   expect(await testApp.sessions.info(id)).toBeNull()
-  // Whoever comes with it gets a session of their own.
+  // A client with its cookie gets a new session.
   const anew = await testApp.visit('/write?new=1', cookie)
   expect((await testApp.visit('/me', cookieOf(anew))).body.storage).toEqual({ new: '1' })
   expect((await testApp.visit('/login', cookie)).status).toBe(200)

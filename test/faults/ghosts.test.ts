@@ -19,9 +19,9 @@ const storeTimeoutMs = 400
 const none = { refused: writes, applied: 0 }
 
 describe.concurrent.each(clients)(
-  'writes that nobody waits for any more, with %s',
+  'writes whose callers have given up, with %s',
   (_name, options) => {
-    it('F5: are not applied when a frozen Redis goes on', async () => {
+    it('F5: are not applied when a frozen Redis resumes', async () => {
       const server = await startServer()
       const round = await openRound(server.port, server.url, options)
 
@@ -48,7 +48,7 @@ describe.concurrent.each(clients)(
       expect(count).toEqual(none)
     })
 
-    it('F5: are not applied when the network lets them go', async () => {
+    it('F5: are not applied when the network delivers them late', async () => {
       const server = await startServer()
       const proxy = await startTcpProxy(server.port)
       atEnd(() => proxy.close())
@@ -68,7 +68,7 @@ describe.concurrent.each(clients)(
       expect(count).toEqual(none)
     })
 
-    it('F5: are not applied when they are sent anew because their replies were lost', async () => {
+    it('F5: are not applied when they are sent again because their replies were lost', async () => {
       const server = await startServer()
       const proxy = await startTcpProxy(server.port)
       atEnd(() => proxy.close())

@@ -19,7 +19,7 @@ it('F1, F4: loses no acknowledged change when Redis is killed and comes back wit
   expect(users(all, 'reader')).toEqual(['ann'])
 })
 
-it('F1, F4, G4: takes everybody for a guest when Redis comes back without its data', async () => {
+it('F1, F4, G4: treats everybody as a guest when Redis comes back without its data', async () => {
   const { server, testApp } = await openStage()
   const load = await Load.start(testApp)
   await load.watch()

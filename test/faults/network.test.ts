@@ -66,7 +66,7 @@ describe.concurrent.each(clients)('a network that fails, with %s', (_name, redis
     expect(users(all, 'reader')).toEqual(['ann'])
   })
 
-  it('F1, F4, F5: holds everything back, and lets it go much later', async () => {
+  it('F1, F4, F5: delays everything, and delivers it much later', async () => {
     const { proxy, testApp } = await openNetwork(redisOptions)
 
     const { during, all } = await loadThrough(testApp, {

@@ -6,7 +6,7 @@ import { connectRedis } from '../support/redis-client.ts'
 
 const storeTimeoutMs = 400
 
-it.concurrent('F1, F4, F5: answers 503 while Redis is frozen, and nothing of it is done afterwards', async () => {
+it.concurrent('F1, F4, F5: answers 503 while Redis is frozen, and applies nothing afterwards', async () => {
   const { server, testApp } = await openStage([], { storeTimeoutMs })
 
   const { during, all } = await loadThrough(testApp, {
@@ -24,7 +24,7 @@ it.concurrent('F1, F4: answers 503 while Redis pauses all its clients', async ()
   const { during, all } = await loadThrough(
     testApp,
     {
-      // It lets nobody end it before.
+      // Redis cannot end the pause earlier.
       begin: () => admin.client('PAUSE', 2000, 'ALL'),
       end: () => admin.ping(),
     },
@@ -35,7 +35,7 @@ it.concurrent('F1, F4: answers 503 while Redis pauses all its clients', async ()
   expect(users(all, 'reader')).toEqual(['ann'])
 })
 
-it.concurrent('F1, F5: refuses what Redis runs after a pause of its writes', async () => {
+it.concurrent('F1, F5: answers 503 to writes that Redis runs only after a pause', async () => {
   const { admin, testApp } = await openStage([], { storeTimeoutMs })
 
   const { during, all } = await loadThrough(
@@ -70,7 +70,7 @@ it.concurrent('F1, F4: answers 503 while Redis sleeps', async () => {
   expect(users(all, 'reader')).toEqual(['ann'])
 })
 
-it.concurrent("F1, F4: answers 503 while somebody else's script keeps Redis busy", async () => {
+it.concurrent('F1, F4: answers 503 while a foreign script keeps Redis busy', async () => {
   const { admin, server, testApp } = await openStage(['--busy-reply-threshold', '50'], {
     storeTimeoutMs,
   })

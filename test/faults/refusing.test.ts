@@ -13,7 +13,7 @@ import type { Answered } from '../support/load.ts'
 const fillBytes = 16_777_216
 
 describe('a Redis without memory', () => {
-  it('F1, F7: goes on reading and ending sessions, and refuses what grows', async () => {
+  it('F1, F7: keeps reading and ending sessions, and refuses changes that grow', async () => {
     const { admin, testApp } = await openStage(['--maxmemory-policy', 'noeviction'])
     const leaving = cookieOf(await testApp.visit('/login?user=lea'))
     const { id } = (await testApp.visit('/who', cookieOf(await testApp.visit('/login?user=tim'))))
@@ -40,7 +40,7 @@ describe('a Redis without memory', () => {
 })
 
 describe('a Redis that cannot save', () => {
-  it('F1, F7: goes on reading, and says honestly that it has signed nobody out', async () => {
+  it('F1, F7: keeps reading, and does not claim that a sign-out worked', async () => {
     const directory = keptDirectory()
     const args = ['--dir', directory, '--save', '3600', '1000000']
     const { admin, testApp } = await openStage(args)
@@ -66,7 +66,7 @@ describe('a Redis that cannot save', () => {
 })
 
 describe('a Redis without enough replicas', () => {
-  it('F1, F7: goes on reading, and refuses changes', async () => {
+  it('F1, F7: keeps reading, and refuses changes', async () => {
     const { admin, testApp } = await openStage()
     const leaving = cookieOf(await testApp.visit('/login?user=lea'))
 
@@ -89,7 +89,7 @@ function expectReadsOnly({ during, all }: Answered): void {
   expect(users(all, 'reader')).toEqual(['ann'])
 }
 
-/** A sign-out that is refused must not look like one. */
+/** A refused sign-out must not look like a sign-out. */
 async function expectNotEnded(testApp: TestApp, cookie: string): Promise<void> {
   const response = await testApp.visit('/logout', cookie)
   expect(response.status).toBe(503)

@@ -12,7 +12,7 @@ import type { TestRedis } from '../support/redis-server.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 
 describe('a master that has become a replica', () => {
-  it('F1, F4, F7: refuses changes by 503, and works again when it is promoted', async () => {
+  it('F1, F4, F7: answers 503 to changes, and works again when it is promoted', async () => {
     const { admin, testApp, replica } = await openPair()
 
     const { during, all } = await loadThrough(
@@ -32,7 +32,7 @@ describe('a master that has become a replica', () => {
     expect(users(all, 'reader')).toEqual(['ann'])
   })
 
-  it('F4: is left for the new master, which is where it was', async () => {
+  it('F4: is left for the new master at the old address', async () => {
     const { admin, server, replica, other } = await openPair()
     const proxy = await startTcpProxy(server.port)
     atEnd(() => proxy.close())
@@ -40,7 +40,7 @@ describe('a master that has become a replica', () => {
     await once(redis, 'ready')
 
     const { all } = await loadThrough(testApp, {
-      // The connections to the old one stay, as when a name gets another address.
+      // The connections to the old one stay open, as when a name gets another address.
       async begin() {
         await handOver(admin, replica)
         proxy.target = other.port
@@ -67,7 +67,7 @@ describe('a master that has become a replica', () => {
   })
 })
 
-describe('a replica that has lost its master and serves nothing old', () => {
+describe('a replica that has lost its master and serves no stale data', () => {
   it('F1, F4: answers 503 until it is promoted', async () => {
     const { admin, testApp, replica, other } = await openPair()
 
@@ -96,7 +96,7 @@ async function openPair(): Promise<FaultStage & { replica: Redis; other: TestRed
   return { ...stage, replica, other }
 }
 
-/** Swaps master and replica; no acknowledged write is lost on the way. */
+/** Swaps master and replica without losing an acknowledged write. */
 async function handOver(master: Redis, replica: Redis): Promise<void> {
   await vi.waitFor(() => master.call('FAILOVER'), { timeout: 10_000 })
   await expectRole(replica, 'role:master')

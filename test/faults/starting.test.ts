@@ -10,7 +10,7 @@ describe('a Redis that is not there yet', () => {
   it.each([
     ['the recommended options', recommendedRedisOptions],
     ["ioredis' own options", {}],
-  ])('F1, F2, F4: is waited for by nobody, with %s', async (_name, redisOptions) => {
+  ])('F1, F2, F4: keeps no request waiting, with %s', async (_name, redisOptions) => {
     const before = await startServer()
     await before.stop()
     const { port } = before
@@ -40,7 +40,7 @@ describe('a Redis that is not there yet', () => {
 })
 
 describe('a Redis that loads its data', () => {
-  it('F1, F4: is answered for by 503 until it has loaded', async () => {
+  it('F1, F4: gets requests answered 503 until it has loaded', async () => {
     const args = ['--dir', keptDirectory(), '--appendonly', 'yes', '--appendfsync', 'always']
     const { server, admin, testApp } = await openStage(args)
     const fill = admin.pipeline()

@@ -20,7 +20,7 @@ async function signedIn(
   return { testApp, good }
 }
 
-/** What `/me` answers to each value of the cookie. */
+/** What `/me` returns for each value of the cookie. */
 async function answersTo({ app }: TestApp, values: readonly string[]): Promise<Reply[]> {
   const requests = values.map((value) => requestText('GET', '/me', `Cookie: session=${value}`))
   const replies: Reply[] = []
@@ -30,7 +30,7 @@ async function answersTo({ app }: TestApp, values: readonly string[]): Promise<R
   return replies
 }
 
-/** The values that a header has for the cookie, found in another way than the package does. */
+/** The values of the cookie in a header, found in another way than in the package. */
 function valuesIn(value: string): string[] {
   return `session=${value}`
     .split(';')
@@ -44,7 +44,7 @@ function isWellFormed(value: string): boolean {
 
 describe.each(storeKinds)('hostile cookies, on %s', (_, makeStore) => {
   it.each(hostileCookies)(
-    'H1: are answered as what they are, number %d: %s',
+    'H1: are answered correctly, number %d: %s',
     async (_number, _what, headers, expected) => {
       const { testApp, good } = await signedIn(makeStore)
       const before = prototypes()
@@ -62,13 +62,13 @@ describe.each(storeKinds)('hostile cookies, on %s', (_, makeStore) => {
     },
   )
 
-  it('H1: never open a session by one of 10 000 mutations of its value', async () => {
+  it('H1: never open a session with one of 10 000 mutations of its value', async () => {
     const { testApp, good } = await signedIn(makeStore)
     const random = seededRandom(20_261_122)
     const values: string[] = []
     while (values.length < mutations) {
       const value = Buffer.from(mutate(good, random), 'utf8').toString('latin1')
-      // What else there is, Node's parser refuses.
+      // Node's parser refuses all other characters.
       if (/^[\t\x20-\x7E\x80-\xFF]*$/.test(value)) values.push(value)
     }
     const malformed = values.filter((value) => !isWellFormed(value))
@@ -95,7 +95,7 @@ describe.each(storeKinds)('hostile cookies, on %s', (_, makeStore) => {
     expect(prototypes()).toEqual(before)
   })
 
-  it('H1: are answered one by one where Node refuses the rest of the connection', async () => {
+  it('H1: are answered one by one when Node refuses the rest of the connection', async () => {
     const { testApp, good } = await signedIn(makeStore)
     const refused = Array.from({ length: 32 }, (_byte, code) => String.fromCharCode(code)).filter(
       (character) => character !== '\t',
@@ -126,7 +126,7 @@ describe.each(storeKinds)('hostile cookies, on %s', (_, makeStore) => {
     expect(costs).toEqual([4, 4, 4])
   })
 
-  it('H1: make a new session only when something is written, by a value of our own', async () => {
+  it('H1: make a new session only when something is written, with a fresh value', async () => {
     const { testApp, good } = await signedIn(makeStore)
     const lines = hostileCookies
       .filter(([, , , { status, isOpen }]) => status === 200 && !isOpen)

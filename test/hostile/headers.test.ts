@@ -73,7 +73,7 @@ function makeHostileApp(options: SessionsOptions, isProxied = false): TestApp {
   return testApp
 }
 
-/** Every route, asked with each value in turn; the replies by value. */
+/** Requests every route with each value in turn; returns the replies by value. */
 async function ask(
   { app }: TestApp,
   headersOf: (value: string) => string,
@@ -86,7 +86,7 @@ async function ask(
   return replies
 }
 
-/** That no value got anything but answers that a client may get, and one for each route. */
+/** Expects one response per route for each value, and only responses that a client may get. */
 function expectAnswers(replies: Awaited<ReturnType<typeof ask>>, { errors }: TestApp): void {
   const wrong = replies.filter(
     ([, all]) =>
@@ -98,7 +98,7 @@ function expectAnswers(replies: Awaited<ReturnType<typeof ask>>, { errors }: Tes
   expect(statuses.filter((status) => !(status < 500))).toEqual([])
 }
 
-/** That what the store has of all new clients is short and has no character that hides others. */
+/** Expects that the stored data of all new clients is short and has no character that hides others. */
 async function expectShortRecords({ store, events }: TestApp): Promise<void> {
   const ids = events
     .filter(({ name }) => name === 'session:created')
@@ -119,7 +119,7 @@ function isShown(text: string): boolean {
 }
 
 describe.each(modes)('hostile headers, %s', (_mode, options, isProxied) => {
-  it.each(readHeaders)('H1: give no 5xx and store nothing long: %s', async (name) => {
+  it.each(readHeaders)('H1: cause no 5xx and store nothing long: %s', async (name) => {
     const testApp = makeHostileApp(options, isProxied)
     const { messages, stop } = recordWarnings()
     onTestFinished(stop)
@@ -135,7 +135,7 @@ describe.each(modes)('hostile headers, %s', (_mode, options, isProxied) => {
     expect(prototypes()).toEqual(before)
   })
 
-  it('H1: give no 5xx, twice or without a value', async () => {
+  it('H1: cause no 5xx when sent twice or without a value', async () => {
     const testApp = makeHostileApp(options, isProxied)
     const headers = readHeaders.filter((name) => name !== 'Host')
 
@@ -149,7 +149,7 @@ describe.each(modes)('hostile headers, %s', (_mode, options, isProxied) => {
 })
 
 describe.each(storeKinds)('hostile headers, on %s', (_, makeStore) => {
-  it('H1: store nothing long when all have the same value', async () => {
+  it('H1: store nothing long when all of them have the same value', async () => {
     const testApp = makeHostileApp({ store: makeStore() })
 
     const replies = await ask(testApp, (value) => {
@@ -161,7 +161,7 @@ describe.each(storeKinds)('hostile headers, on %s', (_, makeStore) => {
     await expectShortRecords(testApp)
   })
 
-  it('H1: keep a session that is there, and never open it to another', async () => {
+  it('H1: keep an existing session, and never open it to another client', async () => {
     const testApp = makeHostileApp({ store: makeStore() })
     const cookie = cookieOf(await testApp.visit('/login?user=ann&privileges=WebAdmin'))
 
@@ -178,7 +178,7 @@ describe.each(storeKinds)('hostile headers, on %s', (_, makeStore) => {
     }
   })
 
-  it('H1: never make a request of another site one of our own', async () => {
+  it('H1: never make a cross-site request count as same-origin', async () => {
     const testApp = makeHostileApp({ store: makeStore() })
     const refused: string[] = []
 
@@ -195,7 +195,7 @@ describe.each(storeKinds)('hostile headers, on %s', (_, makeStore) => {
 })
 
 describe('debug output', () => {
-  it('H1, H2: is one line each, without the cookie, whatever the request says', async () => {
+  it('H1, H2: is one line for each request, without the cookie, whatever the request contains', async () => {
     const testApp = makeApp({
       '/echo': (ctx) => {
         ctx.set('Cache-Control', ctx.get('User-Agent').slice(0, 200))
@@ -234,7 +234,7 @@ describe('the work for a hostile header', () => {
 
       for (const size of [1000, 2000, 4000, 8000, 15_000]) {
         const before = asked.mock.calls.length
-        // Of the form of a tag, and refused: what costs most.
+        // Has the form of a tag, but is refused: the most expensive case.
         const value = 'aa-aa-aa,'.repeat(size / 9)
         const [reply] = await exchange(testApp.app, [
           requestText('GET', '/culture', `${name}: ${value}`),

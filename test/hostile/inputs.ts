@@ -1,6 +1,6 @@
 // What hostile clients send, for the tests of this folder and for `npm run bench -- hostile`.
 
-/** What becomes of a request with a hostile cookie. */
+/** What happens to a request with a hostile cookie. */
 export interface CookieOutcome {
   readonly status: number
   /** Whether it opens the session of the good value. */
@@ -109,7 +109,7 @@ function many(count: number): string {
   return Array.from({ length: count }, (_, index) => `${index}=`).join('; ')
 }
 
-/** A value that differs in the last bit. */
+/** A value that differs in its last bit. */
 function neighbour(good: string): string {
   const bytes = Buffer.from(good, 'base64url')
   bytes[bytes.length - 1]! ^= 1
@@ -175,10 +175,10 @@ export const readHeaders: readonly string[] = [
   'X-Forwarded-Proto',
 ]
 
-// As much as Node takes beside the rest of a request: 16,384 bytes in all.
+// As much as Node accepts beside the rest of a request: 16,384 bytes in all.
 const longest = 15_000
 
-/** Values for any header, in bytes as latin1: all that Node's parser lets through. */
+/** Values for any header, in bytes as latin1: everything that Node's parser accepts. */
 export const hostileValues: readonly (readonly [what: string, value: string])[] = [
   ['nothing', ''],
   ['a TAB within', 'a\tb'],
@@ -200,7 +200,7 @@ export const hostileValues: readonly (readonly [what: string, value: string])[] 
   ['a quoted __proto__', '"__proto__";v="constructor"'],
   ['a lone quote', '"'],
   ['a lone backslash in quotes', '"\\'],
-  ['numbers that are none', 'NaN, -0, 1e999, 0x10, -Infinity'],
+  ['invalid numbers', 'NaN, -0, 1e999, 0x10, -Infinity'],
   ['a number of 15 000 digits', '9'.repeat(longest)],
   ['15 000 letters', 'A'.repeat(longest)],
   ['15 000 opening brackets', '('.repeat(longest)],

@@ -1,4 +1,4 @@
-/** What the prototypes of all objects have of their own, to compare before and after. */
+/** The own properties of the prototypes of all objects, to compare before and after. */
 export function prototypes(): unknown {
   const shared = [Object, Array, Function, String, Number, Map, Set, Promise]
   return shared.map(({ name, prototype }) => [

@@ -14,7 +14,7 @@ const few = { seed, numRuns: 100 }
 const many = { seed, numRuns: 400 }
 const parsing = { seed, numRuns: 3000 }
 
-/** Text of any UTF-16 code units, lone surrogates and control characters among them. */
+/** Text of any UTF-16 code units, including lone surrogates and control characters. */
 const units = fc.oneof(
   fc.nat(0xff_ff),
   fc.integer({ min: 0xd8_00, max: 0xdf_ff }),
@@ -55,7 +55,7 @@ const forbidden: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'pro
 const innerName = anyText.filter((name) => !forbidden.has(name))
 const topName = innerName.filter((name) => name.isWellFormed())
 
-/** Values that JSON holds, down to 6 levels, with names and texts of any kind. */
+/** Values that JSON can hold, down to 6 levels, with names and texts of any kind. */
 const { json } = fc.letrec<{ json: unknown }>((tie) => ({
   json: fc.oneof(
     { maxDepth: 6, depthSize: 'small' },
@@ -67,7 +67,7 @@ const { json } = fc.letrec<{ json: unknown }>((tie) => ({
   ),
 }))
 
-/** What the next request is to find. */
+/** What the next request must find. */
 function throughJson(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value))
 }
@@ -120,7 +120,7 @@ const noJson: fc.Arbitrary<unknown> = fc.constantFrom<unknown>(
   JSON.parse(`${'['.repeat(40)}${']'.repeat(40)}`),
 )
 
-/** Such a thing, with good values around it. */
+/** Such a value, surrounded by good ones. */
 const hostile = fc
   .tuple(noJson, fc.array(fc.tuple(fc.boolean(), innerName, json), { maxLength: 5 }))
   .map(([value, around]) =>
@@ -200,7 +200,7 @@ describe.each(storeKinds)('storage, on %s', (_, makeStore) => {
     expect(store.calls).toEqual([])
   })
 
-  it('H1, T3: stores of anything at all either the whole or nothing', async () => {
+  it('H1, T3: stores any value at all as a whole, or not at all', async () => {
     const { visit } = await serve(makeStore())
     const anything = fc.anything({
       withBigInt: true,
@@ -237,7 +237,7 @@ describe.each(storeKinds)('storage, on %s', (_, makeStore) => {
   })
 })
 
-/** As two names of privileges or roles are compared. */
+/** How two names of privileges or roles are compared. */
 function folded(name: string): string {
   return name.trim().toLowerCase()
 }
@@ -260,7 +260,7 @@ function lookalikes(name: string): string[] {
 }
 
 describe.each(storeKinds)('names, on %s', (_, makeStore) => {
-  it('H1, P3: are held as granted in the next request, and no others', async () => {
+  it('H1, P3: are held as granted in the next request, and no others are', async () => {
     const { visit } = await serve(makeStore())
 
     await fc.assert(
@@ -276,7 +276,7 @@ describe.each(storeKinds)('names, on %s', (_, makeStore) => {
           listed = ctx.session.getPrivileges()
         }, cookie)
 
-        // Blanks around a name are taken off where it is granted, not where it is asked for.
+        // Blanks around a name are trimmed when it is granted, not when it is checked.
         expect(answers).toEqual(asked.map((name) => held.has(name.toLowerCase())))
         expect(new Set(listed.map(folded))).toEqual(held)
       }),
@@ -314,7 +314,7 @@ describe.each(storeKinds)('names, on %s', (_, makeStore) => {
     )
   })
 
-  it('H1, M2: of users list their own sessions and nobody else’s', async () => {
+  it('H1, M2: of users list their own sessions and no others', async () => {
     const store = makeStore()
     const { visit, sessions } = await serve(store)
     const userName = anyText.filter((name) => name !== '')
@@ -345,7 +345,7 @@ describe.each(storeKinds)('names, on %s', (_, makeStore) => {
   })
 })
 
-/** Right, or almost: any of it may be missing or any JSON. */
+/** Correct, or almost: any part may be missing or any JSON. */
 const almostRoles = (() => {
   const names = fc.oneof(fc.constantFrom('a', 'b', 'A', ' a', 'a,b', ''), anyText)
   const list = fc.oneof(fc.array(names, { maxLength: 4 }), json)
@@ -374,7 +374,7 @@ const almostRoles = (() => {
 describe('roles files', () => {
   const options = { name: 'roles.json', ignorePermissions: true }
 
-  it('H1, R2: are read or refused, whatever JSON they are', () => {
+  it('H1, R2: are read or refused, whatever the JSON', () => {
     const before = prototypes()
     const seen = new Set<unknown>()
 
@@ -394,7 +394,7 @@ describe('roles files', () => {
     expect(prototypes()).toEqual(before)
   })
 
-  it('H1, R2: are read or refused, whatever text they are', () => {
+  it('H1, R2: are read or refused, whatever the text', () => {
     const broken = fc.tuple(almostRoles, fc.nat(), anyText).map(([file, at, text]) => {
       const good = JSON.stringify(file)
       const cut = at % (good.length + 1)

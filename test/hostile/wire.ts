@@ -26,12 +26,12 @@ export function requestText(method: string, path: string, headers: string): stri
 }
 
 /**
- * Sends requests to an app over a connection, byte for byte and all at once, as no client of a
- * library would.
+ * Sends requests to an app over a connection, byte for byte and all at once, as no client library
+ * would.
  *
- * @param app Listens as long as this takes.
- * @param requests Texts of `requestText`, in latin1. After one that Node's parser refuses, the rest
- *   gets no answer.
+ * @param app Listens during the call.
+ * @param requests Texts of `requestText`, in latin1. After one that Node's parser refuses, the
+ *   others get no response.
  * @returns The replies in the order of the requests.
  */
 export async function exchange(app: Koa, requests: readonly string[]): Promise<Reply[]> {

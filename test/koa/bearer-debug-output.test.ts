@@ -20,8 +20,8 @@ vi.mock('node:util', async (load) => {
   return { ...original, debuglog }
 })
 
-describe('what is seen of a token', () => {
-  it('H2: is nothing in Redis, in events, in errors and in debug output, all its life', async () => {
+describe('the text of a token', () => {
+  it('H2: never appears in Redis, in events, in errors or in debug output', async () => {
     const server = await startRedisServer()
     onTestFinished(() => server.stop())
     const client = connectRedis(server.url)

@@ -28,14 +28,14 @@ import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 import { passRedisTime } from '../support/time.ts'
 import { decode, signed } from '../support/tokens.ts'
 
-/** The status, the challenge and the code that a test app answered. */
+/** The status, the challenge and the code in the response of a test app. */
 function refusalOf({ errors }: TestApp, { status, headers }: Response): unknown[] {
   const error = errors.at(-1)
   const code = error instanceof SessionError ? error.code : undefined
   return [status, headers['www-authenticate'], code]
 }
 
-/** One request as it is written, with repeated headers. */
+/** One raw request, with repeated headers. */
 async function ask(
   { app }: TestApp,
   path: string,
@@ -65,7 +65,7 @@ const change = async (testApp: TestApp, authorization?: string): Promise<number>
 }
 
 describe.each(storeKinds)('a bearer token, with a %s', (_, makeStore) => {
-  it('X2: opens the session that it was made for, without any cookie', async () => {
+  it('X2: opens the session that it was made for, without a cookie', async () => {
     const testApp = makeBearerApp({ store: makeStore() })
     const { id, token } = await testApp.open()
 
@@ -96,7 +96,7 @@ describe.each(storeKinds)('a bearer token, with a %s', (_, makeStore) => {
   })
 
   it.each(['', 'x', 'a.b.c', '..', 'eyJhbGciOiJub25lIn0.e30.'])(
-    'X2: is bad when it is %j, also where there is a good cookie',
+    'X2: is bad when it is %j, even beside a good cookie',
     async (bad) => {
       const testApp = makeBearerApp({ store: makeStore() })
       const cookie = cookieOf(await testApp.visit('/login'))
@@ -114,7 +114,7 @@ describe.each(storeKinds)('a bearer token, with a %s', (_, makeStore) => {
     },
   )
 
-  it('X2: is bad when its session has ended, here and on another process', async () => {
+  it('X2: is bad when its session has ended, here or in another process', async () => {
     const store = makeStore()
     const [here, there] = [makeBearerApp({ store }), makeBearerApp({ store })]
     const [one, other] = [await here.open(), await here.open()]
@@ -130,7 +130,7 @@ describe.each(storeKinds)('a bearer token, with a %s', (_, makeStore) => {
     }
   })
 
-  it('X2: is bad for a session of which there never was one', async () => {
+  it('X2: is bad for a session that never existed', async () => {
     const testApp = makeBearerApp({ store: makeStore() })
     const { token } = await testApp.open()
     const header = decode(token, 0)
@@ -141,7 +141,7 @@ describe.each(storeKinds)('a bearer token, with a %s', (_, makeStore) => {
     expect(refusalOf(testApp, response)).toEqual([401, invalid, 'ERR_SESSION_TOKEN'])
   })
 
-  it("X2: is bad for a browser's session, whoever signs it", async () => {
+  it("X2: is bad for a browser's session, whoever signed it", async () => {
     const testApp = makeBearerApp({ store: makeStore() })
     const browser = testApp.browser()
     await browser.get('/login?user=ann')
@@ -154,7 +154,7 @@ describe.each(storeKinds)('a bearer token, with a %s', (_, makeStore) => {
     expect(refusalOf(testApp, response)).toEqual([401, invalid, 'ERR_SESSION_TOKEN'])
   })
 
-  it('X2: is bad when its session has another user by now', async () => {
+  it('X2: is bad once its session has another user', async () => {
     const store = makeStore()
     const testApp = makeBearerApp({ store })
     const { id, token } = await testApp.open()
@@ -184,7 +184,7 @@ describe.each(storeKinds)('a bearer token, with a %s', (_, makeStore) => {
     expect((await testApp.visit('/me', cookie)).body.storage).toEqual({})
   })
 
-  it('X2: C5: goes on as it is when its session gains rights', async () => {
+  it('X2: C5: stays the same when its session gains rights', async () => {
     const testApp = makeBearerApp({ store: makeStore() })
     const { id, token } = await testApp.open()
 
@@ -215,7 +215,7 @@ describe.each(storeKinds)('a bearer token, with a %s', (_, makeStore) => {
     },
   )
 
-  it('S9: takes regenerate(), which changes nothing for it', async () => {
+  it('S9: allows regenerate(), which changes nothing for it', async () => {
     const testApp = makeBearerApp(
       { store: makeStore() },
       {
@@ -234,7 +234,7 @@ describe.each(storeKinds)('a bearer token, with a %s', (_, makeStore) => {
     expect((await testApp.call('/me', token)).body).toMatchObject({ id, storage: { a: 1 } })
   })
 
-  it('S6: keeps its user, whatever the app says', async () => {
+  it('S6: keeps its user, whatever the app sets', async () => {
     const thrown: unknown[] = []
     const testApp = makeBearerApp(
       { store: makeStore() },
@@ -267,7 +267,7 @@ describe.each(storeKinds)('a bearer token, with a %s', (_, makeStore) => {
     expect(await testApp.sessions.list('ann')).toHaveLength(1)
   })
 
-  it('F1: is answered 503 while the store fails, and nobody gets past a guard', async () => {
+  it('F1: gets 503 while the store fails, and no guard lets it pass', async () => {
     for (const onStoreError of ['fail', 'guest'] as const) {
       const testApp = makeBearerApp({ store: makeStore(), onStoreError })
       const { token } = await testApp.open()
@@ -283,7 +283,7 @@ describe.each(storeKinds)('a bearer token, with a %s', (_, makeStore) => {
 })
 
 describe('the challenges', () => {
-  it('X2: are both without an error code for a guest', async () => {
+  it('X2: are both sent without an error code for a guest', async () => {
     const testApp = makeBearerApp()
 
     for (const path of ['/user', '/audit']) {
@@ -293,7 +293,7 @@ describe('the challenges', () => {
     }
   })
 
-  it('X2: tell a bearer caller of a missing privilege, and nobody else', async () => {
+  it('X2: report a missing privilege to bearer callers only', async () => {
     const testApp = makeBearerApp()
     const { token } = await testApp.open()
     const cookie = cookieOf(await testApp.visit('/login'))
@@ -310,7 +310,7 @@ describe('the challenges', () => {
     ])
   })
 
-  it('X2: name a bad token without repeating it, and without a reason', async () => {
+  it('X2: call a token bad without repeating it or giving a reason', async () => {
     const testApp = makeBearerApp()
 
     const response = await testApp.call('/me', 'not.a.token')
@@ -319,7 +319,7 @@ describe('the challenges', () => {
     expect(inspect(testApp.errors, { depth: Infinity })).not.toContain('not.a.token')
   })
 
-  it('G3: are on the error that onDenied gets', async () => {
+  it('G3: are part of the error that onDenied gets', async () => {
     const headers: unknown[] = []
     const guard = requirePrivilege('audit', {
       onDenied: (ctx, error) => {
@@ -339,7 +339,7 @@ describe('the challenges', () => {
     ])
   })
 
-  it('X2: say that a session has ended which ends while it is used', async () => {
+  it('X2: report a session that ends while it is used', async () => {
     const testApp = makeBearerApp(
       {},
       {
@@ -365,7 +365,7 @@ describe('the challenges', () => {
     ])
   })
 
-  it('X2: are Cookie alone without tokens, and the header is ignored', async () => {
+  it('X2: are Cookie alone without the option tokens, which also ignores the header', async () => {
     const testApp = makeApp(handlers)
     const cookie = cookieOf(await testApp.visit('/login?privileges=audit'))
     const { open } = makeBearerApp()
@@ -409,7 +409,7 @@ describe('the Authorization header', () => {
     const headers = given.flatMap((one) => ['Authorization', one.replace('TOKEN', token)])
 
     expect(await ask(testApp, '/user', headers)).toMatchObject({ status, challenge })
-    // Who does not ask for a session is told nothing.
+    // A request that does not use the session gets no error.
     expect(await ask(testApp, '/page', headers)).toMatchObject({ status: 200, body: 'page' })
   })
 
@@ -428,7 +428,7 @@ describe('the Authorization header', () => {
     )
   })
 
-  it('X2: makes other answers vary, too, in the error of a 404', async () => {
+  it('X2: adds to Vary, even in the error of a 404', async () => {
     const testApp = makeBearerApp()
     const { token } = await testApp.open()
 
@@ -438,13 +438,13 @@ describe('the Authorization header', () => {
   })
 })
 
-describe('what a bearer request costs', () => {
-  it('L3: is what a request with a cookie costs: one round trip, and a second to change', async () => {
+describe('the cost of a bearer request', () => {
+  it('L3: equals that of a cookie: one round trip, and a second for a change', async () => {
     const client = connectRedis()
     const testApp = makeBearerApp({ redis: client, prefix: uniquePrefix() })
     const { token } = await testApp.open()
     const cookie = cookieOf(await testApp.visit('/login'))
-    // Redis knows both scripts from here: that of a new value, and that of one changed in its place.
+    // Redis knows both scripts after this: that for a new value, and that for one replaced in place.
     await testApp.call('/write?a=0', token)
     await testApp.call('/write?a=9', token)
     await testApp.call('/me', token)
@@ -458,7 +458,7 @@ describe('what a bearer request costs', () => {
     expect(await count(() => testApp.visit('/write?a=1', cookie))).toEqual(['GET', 'EVALSHA'])
   })
 
-  it('X2: is nothing for Redis when the token is bad', async () => {
+  it('X2: is no Redis command when the token is bad', async () => {
     const client = connectRedis()
     const testApp = makeBearerApp({ redis: client, prefix: uniquePrefix() })
     const { token } = await testApp.open()
@@ -472,7 +472,7 @@ describe('what a bearer request costs', () => {
     expect(commands).toEqual([])
   })
 
-  it('L4: is a refresh when one is due, and none before', async () => {
+  it('L4: includes a refresh when one is due, and not before', async () => {
     const client = connectRedis()
     const prefix = uniquePrefix()
     const testApp = makeBearerApp({ redis: client, prefix })
@@ -484,13 +484,13 @@ describe('what a bearer request costs', () => {
     expect(await client.pttl(key)).toBeLessThanOrEqual(3_630_000)
     await passRedisTime(client, prefix, 60_000)
     await testApp.call('/page', token)
-    // It is sent behind the answer of the load.
+    // It is sent after the reply to the load.
     await vi.waitFor(async () => expect(await client.pttl(key)).toBeGreaterThan(3_640_000))
   })
 })
 
 describe('requireSameOrigin', () => {
-  it('M12: exempts bearer callers where tokens are on, and nowhere else', async () => {
+  it('M12: exempts bearer callers only when tokens are on', async () => {
     const guard = requireSameOrigin()
     const guarded: Handler = (ctx: Context) => guard(ctx, async () => void (ctx.body = 'inside'))
     const withTokens = makeBearerApp({}, { '/change': guarded })
@@ -504,7 +504,7 @@ describe('requireSameOrigin', () => {
 })
 
 describe('fromRequest()', () => {
-  it('M9: finds the session of a bearer token, and none for a bad one', async () => {
+  it('M9: finds the session of a bearer token, and null for a bad one', async () => {
     const testApp = makeBearerApp({ store: new MemoryStore() })
     const { id, token } = await testApp.open()
     const cookie = cookieOf(await testApp.visit('/login'))

@@ -23,7 +23,7 @@ const roles: RolesFile = {
   ],
 }
 
-/** Who calls, by name. */
+/** The callers by name. */
 const callers = {
   guest: () => {},
   stored: ({ session }) => void (session.storage.a = 1),
@@ -76,7 +76,7 @@ function makeGuarded(
   return { ...testApp, handler }
 }
 
-/** The status for each caller, and that the handler has run as it says. */
+/** Expects the status for each caller, and that the handler has run accordingly. */
 async function statusFor(guards: readonly Middleware[], caller: Caller): Promise<number> {
   const { visit, handler } = makeGuarded(guards)
 
@@ -103,7 +103,7 @@ describe('requirePrivilege', () => {
     ['promoted', 200],
     ['promotedToMore', 200],
     ['promotedNamed', 200],
-  ])('G1: answers a caller who is %s with %d', async (caller, status) => {
+  ])('G1: gives a caller who is %s the status %d', async (caller, status) => {
     expect(await statusFor([requirePrivilege('audit')], caller)).toBe(status)
     expect(await statusFor([requirePrivilege('Audit')], caller)).toBe(status)
     expect(await statusFor([requirePrivilege(['audit'])], caller)).toBe(status)
@@ -118,7 +118,7 @@ describe('requirePrivilege', () => {
     ['included', 200],
     ['byRole', 200],
     ['promoted', 200],
-  ])('G1: takes an array for any one of them: %s gets %d', async (caller, status) => {
+  ])('G1: accepts any one name of an array: %s gets %d', async (caller, status) => {
     expect(await statusFor([requirePrivilege(['audit', 'browse'])], caller)).toBe(status)
     expect(await statusFor([requirePrivilege(['browse', 'AUDIT', 'WebAdmin'])], caller)).toBe(
       status,
@@ -134,14 +134,14 @@ describe('requirePrivilege', () => {
     ['included', 200],
     ['byRole', 200],
     ['promotedToMore', 200],
-  ])('G1: asks for both in two guards in a row: %s gets %d', async (caller, status) => {
+  ])('G1: requires both names in two guards in a row: %s gets %d', async (caller, status) => {
     const both = [requirePrivilege('browse'), requirePrivilege('audit')]
 
     expect(await statusFor(both, caller)).toBe(status)
     expect(await statusFor(both.toReversed(), caller)).toBe(status)
   })
 
-  it('G1: runs what follows once, and waits for it', async () => {
+  it('G1: runs the rest once, and waits for it', async () => {
     const guard = requirePrivilege('audit')
     const steps: string[] = []
     const { visit } = makeGuarded([
@@ -160,7 +160,7 @@ describe('requirePrivilege', () => {
     expect(steps).toEqual(['in', 'out'])
   })
 
-  it('G1: hands on what the handler throws', async () => {
+  it('G1: passes on what the handler throws', async () => {
     const { visit, handler } = makeGuarded([requirePrivilege('audit')])
     handler.mockImplementation(() => {
       throw Object.assign(new Error('sold out'), { status: 409, expose: true })
@@ -171,7 +171,7 @@ describe('requirePrivilege', () => {
     expect([status, text]).toEqual([409, 'sold out'])
   })
 
-  it('G1: does not keep what it was given: an array that changes later changes nothing', async () => {
+  it('G1: does not keep the given array, so that later changes have no effect', async () => {
     const names = ['audit']
     const guard = requirePrivilege(names)
     names.push('browse')
@@ -188,7 +188,7 @@ describe('requirePrivilege', () => {
     expect(handler).toHaveBeenCalledTimes(2)
   })
 
-  it('P8, G1: takes __proto__ for a name like any other, which nobody holds', async () => {
+  it('P8, G1: treats __proto__ as a name like any other, which no session holds', async () => {
     const { visit } = makeGuarded([requirePrivilege(['__proto__', 'constructor', 'toString'])], {})
 
     expect((await visit('/guarded?as=guest')).status).toBe(401)
@@ -209,13 +209,13 @@ describe('requireUser', () => {
     ['direct', 200],
     ['byRole', 200],
     ['promotedNamed', 200],
-  ])('G2: answers a caller who is %s with %d', async (caller, status) => {
+  ])('G2: gives a caller who is %s the status %d', async (caller, status) => {
     expect(await statusFor([requireUser()], caller)).toBe(status)
   })
 })
 
 describe('a refusal', () => {
-  it('G3: is a 401 with a challenge that opens no password box for who is not signed in', async () => {
+  it('G3: is a 401 for a guest, with a challenge that opens no password box', async () => {
     for (const guard of [requirePrivilege('audit'), requireUser()]) {
       const { visit, errors } = makeGuarded([guard])
 
@@ -231,7 +231,7 @@ describe('a refusal', () => {
     }
   })
 
-  it('G3: is a 403 for who lacks the privilege, and tells the app which one', async () => {
+  it('G3: is a 403 for a user without the privilege, and names it to the app', async () => {
     const { visit, errors } = makeGuarded([requirePrivilege(['audit', 'WebAdmin'])])
 
     const response = await visit('/guarded?as=named')
@@ -277,7 +277,7 @@ describe('a refusal', () => {
     expect((await visit('/me', cookie)).body.userName).toBe('ann')
   })
 
-  it('G3: is what onDenied makes of it, and the handler does not run', async () => {
+  it('G3: becomes the response of onDenied, and the handler does not run', async () => {
     const denied: unknown[] = []
     const onDenied: GuardOptions['onDenied'] = async (ctx, error) => {
       await Promise.resolve()
@@ -297,7 +297,7 @@ describe('a refusal', () => {
     expect(denied).toEqual(['ERR_SESSION_GUEST', 'ERR_SESSION_GUEST'])
   })
 
-  it('G3: goes to onDenied with the reason, and what that throws is the answer', async () => {
+  it('G3: goes to onDenied with the reason, and becomes the error that onDenied throws', async () => {
     const guard = requirePrivilege('audit', {
       onDenied: (ctx, error) => ctx.throw(404, error.code),
     })
@@ -309,14 +309,14 @@ describe('a refusal', () => {
     expect(handler).not.toHaveBeenCalled()
   })
 
-  it('G3: leaves the handler out also when onDenied does nothing', async () => {
+  it('G3: skips the handler even when onDenied does nothing', async () => {
     const { visit, handler } = makeGuarded([requirePrivilege('audit', { onDenied: () => {} })])
 
     expect((await visit('/guarded')).status).toBe(404)
     expect(handler).not.toHaveBeenCalled()
   })
 
-  it('G3: is no matter for onDenied when the session may pass', async () => {
+  it('G3: does not call onDenied when the session may pass', async () => {
     const onDenied = vi.fn<() => void>()
     const { visit } = makeGuarded([requirePrivilege('audit', { onDenied })])
 
@@ -340,7 +340,7 @@ describe('a guard that cannot decide', () => {
     ['an array with undefined', ['audit', undefined]],
     ['an array in an array', [['audit']]],
     ['a name with a comma in an array', ['audit,browse']],
-  ])('G4: is not made for %s', (_, privilege: unknown) => {
+  ])('G4: throws at creation for %s', (_, privilege: unknown) => {
     expect(() => Reflect.apply(requirePrivilege, undefined, [privilege])).toThrow(
       expect.objectContaining({ code: 'ERR_SESSION_PRIVILEGE_UNKNOWN', status: 500 }),
     )
@@ -350,9 +350,9 @@ describe('a guard that cannot decide', () => {
     ['null', null],
     ['a function in place of options', () => {}],
     ['an option that is not known', { onDeny: () => {} }],
-    ['onDenied that is no function', { onDenied: '/sign-in' }],
+    ['onDenied that is not a function', { onDenied: '/sign-in' }],
     ['onDenied that is null', { onDenied: null }],
-  ])('G4: is not made with %s', (_, options: unknown) => {
+  ])('G4: throws at creation with %s', (_, options: unknown) => {
     const refused = expect.objectContaining({ code: 'ERR_SESSION_OPTION' })
 
     expect(() => Reflect.apply(requirePrivilege, undefined, ['audit', options])).toThrow(refused)
@@ -360,7 +360,7 @@ describe('a guard that cannot decide', () => {
   })
 
   it.each([['typo'], [['audit', 'typo']], [['typo', 'audit']]])(
-    'G4: answers 500 for %j, which the roles do not declare, and does not let pass',
+    'G4: answers 500 for %j, which the roles do not declare',
     async (names) => {
       for (const caller of ['guest', 'byRole', 'direct']) {
         const { visit, handler, errors } = makeGuarded([requirePrivilege(names)])
@@ -380,7 +380,7 @@ describe('a guard that cannot decide', () => {
     },
   )
 
-  it('G4: does not ask onDenied about a name that is not declared', async () => {
+  it('G4: does not call onDenied for a name that is not declared', async () => {
     const onDenied = vi.fn<() => void>()
     const { visit } = makeGuarded([requirePrivilege('typo', { onDenied })])
 
@@ -388,7 +388,7 @@ describe('a guard that cannot decide', () => {
     expect(onDenied).not.toHaveBeenCalled()
   })
 
-  it('G4: takes any name without roles', async () => {
+  it('G4: accepts any name without roles', async () => {
     const { visit } = makeGuarded([requirePrivilege('typo')], {})
 
     expect((await visit('/guarded')).status).toBe(401)
@@ -399,31 +399,28 @@ describe('a guard that cannot decide', () => {
     ['requirePrivilege', requirePrivilege('audit')],
     ['requireUser', requireUser()],
     ['one with onDenied', requireUser({ onDenied: (ctx) => ctx.redirect('/sign-in') })],
-  ])(
-    'G4: answers 500 where session() is not mounted, and says the remedy: %s',
-    async (_, guard) => {
-      const handler = vi.fn<() => void>()
-      const errors: unknown[] = []
-      const app = new Koa()
-      app.on('error', (error) => errors.push(error))
-      app.use(guard)
-      app.use(handler)
+  ])('G4: answers 500 without session(), and names the remedy: %s', async (_, guard) => {
+    const handler = vi.fn<() => void>()
+    const errors: unknown[] = []
+    const app = new Koa()
+    app.on('error', (error) => errors.push(error))
+    app.use(guard)
+    app.use(handler)
 
-      const response = await request(app.callback()).get('/')
+    const response = await request(app.callback()).get('/')
 
-      expect(response.status).toBe(500)
-      expect(handler).not.toHaveBeenCalled()
-      expect(errors).toEqual([
-        expect.objectContaining({
-          code: 'ERR_SESSION_NOT_MOUNTED',
-          message: expect.stringContaining('mount session() with app.use() before the guard'),
-        }),
-      ])
-    },
-  )
+    expect(response.status).toBe(500)
+    expect(handler).not.toHaveBeenCalled()
+    expect(errors).toEqual([
+      expect.objectContaining({
+        code: 'ERR_SESSION_NOT_MOUNTED',
+        message: expect.stringContaining('mount session() with app.use() before the guard'),
+      }),
+    ])
+  })
 
   it.each(['fail', 'guest'] as const)(
-    'G4: lets nobody pass while the store fails, with onStoreError "%s"',
+    'G4: lets no request pass while the store fails, with onStoreError "%s"',
     async (onStoreError) => {
       for (const guard of [requirePrivilege('audit'), requireUser()]) {
         const testApp = makeGuarded([guard], { roles, onStoreError })
@@ -439,7 +436,7 @@ describe('a guard that cannot decide', () => {
     },
   )
 
-  it('G4: answers 503 with Retry-After while the store fails, and does not ask onDenied', async () => {
+  it('G4: answers 503 with Retry-After while the store fails, and does not call onDenied', async () => {
     const onDenied = vi.fn<() => void>()
     const testApp = makeGuarded([requireUser({ onDenied })])
     const cookie = cookieOf(await testApp.visit('/guarded?as=byRole'))
@@ -460,7 +457,7 @@ describe('a guard in a router', () => {
     expect(requireUser().name).toBe('requireUser')
   })
 
-  it('G1: holds for its route, its method and its parameters only', async () => {
+  it('G1: applies to its route, its method and its parameters only', async () => {
     const router = new Router()
     router.get('/open', answer)
     router.get('/stock/:item', requirePrivilege('audit'), answer)
@@ -483,7 +480,7 @@ describe('a guard in a router', () => {
     expect((await request(app.callback()).post('/stock/tea')).status).toBe(200)
   })
 
-  it('G1: holds for all that is nested under router.use, with parameters in the prefix', async () => {
+  it('G1: applies to everything nested under router.use, with parameters in the prefix', async () => {
     const rooms = new Router()
     rooms.get('/', answer)
     rooms.get('/:room', requirePrivilege('audit'), answer)
@@ -505,7 +502,7 @@ describe('a guard in a router', () => {
     expect(await statuses('/houses/1/rooms/2')).toEqual([401, 403, 200])
   })
 
-  it('G1: may be mounted with session() on the router itself', async () => {
+  it('G1: works with session() on the router itself', async () => {
     const router = new Router()
     router.use(session({ roles }))
     router.get('/in', ({ session }) => void session.setPrivileges('audit'))

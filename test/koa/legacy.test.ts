@@ -22,11 +22,11 @@ const secret = 'a value that nobody may see'
 const ofAnn = { userName: 'ann', privileges: 'browse', storage: { cart: ['tea'] } }
 
 interface LegacyApp extends TestApp {
-  /** The requests that were asked about, by path. */
+  /** The requests for which it was called, by path. */
   readonly reads: string[]
 }
 
-/** An app that reads whatever `answer` says, and notes that it was asked. */
+/** An app that reads what `answer` returns, and records the calls. */
 function legacyApp(
   answer: () => unknown = () => ofAnn,
   handlers: Readonly<Record<string, Handler>> = {},
@@ -34,7 +34,7 @@ function legacyApp(
 ): LegacyApp {
   const { cookies, ...others } = options
   const reads: string[] = []
-  // As one that the compiler has not seen.
+  // As JavaScript code may pass it.
   const given: () => Promise<LegacySession> = Reflect.get(Object({ answer }), 'answer')
   const read = async (ctx: Context): Promise<LegacySession> => {
     reads.push(ctx.path)
@@ -108,12 +108,12 @@ describe('moving from koa-session 7', () => {
       const keys = await redis.keys(`${prefix}*`)
       expect(keys).toHaveLength(isStored ? 1 : 0)
       for (const key of keys) expect(await redis.pttl(key)).toBeLessThanOrEqual(60_000)
-      // Whoever has kept a copy is another matter: it is as good as it was to koa-session.
+      // A kept copy is another matter: it is as good as it was for koa-session.
       expect((await copy.visit(app, '/me')).body).toMatchObject({ userName: 'ann' })
     },
   )
 
-  it('H1: takes no cookie that is forged, and none that is over', async () => {
+  it('H1: refuses a cookie that is forged or expired', async () => {
     const { app } = makeApp({}, { legacy: { read: readSigned, cookieNames } })
     app.keys = oldKeys
     const browser = new CookieJar()
@@ -151,7 +151,7 @@ describe('the option legacy', () => {
     ['no cookie at all', undefined],
     ['other cookies', 'theme=dark; xkoa.sess=1; koa=1; koaXsess=1; a=koa.sess=1'],
     ['our cookie, malformed', 'session=abc'],
-  ])('L2: asks nobody for a request with %s', async (_, cookie) => {
+  ])('L2: is not called for a request with %s', async (_, cookie) => {
     const { visit, reads, store } = legacyApp()
 
     const response = await visit('/me', cookie)
@@ -183,7 +183,7 @@ describe('the option legacy', () => {
     ])
   })
 
-  it('C4, C6: stores it also for a page that never asks for the session', async () => {
+  it('C4, C6: stores the session even for a page that never uses it', async () => {
     const { visit, reads, store } = legacyApp()
 
     const response = await visit('/page', old)
@@ -208,7 +208,7 @@ describe('the option legacy', () => {
     },
   )
 
-  it('is not asked beside a live session, which takes the old cookies away when it ends', async () => {
+  it('is not called beside a live session, whose end clears the old cookies', async () => {
     const { visit, reads } = legacyApp()
     const cookie = cookieOf(await visit('/login?user=ben'))
 
@@ -219,7 +219,7 @@ describe('the option legacy', () => {
     expect(reads).toEqual([])
   })
 
-  it('X2: is not asked beside a bearer token, good or bad', async () => {
+  it('X2: is not called beside a bearer token, good or bad', async () => {
     const testApp = legacyApp(undefined, {}, { tokens: tokensWith(makeKey('HS256')) })
     const { token } = await testApp.sessions.open({ userName: 'ben', applicationId: 'cli' })
     const visit = (authorization: string) =>
@@ -236,7 +236,7 @@ describe('the option legacy', () => {
     expect([bad.status, malformed.status, testApp.reads]).toEqual([401, 400, []])
   })
 
-  it('L10: is not asked for a request whose value was rotated a moment ago', async () => {
+  it('L10: is not called for a request whose value was rotated a moment ago', async () => {
     const { visit, reads } = legacyApp()
     const before = cookieOf(await visit('/write?a=1'))
     await visit('/login', before)
@@ -247,7 +247,7 @@ describe('the option legacy', () => {
     expect(reads).toEqual([])
   })
 
-  it('C7: is not asked for a request with two live sessions', async () => {
+  it('C7: is not called for a request with two live sessions', async () => {
     const { visit, reads } = legacyApp()
     const [one, two] = [cookieOf(await visit('/login')), cookieOf(await visit('/login'))]
 
@@ -260,7 +260,7 @@ describe('the option legacy', () => {
   it.each([
     ['fail', 503],
     ['guest', 200],
-  ] as const)('F3: is not asked when the store fails, with %s', async (onStoreError, status) => {
+  ] as const)('F3: is not called when the store fails, with %s', async (onStoreError, status) => {
     const { visit, reads, store } = legacyApp(undefined, {}, { onStoreError })
     const cookie = cookieOf(await visit('/login'))
     store.faults.set('load', 'rejects')
@@ -279,7 +279,7 @@ describe('a session that is carried over', () => {
       },
     ],
     ['destroy()', (ctx) => ctx.session.destroy()],
-  ])('S10: stays ended by %s in the very request', async (_, end) => {
+  ])('S10: stays ended by %s within the same request', async (_, end) => {
     const { app, store, events } = legacyApp(undefined, { '/end': end })
     const browser = new CookieJar()
     for (const name of cookieNames) browser.cookies.set(name, 'old')
@@ -292,7 +292,7 @@ describe('a session that is carried over', () => {
     expect((await browser.visit(app, '/me')).body).toMatchObject(guestView)
   })
 
-  it('S10: gives way to a sign-in that follows its end in the same request', async () => {
+  it('S10: yields to a sign-in that follows its end in the same request', async () => {
     const { visit, store } = legacyApp(undefined, {
       '/change': async (ctx) => {
         ctx.session = null
@@ -309,7 +309,7 @@ describe('a session that is carried over', () => {
     expect(store.calls).toEqual(['create', 'load'])
   })
 
-  it('C5: gives another user nothing of it', async () => {
+  it('C5: gives another user none of its data', async () => {
     const { visit } = legacyApp()
 
     const response = await visit('/login?user=ben&privileges=audit', old)
@@ -319,7 +319,7 @@ describe('a session that is carried over', () => {
     expect(body).toMatchObject({ userName: 'ben', privileges: ['audit'], storage: exactly({}) })
   })
 
-  it('P5: stays without rights when the very request takes them', async () => {
+  it('P5: keeps no rights when the same request clears them', async () => {
     const { app, reads } = legacyApp(() => ({ userName: 'ann' }), {
       '/clear': (ctx) => {
         ctx.session.clearPrivileges()
@@ -345,7 +345,7 @@ describe('a session that is carried over', () => {
     expect((await visit('/me', cookieOf(response))).body).toMatchObject({ userName: 'ann' })
   })
 
-  it('L6: is not stored for an error of 500, nor by a store that fails, and is asked for again', async () => {
+  it('L6: is not stored for an error of 500 or by a failing store, and is read again', async () => {
     const testApp = legacyApp(undefined, {
       '/broken': () => {
         throw new Error('a bug')
@@ -371,7 +371,7 @@ describe('a session that is carried over', () => {
     expect((await visit('/me', old)).body).toMatchObject({ userName: 'ann' })
   })
 
-  it('T4: is there in a block', async () => {
+  it('T4: is available in a block', async () => {
     const { visit } = legacyApp(undefined, {
       '/add': (ctx) => ctx.session.use((storage) => storage['cart'].push('milk')),
     })
@@ -381,7 +381,7 @@ describe('a session that is carried over', () => {
     expect(body).toMatchObject({ userName: 'ann', storage: exactly({ cart: ['tea', 'milk'] }) })
   })
 
-  it('is one for each of parallel first requests, whose cookies all work', async () => {
+  it('is created once for each parallel first request, and every cookie works', async () => {
     const { visit } = legacyApp()
 
     const responses = await Promise.all([visit('/me', old), visit('/me', old)])
@@ -407,7 +407,7 @@ describe('a session that is carried over', () => {
     expect(await sessions.list('ann')).toHaveLength(1)
   })
 
-  it('P7: has no rights where its type has none', async () => {
+  it('P7: has no rights when its type has none', async () => {
     const { visit } = legacyApp(undefined, {}, { type: 'rest', privilegedTypes: ['web'] })
 
     const { body } = await visit('/me', old)
@@ -426,13 +426,13 @@ describe('a hook that fails', () => {
     ],
     ['rejects', () => Promise.reject(new TypeError(secret))],
     [
-      'throws what is no error',
+      'throws a value that is not an error',
       () => Promise.reject(Object.assign(Object.create(null), { secret })),
     ],
     ['never answers', () => new Promise(() => {})],
   ]
 
-  it.each(failures)('F3, H2: that %s counts as a failed load', async (_, answer) => {
+  it.each(failures)('F3, H2: counts as a failed load when it %s', async (_, answer) => {
     const guard = requireUser()
     const { visit, errors, events } = legacyApp(
       answer,
@@ -454,7 +454,7 @@ describe('a hook that fails', () => {
     expect([page, touched, guarded].flatMap(setCookies)).toEqual([])
   })
 
-  it.each(failures)('F3: that %s leaves a guest where the app says so', async (_, answer) => {
+  it.each(failures)('F3: leaves a guest when it %s and the app says so', async (_, answer) => {
     const guard = requireUser()
     const { visit } = legacyApp(
       answer,
@@ -487,10 +487,10 @@ describe('a hook that fails', () => {
       { storage: Object.fromEntries(Array.from({ length: 257 }, (_, i) => [i, 1])) },
     ],
     ['too much text', { storage: { a: 'x'.repeat(150_000), b: 'x'.repeat(150_000) } }],
-    ['a user name that is no text', { userName: { name: secret }, storage: { a: 1 } }],
+    ['a user name that is not text', { userName: { name: secret }, storage: { a: 1 } }],
     ['a privilege with a comma', { privileges: ['a,b'], storage: { a: 1 } }],
     ['something that it does not take', { user: secret, storage: { a: 1 } }],
-    ['a storage that is no object', { storage: secret, userName: 'ann' }],
+    ['a storage that is not an object', { storage: secret, userName: 'ann' }],
     ['a storage that is null', { storage: null, userName: 'ann' }],
     ['an array', [ofAnn]],
     ['a text', secret],
@@ -503,7 +503,7 @@ describe('a hook that fails', () => {
         },
       }),
     ],
-  ])('T5, T6, H2: that answers %s leaves a guest, with a warning', async (_, answer) => {
+  ])('T5, T6, H2: leaves a guest, with a warning, when it returns %s', async (_, answer) => {
     const warnings = recordWarnings()
     onTestFinished(warnings.stop)
     const { visit, errors, store } = legacyApp(() => answer)
@@ -524,7 +524,7 @@ describe('a hook that fails', () => {
 
 const read = () => null
 
-/** What `session()` throws for the option, or the middleware. */
+/** The error of `session()` for the option, or the middleware. */
 function made(legacy: object, others: object = {}): unknown {
   try {
     return Reflect.apply(session, undefined, [{ store: new MemoryStore(), legacy, ...others }])
@@ -534,7 +534,7 @@ function made(legacy: object, others: object = {}): unknown {
 }
 
 describe('the old cookies', () => {
-  it('are expired as they were set, by path and domain, and only those that are there', async () => {
+  it('are expired with their own path and domain, and only those that were sent', async () => {
     const cookies = { cookieDomain: 'shop.example', cookiePath: '/app' }
     const { visit } = legacyApp(undefined, {}, { cookies })
 
@@ -545,7 +545,7 @@ describe('the old cookies', () => {
     ])
   })
 
-  it('C2: are expired as Secure where our cookie is', async () => {
+  it('C2: are expired as Secure when the session cookie is', async () => {
     const { visit } = legacyApp(undefined, {}, { cookie: { secure: true } })
 
     const [ours, ...others] = setCookies(await visit('/me', old))
@@ -555,7 +555,7 @@ describe('the old cookies', () => {
     expect(others).toHaveLength(2)
   })
 
-  it('win over what the app does to them in the same response', async () => {
+  it("take precedence over the app's own changes in the same response", async () => {
     const { visit } = legacyApp(undefined, {
       '/set': (ctx) => {
         ctx.set('Set-Cookie', ['koa.sess=again; Path=/', 'theme=dark'])
@@ -569,7 +569,7 @@ describe('the old cookies', () => {
     expect(headers).toHaveLength(4)
   })
 
-  it('§7: are named at start-up, and never our own', () => {
+  it('§7: must be named at startup, and differ from the session cookie', () => {
     const wrong: [object, object?][] = [
       [{}],
       [{ read }],

@@ -5,7 +5,7 @@ import { cookieOf, storeKinds } from '../support/apps.ts'
 import { makeBearerApp, tokens } from '../support/bearer-app.ts'
 import { decode } from '../support/tokens.ts'
 
-/** For a duration that was rounded, and counted from another second. */
+/** The tolerance for a duration that was rounded, and counted from another second. */
 function isJustBelow(limit: number): (found: number) => boolean {
   return (found) => found <= limit && found >= limit - 5
 }
@@ -17,7 +17,7 @@ const inSeconds = async (options: SessionsOptions): Promise<number> => {
 }
 
 describe('open()', () => {
-  it('M7: answers the session and its token', async () => {
+  it('M7: returns the session and its token', async () => {
     const { sessions, events } = makeBearerApp()
 
     const { session, token } = await sessions.open({ userName: 'ann', applicationId: 'cli' })
@@ -46,16 +46,16 @@ describe('open()', () => {
     ['no user', { userName: undefined }],
     ['an empty user', { userName: '' }],
     ['a long user', { userName: 'x'.repeat(257) }],
-    ['a user that is no text', { userName: ['ann'] }],
+    ['a user that is not text', { userName: ['ann'] }],
     ['no application', { applicationId: undefined }],
     ['an empty application', { applicationId: '' }],
     ['a long application', { applicationId: 'x'.repeat(65) }],
     ['an application with a line break', { applicationId: 'a\nb' }],
-    ['an application that is no text', { applicationId: 7 }],
+    ['an application that is not text', { applicationId: 7 }],
     ['an unknown name', { password: 'x' }],
-    ['privileges that are none', { privileges: 7 }],
+    ['invalid privileges', { privileges: 7 }],
     ['privileges with a comma in an array', { privileges: ['a,b'] }],
-    ['roles that are none', { roles: {} }],
+    ['invalid roles', { roles: {} }],
     ['an idle timeout as text', { idleTimeout: '60' }],
     ['an idle timeout of NaN', { idleTimeout: Number.NaN }],
     ['an endless idle timeout', { idleTimeout: Infinity }],
@@ -66,14 +66,14 @@ describe('open()', () => {
     const isObject = typeof input === 'object' && input !== null
     const given = isObject ? { userName: 'ann', applicationId: 'cli', ...input } : input
 
-    // @ts-expect-error the compiler has not seen it
+    // @ts-expect-error as JavaScript code may pass it
     const opening: Promise<unknown> = sessions.open(given)
 
     await expect(opening).rejects.toThrow(TypeError)
     expect(store.calls).toEqual([])
   })
 
-  it('M7: keeps what the client says of itself clean, short, and to what it may say', async () => {
+  it('M7: cleans and shortens what the client says about itself, and drops what it may not say', async () => {
     const { sessions, app } = makeBearerApp({
       applications: { cli: { name: 'Shop CLI', client: 'desktop', official: true } },
     })
@@ -119,7 +119,7 @@ describe('open()', () => {
     })
   })
 
-  it('M7: knows no name of an application that the options lack', async () => {
+  it('M7: takes no application name that is missing from the options', async () => {
     const { sessions } = makeBearerApp()
     const client: object = { appName: 'Shop', isOfficialApp: true }
 
@@ -142,7 +142,7 @@ describe('open()', () => {
     ['constructor', 'other'],
     ['', 'other'],
     [undefined, 'other'],
-  ] as const)('S7: takes the platform %j for a host of type %s', async (platform, hostType) => {
+  ] as const)('S7: maps the platform %j to the host type %s', async (platform, hostType) => {
     const { sessions } = makeBearerApp()
     const client = platform === undefined ? {} : { platform, ip: 'nowhere' }
 
@@ -160,7 +160,7 @@ describe('open()', () => {
     expect((await testApp.call('/me', long.token)).body.idleTimeout).toBe(600)
   })
 
-  it('X1: makes a token that ends with the session, or with its lifetime', async () => {
+  it('X1: makes a token that expires with the session, or after its lifetime', async () => {
     const short = { ...tokens, lifetimeSeconds: 90 }
 
     expect(await inSeconds({})).toSatisfy(isJustBelow(43_200 * 60))
@@ -169,7 +169,7 @@ describe('open()', () => {
     expect(await inSeconds({ absoluteTimeout: 60 })).toSatisfy(isJustBelow(3600))
   })
 
-  it('P2: grants what is declared, where remote sessions have privileges', async () => {
+  it('P2: grants declared privileges when remote sessions have privileges', async () => {
     const roles = {
       privileges: [{ privilege: 'browse' }, { privilege: 'audit' }],
       roles: [{ role: 'Clerk', privileges: ['browse'] }],
@@ -188,22 +188,25 @@ describe('open()', () => {
     expect((await plain.call('/user', other.token)).status).toBe(200)
   })
 
-  it.each(storeKinds)('M6: counts with the sessions of browsers, in a %s', async (_, makeStore) => {
-    const maxSessions = { perUser: 2, onExceed: 'terminateOldest' } as const
-    const testApp = makeBearerApp({ store: makeStore(), maxSessions })
-    const cookie = cookieOf(await testApp.visit('/login?user=ann'))
-    const first = await testApp.open()
-    const second = await testApp.open()
+  it.each(storeKinds)(
+    'M6: counts together with the sessions of browsers, in a %s',
+    async (_, makeStore) => {
+      const maxSessions = { perUser: 2, onExceed: 'terminateOldest' } as const
+      const testApp = makeBearerApp({ store: makeStore(), maxSessions })
+      const cookie = cookieOf(await testApp.visit('/login?user=ann'))
+      const first = await testApp.open()
+      const second = await testApp.open()
 
-    expect((await testApp.visit('/user', cookie)).status).toBe(401)
-    expect((await testApp.call('/user', first.token)).status).toBe(200)
-    await testApp.visit('/login?user=ann')
-    expect((await testApp.call('/user', first.token)).status).toBe(401)
-    expect((await testApp.call('/user', second.token)).status).toBe(200)
-    expect(testApp.events.filter(({ name }) => name === 'session:ended')).toHaveLength(2)
-  })
+      expect((await testApp.visit('/user', cookie)).status).toBe(401)
+      expect((await testApp.call('/user', first.token)).status).toBe(200)
+      await testApp.visit('/login?user=ann')
+      expect((await testApp.call('/user', first.token)).status).toBe(401)
+      expect((await testApp.call('/user', second.token)).status).toBe(200)
+      expect(testApp.events.filter(({ name }) => name === 'session:ended')).toHaveLength(2)
+    },
+  )
 
-  it.each(storeKinds)('M6: is refused when there are enough, in a %s', async (_, makeStore) => {
+  it.each(storeKinds)('M6: is refused over the limit, in a %s', async (_, makeStore) => {
     const maxSessions = { perUser: 1, onExceed: 'refuse' } as const
     const testApp = makeBearerApp({ store: makeStore(), maxSessions })
     await testApp.visit('/login?user=ann')

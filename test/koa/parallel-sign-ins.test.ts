@@ -49,7 +49,7 @@ describe.each(storeKinds)('parallel requests with a %s', (_name, makeStore) => {
     })
   })
 
-  it('sign in as many users, each in a session of their own (C5, C8)', async () => {
+  it('sign in as several users, each in a session of their own (C5, C8)', async () => {
     const server = await serve(makeStore())
     const guest = await server.signUp()
     const all = barrier(count)
@@ -88,7 +88,7 @@ describe.each(storeKinds)('parallel requests with a %s', (_name, makeStore) => {
     })
   })
 
-  it('both win that change different keys (T3)', async () => {
+  it('both keep their changes to different keys (T3)', async () => {
     const server = await serve(makeStore())
     const { cookie } = await server.signUp()
     const both = barrier(2)
@@ -106,7 +106,7 @@ describe.each(storeKinds)('parallel requests with a %s', (_name, makeStore) => {
     })
   })
 
-  it('all count that use() one key while one of them signs in (T3, T4, C8)', async () => {
+  it('count every use() of one key while one of them signs in (T3, T4, C8)', async () => {
     const server = await serve(makeStore())
     const { cookie } = await server.signUp()
 
@@ -133,7 +133,7 @@ describe.each(storeKinds)('parallel requests with a %s', (_name, makeStore) => {
 describe.each(storeKinds)(
   'a request whose cookie was rotated out, with a %s',
   (_name, makeStore) => {
-    it('merges what it changes in storage (C8)', async () => {
+    it('still merges its changes to storage (C8)', async () => {
       const { server, rotatedDuring } = await signedIn(makeStore())
 
       const { answer, cookie } = await rotatedDuring(({ session }) => {
@@ -174,7 +174,7 @@ describe.each(storeKinds)(
       expect(server.ended).toEqual([])
     })
 
-    it('takes rights away with clearPrivileges() all the same (C8)', async () => {
+    it('can still take rights away with clearPrivileges() (C8)', async () => {
       const { server, rotatedDuring } = await signedIn(makeStore())
 
       const { answer, cookie } = await rotatedDuring(({ session }) => {
@@ -197,7 +197,7 @@ describe.each(storeKinds)(
           ctx.session = null
         },
       ],
-    ])('ends the session with %s all the same (C8)', async (_call, end) => {
+    ])('can still end the session with %s (C8)', async (_call, end) => {
       const { server, store, id, rotatedDuring } = await signedIn(makeStore())
 
       const { cookie } = await rotatedDuring(end)
@@ -231,7 +231,7 @@ describe.each(storeKinds)(
       }
     })
 
-    it('gets a session of its own for other grants, with its storage and changes (C8)', async () => {
+    it('gets a new session for other grants, with its storage and changes (C8)', async () => {
       const store = makeStore()
       const server = await serve(store)
       const { cookie: before, id } = await server.signUp()
@@ -263,7 +263,7 @@ describe.each(storeKinds)(
       })
     })
 
-    it('gets them there from a block, too (C8, T4)', async () => {
+    it('gets the new session from within a block, too (C8, T4)', async () => {
       const store = makeStore()
       const server = await serve(store)
       const { cookie: before, id } = await server.signUp()
@@ -296,7 +296,7 @@ describe.each(storeKinds)(
   },
 )
 
-/** A running app. Each visit brings the handler that answers it. */
+/** A running app. Each visit brings the handler that serves it. */
 interface Server {
   /** Events of sessions that have ended. */
   readonly ended: readonly unknown[]
@@ -305,12 +305,12 @@ interface Server {
   signUp(): Promise<{ readonly id: string; readonly cookie: string }>
 }
 
-/** Ann's session, and a way to have its cookie rotated by another request while one runs. */
+/** Ann's session, and a function that has another request rotate its cookie while one runs. */
 async function signedIn(store: SessionStore): Promise<{
   readonly server: Server
   readonly store: SessionStore
   readonly id: string
-  /** Answers also the cookie that the other request got, with the privilege `more`. */
+  /** Also returns the cookie that the other request got, with the privilege `more`. */
   readonly rotatedDuring: (
     work: (ctx: Context) => unknown,
   ) => Promise<{ readonly answer: Answer; readonly cookie: string | undefined }>
@@ -370,7 +370,7 @@ function increment({ session }: Context): Promise<void> {
   })
 }
 
-/** Lets nobody through before so many have come. */
+/** Holds everyone until this many have come. */
 function barrier(size: number): () => Promise<void> {
   let open: (() => void) | undefined
   const opened = new Promise<void>((resolve) => {

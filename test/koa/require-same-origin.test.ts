@@ -10,7 +10,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import { cookieOf, makeApp } from '../support/apps.ts'
 
-/** A request as a client writes it, repeated headers too. */
+/** A raw request, repeated headers included. */
 interface Written {
   readonly method?: string
   /** `localhost:3000` by default; `''` for none. */
@@ -59,7 +59,7 @@ async function serve(options?: SameOriginOptions, isProxied = false) {
   return { ask, handler, errors }
 }
 
-/** What the guard says of one request, and that the handler has run as it says. */
+/** The guard's status for one request; expects that the handler has run accordingly. */
 async function statusOf(
   written: Written,
   options?: SameOriginOptions,
@@ -105,7 +105,7 @@ describe('requireSameOrigin', () => {
     ['same-origin;a=b', 403],
     ['constructor', 403],
     ['__proto__', 403],
-  ])('M12, H1: takes Sec-Fetch-Site "%s" for %d, whatever the Origin', async (value, status) => {
+  ])('M12, H1: answers Sec-Fetch-Site "%s" with %d, whatever the Origin', async (value, status) => {
     expect(await statusOf({ headers: [site(value)] })).toBe(status)
     const own = origin('http://localhost:3000')
     expect(await statusOf({ headers: [site(value), own] })).toBe(status)
@@ -166,21 +166,21 @@ describe('requireSameOrigin', () => {
     'https://[shop.example',
     '__proto__',
     'é',
-  ])('M12, H1: refuses an Origin that no browser writes so: %s', async (value) => {
+  ])('M12, H1: refuses a malformed Origin that no browser sends: %s', async (value) => {
     expect(await statusOf({ host: 'shop.example', headers: [origin(value)] })).toBe(403)
   })
 
   it.each(['', ' ', '[', ':', 'a b', 'shop.example:99999', '%', '/', 'evil.example'])(
     'M12, H1: refuses every Origin when the Host is "%s"',
     async (host) => {
-      // Node answers some of these itself, by 400.
+      // Node itself answers 400 to some of these.
       const status = await statusOf({ host, headers: [origin('https://shop.example')] })
 
       expect([400, 403]).toContain(status)
     },
   )
 
-  it('M12, H1: refuses a header that comes twice', async () => {
+  it('M12, H1: refuses a header that appears twice', async () => {
     const host = 'shop.example'
     const own = origin('https://shop.example')
     const foreign = origin('https://evil.example')
@@ -194,7 +194,7 @@ describe('requireSameOrigin', () => {
     expect(await statusOf({ host, headers: [site('none'), site('none')] })).toBe(403)
   })
 
-  it('M12: follows the host that a trusted proxy tells, and nobody else', async () => {
+  it('M12: uses the host from a trusted proxy, and from no other', async () => {
     const forwarded = ['X-Forwarded-Host', 'shop.example'] as const
     const headers = [forwarded, origin('https://shop.example')]
 
@@ -205,7 +205,7 @@ describe('requireSameOrigin', () => {
     expect(await statusOf({ headers: inside }, {}, false)).toBe(200)
   })
 
-  it('M12: exempts nobody for an Authorization header, beside which the cookie still counts', async () => {
+  it('M12: refuses a cross-site request even with an Authorization header', async () => {
     const headers = [['Authorization', 'Bearer abc'] as const, site('cross-site')]
 
     expect(await statusOf({ headers })).toBe(403)
@@ -221,7 +221,7 @@ describe('requireSameOrigin', () => {
     ['https://example.com', 403],
     ['https://x.app.example.com', 403],
     ['null', 403],
-  ])('M12: lets a trusted origin pass, and no other: %s gets %d', async (value, status) => {
+  ])('M12: allows a trusted origin, and no other: %s gets %d', async (value, status) => {
     for (const headers of [
       [origin(value)],
       [origin(value), site('same-site')],
@@ -232,7 +232,7 @@ describe('requireSameOrigin', () => {
     }
   })
 
-  it('M12: does not keep the array that it was given', async () => {
+  it('M12: does not keep the given array', async () => {
     const origins = ['https://app.example.com']
     const { ask } = await serve({ trustedOrigins: origins })
     origins.push('https://evil.example')
@@ -241,7 +241,7 @@ describe('requireSameOrigin', () => {
     expect((await ask({ headers: [origin('https://evil.example')] })).status).toBe(403)
   })
 
-  it('M12, G3: refuses by an error that the app can render', async () => {
+  it('M12, G3: refuses with an error that the app can render', async () => {
     const { ask, errors } = await serve()
 
     const { status, body } = await ask({ headers: [site('cross-site')] })
@@ -252,7 +252,7 @@ describe('requireSameOrigin', () => {
     ])
   })
 
-  it('M12, G3: is what onDenied makes of it, and the handler does not run', async () => {
+  it('M12, G3: becomes the response of onDenied, and the handler does not run', async () => {
     const denied: unknown[] = []
     const { ask, handler, errors } = await serve({
       onDenied: async (ctx, error) => {
@@ -273,8 +273,8 @@ describe('requireSameOrigin', () => {
     ['null', null],
     ['a text', 'https://app.example.com'],
     ['an option that is not known', { trustedOrigin: [] }],
-    ['onDenied that is no function', { onDenied: '/sign-in' }],
-    ['origins that are no array', { trustedOrigins: 'https://app.example.com' }],
+    ['onDenied that is not a function', { onDenied: '/sign-in' }],
+    ['origins that are not an array', { trustedOrigins: 'https://app.example.com' }],
     ['origins that are null', { trustedOrigins: null }],
     ['a slash at the end', { trustedOrigins: ['https://app.example.com/'] }],
     ['a default port', { trustedOrigins: ['https://app.example.com:443'] }],
@@ -287,7 +287,7 @@ describe('requireSameOrigin', () => {
     ['a number', { trustedOrigins: [1] }],
     ['a URL object', { trustedOrigins: [new URL('https://app.example.com')] }],
     ['one wrong of two', { trustedOrigins: ['https://app.example.com', ''] }],
-  ])('M12: is not made with %s', (_, options: unknown) => {
+  ])('M12: throws at creation with %s', (_, options: unknown) => {
     expect(() => Reflect.apply(requireSameOrigin, undefined, [options])).toThrow(
       expect.objectContaining({ code: 'ERR_SESSION_OPTION' }),
     )
@@ -297,7 +297,7 @@ describe('requireSameOrigin', () => {
     expect(requireSameOrigin().name).toBe('requireSameOrigin')
   })
 
-  it('M12: works beside session() and its guards, and touches no session', async () => {
+  it('M12: works beside session() and its guards, and does not touch the session', async () => {
     const testApp = makeApp()
     testApp.app.use(requireSameOrigin())
     testApp.app.use(requireUser())

@@ -50,7 +50,7 @@ describe('destroy()', () => {
     expect((await testApp.visit('/me', cookie)).body).toMatchObject(guestView)
   })
 
-  it('S9: is waited for, also by a handler that does not, and a new session keeps its cookie', async () => {
+  it('S9: finishes even when the handler does not await it, and a new session keeps its cookie', async () => {
     const testApp = makeApp({
       '/leave': ({ session }) => void session.destroy(),
       '/switch': (ctx) => {
@@ -71,7 +71,7 @@ describe('destroy()', () => {
     })
   })
 
-  it('S9: gives way to a new session that the same request fills', async () => {
+  it('S9: yields to a new session that the same request fills', async () => {
     const testApp = makeApp({
       '/switch': async (ctx) => {
         await ctx.session.destroy()
@@ -89,23 +89,26 @@ describe('destroy()', () => {
 })
 
 describe('regenerate()', () => {
-  it.each(storeKinds)('S9: rotates the cookie; id and data stay, on %s', async (_, makeStore) => {
-    const testApp = makeApp(
-      { '/regenerate': ({ session }) => session.regenerate() },
-      { store: makeStore() },
-    )
-    const browser = testApp.browser()
-    const old = cookieOf(await browser.get('/login'))
-    await browser.get('/write?a=1')
-    const before = await me(browser)
+  it.each(storeKinds)(
+    'S9: rotates the cookie and keeps id and data, on %s',
+    async (_, makeStore) => {
+      const testApp = makeApp(
+        { '/regenerate': ({ session }) => session.regenerate() },
+        { store: makeStore() },
+      )
+      const browser = testApp.browser()
+      const old = cookieOf(await browser.get('/login'))
+      await browser.get('/write?a=1')
+      const before = await me(browser)
 
-    const response = await browser.get('/regenerate')
+      const response = await browser.get('/regenerate')
 
-    expect(cookieOf(response)).not.toBe(old)
-    const { expirationDate: _date, ...data } = before
-    expect(await me(browser)).toMatchObject(data)
-    expect((await testApp.visit('/me', old)).body).toMatchObject(guestView)
-  })
+      expect(cookieOf(response)).not.toBe(old)
+      const { expirationDate: _date, ...data } = before
+      expect(await me(browser)).toMatchObject(data)
+      expect((await testApp.visit('/me', old)).body).toMatchObject(guestView)
+    },
+  )
 
   it('S9: commits what the request has changed', async () => {
     const testApp = makeApp({
@@ -211,26 +214,29 @@ describe('touch()', () => {
 })
 
 describe('the callback forms', () => {
-  it.each(['save', 'regenerate'] as const)('S9: call back when %s() is done', async (name) => {
-    const testApp = makeApp({
-      '/call': async ({ session }, { store }) => {
-        session.storage.a = 1
-        const calls: unknown[] = []
-        await new Promise<void>((resolve) => {
-          void session[name]((...args) => {
-            calls.push(args, [...store.calls])
-            resolve()
+  it.each(['save', 'regenerate'] as const)(
+    'S9: call the callback when %s() is done',
+    async (name) => {
+      const testApp = makeApp({
+        '/call': async ({ session }, { store }) => {
+          session.storage.a = 1
+          const calls: unknown[] = []
+          await new Promise<void>((resolve) => {
+            void session[name]((...args) => {
+              calls.push(args, [...store.calls])
+              resolve()
+            })
           })
-        })
-        expect(calls).toEqual([[], ['create']])
-      },
-    })
+          expect(calls).toEqual([[], ['create']])
+        },
+      })
 
-    expect((await testApp.visit('/call')).status).toBe(200)
-  })
+      expect((await testApp.visit('/call')).status).toBe(200)
+    },
+  )
 
   it.each(['save', 'regenerate'] as const)(
-    'S9: call back with the error when %s() fails, which then does not reject',
+    'S9: pass an error of %s() to the callback, and do not reject',
     async (name) => {
       const testApp = makeApp({
         '/call': async ({ session }, { store }) => {

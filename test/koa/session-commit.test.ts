@@ -13,7 +13,7 @@ import type { Handler } from '../support/apps.ts'
 import { signedIn } from '../support/session-requests.ts'
 
 describe('the commit', () => {
-  it('L6: is done before the response is sent', async () => {
+  it('L6: finishes before the response is sent', async () => {
     const testApp = makeApp()
 
     const cookie = cookieOf(await testApp.visit('/write?a=1'))
@@ -22,7 +22,7 @@ describe('the commit', () => {
     expect((await testApp.visit('/me', cookie)).body.storage).toEqual({ a: '1' })
   })
 
-  it('L6: is done before a streamed response starts', async () => {
+  it('L6: finishes before a streamed response starts', async () => {
     const { visit, store } = makeApp({
       '/stream': async (ctx) => {
         const { Readable } = await import('node:stream')
@@ -42,7 +42,7 @@ describe('the commit', () => {
     expect(setCookies(response)).toHaveLength(1)
   })
 
-  it.each(storeKinds)('L6: is done when the handler throws 403, on %s', async (_, makeStore) => {
+  it.each(storeKinds)('L6: happens when the handler throws 403, on %s', async (_, makeStore) => {
     const testApp = makeApp(
       {
         '/refuse': (ctx) => {
@@ -69,7 +69,7 @@ describe('the commit', () => {
     ['400', { status: 400 }, 400],
     ['404 as statusCode', { statusCode: 404 }, 404],
     ['422', { status: 422, expose: true }, 422],
-  ])('L6: is done when the thrown error has the status %s', async (_, properties, status) => {
+  ])('L6: happens when the thrown error has the status %s', async (_, properties, status) => {
     const testApp = makeApp({
       '/refuse': (ctx) => {
         ctx.session.storage.a = 1
@@ -88,20 +88,20 @@ describe('the commit', () => {
     ['throws a plain error', () => Promise.reject(new Error('bug'))],
     ['throws 500', (ctx) => ctx.throw(500)],
     ['throws 503', (ctx) => ctx.throw(503)],
-    ['throws an error whose status is no number', () => Promise.reject(statusError('403'))],
+    ['throws an error whose status is not a number', () => Promise.reject(statusError('403'))],
     [
       'throws an error with a status that Koa answers by 500',
       () => Promise.reject(statusError(444)),
     ],
     // oxlint-disable-next-line prefer-promise-reject-errors -- the case
-    ['throws an object that is no error', () => Promise.reject({ status: 403 })],
+    ['throws an object that is not an error', () => Promise.reject({ status: 403 })],
     // oxlint-disable-next-line prefer-promise-reject-errors -- the case
     ['throws text', () => Promise.reject('bug')],
     ['sets the status 500', (ctx) => void (ctx.status = 500)],
     ['sets the status 502', (ctx) => void (ctx.status = 502)],
   ]
 
-  it.each(faults)('L6: is not done when the handler %s', async (_, fault) => {
+  it.each(faults)('L6: does not happen when the handler %s', async (_, fault) => {
     const testApp = makeApp({
       '/fault': (ctx, testApp) => {
         ctx.session.storage.half = 'done'
@@ -136,7 +136,7 @@ describe('the commit', () => {
     })
   })
 
-  it('L6: does not end a session either when the handler fails', async () => {
+  it('L6: does not end a session when the handler fails', async () => {
     const testApp = makeApp({
       '/fault': (ctx) => {
         ctx.session = null
@@ -196,7 +196,7 @@ describe('the commit', () => {
       ['create'],
     ],
     [
-      'nobody awaited save()',
+      'save() was not awaited',
       ({ session }) => {
         session.storage.a = 1
         void session.save()
@@ -230,7 +230,7 @@ describe('a gain of rights', () => {
     ['a role', ({ session }) => session.setPrivileges({ roles: 'Manager' })],
     ['a user name', ({ session }) => session.setPrivileges({ userName: 'bob' })],
     ['no user name any more', ({ session }) => session.setPrivileges({ userName: '' })],
-    ['nobody any more', ({ session }) => session.clearPrivileges()],
+    ['no user and no rights any more', ({ session }) => session.clearPrivileges()],
     [
       'other rights after a clean-up',
       ({ session }) => {
@@ -289,7 +289,7 @@ describe('a gain of rights', () => {
     },
   )
 
-  it('C5: gives a planted cookie nothing of the victim who signs in with it', async () => {
+  it('C5: gives a planted cookie no access to the victim who signs in with it', async () => {
     const testApp = makeApp()
     const planted = cookieOf(await testApp.visit('/write?bait=1'))
 
@@ -301,7 +301,7 @@ describe('a gain of rights', () => {
     expect((await testApp.visit('/me', victim)).body.userName).toBe('ann')
   })
 
-  it('C5: is none where rights stay or go, and then the cookie stays', async () => {
+  it('C5: does not happen when rights stay or are taken away, so the cookie stays', async () => {
     const testApp = makeApp({
       '/grant': ({ session }) => session.setPrivileges('browse'),
       '/again': ({ session }) => session.setPrivileges({ privileges: ['Browse'] }),
@@ -367,7 +367,7 @@ describe('a gain of rights', () => {
     },
   )
 
-  it('C5: starts a new session for another user also when the first one has signed off', async () => {
+  it('C5: starts a new session for another user even after the first has signed off', async () => {
     const testApp = makeApp({
       '/start': ({ session }) => {
         session.setPrivileges({ userName: 'ann' })

@@ -15,13 +15,13 @@ import {
 import type { Handler, TestApp } from '../support/apps.ts'
 import { ended, failureOf, signedIn } from '../support/session-requests.ts'
 
-/** Ends the session of a request by another request of the same client. */
+/** Ends the session of a request with another request of the same client. */
 async function signOutMeanwhile(ctx: Context, testApp: TestApp): Promise<void> {
   const response = await testApp.visit('/logout', ctx.get('Cookie'))
   expect(response.status).toBe(200)
 }
 
-/** What is thrown. */
+/** The error that a call throws. */
 function errorOf(work: () => unknown): unknown {
   try {
     work()
@@ -32,31 +32,34 @@ function errorOf(work: () => unknown): unknown {
 }
 
 describe('a session that another request has ended', () => {
-  it.each(storeKinds)('L8: stays ended, and the answer stands, on %s', async (_, makeStore) => {
-    const testApp = makeApp(
-      {
-        '/slow': async (ctx, testApp) => {
-          ctx.session.storage.late = true
-          await signOutMeanwhile(ctx, testApp)
-          ctx.session.idleTimeout = 90
-          ctx.body = 'done'
+  it.each(storeKinds)(
+    'L8: stays ended, and the response is unchanged, on %s',
+    async (_, makeStore) => {
+      const testApp = makeApp(
+        {
+          '/slow': async (ctx, testApp) => {
+            ctx.session.storage.late = true
+            await signOutMeanwhile(ctx, testApp)
+            ctx.session.idleTimeout = 90
+            ctx.body = 'done'
+          },
         },
-      },
-      { store: makeStore() },
-    )
-    const { cookie, id } = await signedIn(testApp)
+        { store: makeStore() },
+      )
+      const { cookie, id } = await signedIn(testApp)
 
-    const response = await testApp.visit('/slow', cookie)
+      const response = await testApp.visit('/slow', cookie)
 
-    expect(response.status).toBe(200)
-    expect(response.text).toBe('done')
-    expect(setCookies(response)).toEqual([])
-    expect(testApp.events.filter(({ name }) => name === 'session:ended')).toEqual([
-      { name: 'session:ended', event: { id, reason: 'destroyed' } },
-      { name: 'session:ended', event: { id, reason: 'gone' } },
-    ])
-    expect((await testApp.visit('/me', cookie)).body).toMatchObject(guestView)
-  })
+      expect(response.status).toBe(200)
+      expect(response.text).toBe('done')
+      expect(setCookies(response)).toEqual([])
+      expect(testApp.events.filter(({ name }) => name === 'session:ended')).toEqual([
+        { name: 'session:ended', event: { id, reason: 'destroyed' } },
+        { name: 'session:ended', event: { id, reason: 'gone' } },
+      ])
+      expect((await testApp.visit('/me', cookie)).body).toMatchObject(guestView)
+    },
+  )
 
   it('L8: stays ended when the handler throws 403', async () => {
     const testApp = makeApp({
@@ -82,34 +85,31 @@ describe('a session that another request has ended', () => {
     ['regenerate', (session) => session.regenerate()],
   ]
 
-  it.each(explicit)(
-    'L8: makes %s() throw, the second time too, and answers 401',
-    async (_, call) => {
-      const testApp = makeApp({
-        '/slow': async (ctx, testApp) => {
-          ctx.session.storage.late = true
-          await signOutMeanwhile(ctx, testApp)
-          expect(await failureOf(call(ctx.session))).toMatchObject(ended)
-          await call(ctx.session)
-        },
-      })
-      const { cookie, id } = await signedIn(testApp)
+  it.each(explicit)('L8: makes %s() throw again and again, and answers 401', async (_, call) => {
+    const testApp = makeApp({
+      '/slow': async (ctx, testApp) => {
+        ctx.session.storage.late = true
+        await signOutMeanwhile(ctx, testApp)
+        expect(await failureOf(call(ctx.session))).toMatchObject(ended)
+        await call(ctx.session)
+      },
+    })
+    const { cookie, id } = await signedIn(testApp)
 
-      const response = await testApp.visit('/slow', cookie)
+    const response = await testApp.visit('/slow', cookie)
 
-      expect(testApp.errors).toEqual([expect.objectContaining(ended)])
-      expect(response.status).toBe(401)
-      expect(response.headers['www-authenticate']).toBe('Cookie realm="session"')
-      expect(setCookies(response)).toEqual([])
-      const gone = { name: 'session:ended', event: { id, reason: 'gone' } }
-      expect(
-        testApp.events.filter(({ event }) => 'reason' in event && event.reason === 'gone'),
-      ).toEqual([gone])
-    },
-  )
+    expect(testApp.errors).toEqual([expect.objectContaining(ended)])
+    expect(response.status).toBe(401)
+    expect(response.headers['www-authenticate']).toBe('Cookie realm="session"')
+    expect(setCookies(response)).toEqual([])
+    const gone = { name: 'session:ended', event: { id, reason: 'gone' } }
+    expect(
+      testApp.events.filter(({ event }) => 'reason' in event && event.reason === 'gone'),
+    ).toEqual([gone])
+  })
 
   it.each(storeKinds)(
-    'L8: lets the answer stand when the handler has caught what save() throws, on %s',
+    'L8: leaves the response alone when the handler catches the error of save(), on %s',
     async (_, makeStore) => {
       const testApp = makeApp(
         {
@@ -136,7 +136,7 @@ describe('a session that another request has ended', () => {
   )
 
   it.each(storeKinds)(
-    'L8: lets a sign-in go into a new session with what it granted, on %s',
+    'L8: sends a sign-in into a new session with its grants, on %s',
     async (_, makeStore) => {
       const testApp = makeApp(
         {
@@ -165,7 +165,7 @@ describe('a session that another request has ended', () => {
     },
   )
 
-  it('L8: lets a sign-in of a guest go into a new session', async () => {
+  it('L8: sends a sign-in of a guest into a new session', async () => {
     const testApp = makeApp({
       '/slow': async (ctx, testApp) => {
         await signOutMeanwhile(ctx, testApp)
@@ -184,7 +184,7 @@ describe('a session that another request has ended', () => {
     })
   })
 
-  it('L8: lets another user sign in, and keeps what that request changes later', async () => {
+  it('L8: lets another user sign in, and keeps the later changes of that request', async () => {
     const testApp = makeApp({
       '/slow': async (ctx, testApp) => {
         await signOutMeanwhile(ctx, testApp)
@@ -206,29 +206,26 @@ describe('a session that another request has ended', () => {
     })
   })
 
-  it.each(storeKinds)(
-    'L8: takes no more rights without a user name, on %s',
-    async (_, makeStore) => {
-      const testApp = makeApp(
-        {
-          '/slow': async (ctx, testApp) => {
-            await signOutMeanwhile(ctx, testApp)
-            ctx.session.setPrivileges('admin')
-          },
+  it.each(storeKinds)('L8: accepts no rights without a user name, on %s', async (_, makeStore) => {
+    const testApp = makeApp(
+      {
+        '/slow': async (ctx, testApp) => {
+          await signOutMeanwhile(ctx, testApp)
+          ctx.session.setPrivileges('admin')
         },
-        { store: makeStore() },
-      )
-      const { cookie } = await signedIn(testApp)
+      },
+      { store: makeStore() },
+    )
+    const { cookie } = await signedIn(testApp)
 
-      const response = await testApp.visit('/slow', cookie)
+    const response = await testApp.visit('/slow', cookie)
 
-      expect(response.status).toBe(200)
-      expect(setCookies(response)).toEqual([])
-      expect((await testApp.visit('/me', cookie)).body).toMatchObject(guestView)
-    },
-  )
+    expect(response.status).toBe(200)
+    expect(setCookies(response)).toEqual([])
+    expect((await testApp.visit('/me', cookie)).body).toMatchObject(guestView)
+  })
 
-  it('L8: is nothing that a sign-out minds', async () => {
+  it('L8: does not disturb a sign-out', async () => {
     const testApp = makeApp({
       '/slow': async (ctx, testApp) => {
         ctx.session.isGuest()
@@ -247,7 +244,7 @@ describe('a session that another request has ended', () => {
 
 describe('a cookie value that was rotated a moment ago', () => {
   it.each(storeKinds)(
-    'L10: reads as a guest, and nothing happens to the cookie, on %s',
+    'L10: reads as a guest, and leaves the cookie as it is, on %s',
     async (_, makeStore) => {
       const testApp = makeApp({}, { store: makeStore() })
       const old = cookieOf(await testApp.visit('/write?a=1'))
@@ -388,7 +385,7 @@ describe('ctx.session = null', () => {
     expect(body).toEqual({ ...guestView, isOther: true, isLent: false })
   })
 
-  it('S10: makes the old session object hold nothing and take nothing', async () => {
+  it('S10: empties the old session object, which refuses changes', async () => {
     const { visit } = makeApp({
       '/leave': (ctx) => {
         const old = ctx.session
@@ -438,7 +435,7 @@ describe('ctx.session = null', () => {
     ['undefined', undefined],
     ['false', false],
     ['a session', new Sessions()],
-  ])('S10: takes no %s in place of null', async (_, value: unknown) => {
+  ])('S10: throws for %s in place of null', async (_, value: unknown) => {
     const { visit, errors } = makeApp({
       '/assign': (ctx) => {
         Reflect.set(ctx, 'session', value)
@@ -451,7 +448,7 @@ describe('ctx.session = null', () => {
     expect(errors[0]).toBeInstanceOf(TypeError)
   })
 
-  it('S10: is the same twice', async () => {
+  it('S10: has the same effect twice', async () => {
     const testApp = makeApp({
       '/leave': (ctx) => {
         ctx.session = null

@@ -22,7 +22,7 @@ describe('the cookie on errors', () => {
     expect((await me(client)).storage).toEqual({ a: 1 })
   })
 
-  it('L7: survives a fault that comes after save()', async () => {
+  it('L7: survives a fault after save()', async () => {
     const { browser } = makeApp({
       '/fault': async (ctx) => {
         ctx.session.storage.a = 1
@@ -73,7 +73,7 @@ describe('the cookie on errors', () => {
     expect((await testApp.visit('/me', cookie)).body).toMatchObject(guestView)
   })
 
-  it("L7: leaves the app's own headers and cookies on the error", async () => {
+  it("L7: keeps the app's own headers and cookies on the error", async () => {
     const { visit } = makeApp({
       '/refuse': (ctx) => {
         ctx.session.storage.a = 1
@@ -103,7 +103,7 @@ describe('the cookie on errors', () => {
     ])
   })
 
-  it("L7: leaves an error that sets no session cookie its app's headers", async () => {
+  it("L7: leaves the app's headers alone on an error without a session cookie", async () => {
     const { visit } = makeApp({
       '/refuse': (ctx) => {
         ctx.throw(403, {
@@ -118,7 +118,7 @@ describe('the cookie on errors', () => {
     expect(setCookies(response)).toEqual(['theme=dark'])
   })
 
-  it('L7: never goes to another client along with an error object that is thrown again', async () => {
+  it('L7: never reaches another client with an error object that is thrown again', async () => {
     const refused = Object.assign(new Error('refused'), { status: 403, expose: true })
     const { visit } = makeApp({
       '/first': (ctx) => {
@@ -147,14 +147,14 @@ describe('the cookie on errors', () => {
     expect(JSON.stringify(refused)).not.toContain(cookieOf(first))
   })
 
-  it('L7: is the own one of each of 20 clients that get one error object side by side', async () => {
+  it('L7: reaches the right one of 20 clients that share one error object', async () => {
     const headers = Object.freeze({ 'Retry-After': '1' })
     const refused = Object.assign(new Error('refused'), { status: 403, headers })
     const waiting: (() => void)[] = []
     const { visit } = makeApp({
       '/refuse': async (ctx) => {
         ctx.session.storage.name = ctx.query['name']
-        // The last one wakes all, so that their commits and their answers run in turns.
+        // The last one wakes all, so that their commits and responses interleave.
         await new Promise<void>((resolve) => {
           if (waiting.push(resolve) === 20) for (const wake of waiting) wake()
         })
@@ -173,7 +173,7 @@ describe('the cookie on errors', () => {
     }
   })
 
-  it('L7: leaves the error what it is to the app', async () => {
+  it('L7: does not change the error for the app', async () => {
     class ShopError extends Error {
       readonly #reason = 'sold out'
       #status = 409
@@ -206,7 +206,7 @@ describe('the cookie on errors', () => {
     expect(String(error)).toBe('Error: no')
   })
 
-  it('L7: goes along with an error that knows its own kind only, such as that of an abort', async () => {
+  it('L7: survives an error with private fields, such as a DOMException', async () => {
     const { visit, errors } = makeApp({
       '/fetch': async (ctx) => {
         await ctx.session.save()
@@ -221,7 +221,7 @@ describe('the cookie on errors', () => {
     expect(errors[0]).toMatchObject({ name: 'TimeoutError', message: 'too slow' })
   })
 
-  it("L7: is on the answer of the app's own error middleware, which is mounted before", async () => {
+  it("L7: is part of the response of the app's own error middleware, mounted before session()", async () => {
     const { visit } = makeApp(
       {
         '/refuse': (ctx) => {
@@ -257,7 +257,7 @@ describe('a store that fails', () => {
     ['signs out', (ctx) => void (ctx.session = null)],
   ]
 
-  it('F3: is not noticed by a page that never touches ctx.session', async () => {
+  it('F3: does not affect a page that never touches ctx.session', async () => {
     const testApp = makeApp()
     const { cookie } = await signedIn(testApp)
     testApp.store.faults.set('load', 'rejects')
@@ -287,7 +287,7 @@ describe('a store that fails', () => {
     expect(testApp.errors).toEqual([expect.objectContaining(storeFailed)])
   })
 
-  it('F2: is not noticed without a cookie, nor with a malformed one', async () => {
+  it('F2: does not affect requests without a cookie or with a malformed one', async () => {
     const { visit, store } = makeApp()
     store.faults.set('load', 'rejects')
 
@@ -330,7 +330,7 @@ describe('a store that fails', () => {
     },
   )
 
-  it('F1: answers 503 in place of a redirect or of an error below 500', async () => {
+  it('F1: answers 503 in place of a redirect or an error below 500', async () => {
     const { visit, store } = makeApp({
       '/redirect': (ctx) => {
         ctx.session.storage.a = 1
@@ -350,7 +350,7 @@ describe('a store that fails', () => {
     }
   })
 
-  it('F1: shows its failure to the handler that saves', async () => {
+  it('F1: rejects the save() of a handler', async () => {
     const { visit, store } = makeApp({
       '/save': async (ctx) => {
         ctx.session.storage.a = 1
@@ -366,7 +366,7 @@ describe('a store that fails', () => {
     expect((await visit('/me', cookieOf(response))).body.storage).toEqual({ a: 1 })
   })
 
-  it('F3: gives a guest with onStoreError "guest", whose changes answer 503', async () => {
+  it('F3: leaves a guest with onStoreError "guest", whose changes answer 503', async () => {
     const testApp = makeApp({ '/save': ({ session }) => session.save() }, { onStoreError: 'guest' })
     const { cookie } = await signedIn(testApp)
     testApp.store.faults.set('load', 'rejects')
@@ -384,7 +384,7 @@ describe('a store that fails', () => {
     expect((await testApp.visit('/me', cookie)).body.userName).toBe('ann')
   })
 
-  it('F3: does not say that a sign-out worked with onStoreError "guest"', async () => {
+  it('F3: never reports a sign-out as done with onStoreError "guest"', async () => {
     const testApp = makeApp(
       { '/destroy': ({ session }) => session.destroy() },
       { onStoreError: 'guest' },
@@ -397,7 +397,7 @@ describe('a store that fails', () => {
     }
   })
 
-  it('H2: keeps the reason and never says it to the client', async () => {
+  it('H2: keeps the reason, and never sends it to the client', async () => {
     const testApp = makeApp()
     const { cookie } = await signedIn(testApp)
     testApp.store.faults.set('load', 'rejects')

@@ -19,8 +19,8 @@ describe('a guest', () => {
   it.each([
     ['has no cookie', undefined],
     ['has a malformed cookie', 'session=abc'],
-    ['has a cookie that nobody knows', `session=${'A'.repeat(64)}`],
-  ])('L1: is new, may do nothing and has an empty storage who %s', async (_, cookie) => {
+    ['has an unknown cookie', `session=${'A'.repeat(64)}`],
+  ])('L1: is new, has no rights and an empty storage when it %s', async (_, cookie) => {
     const { visit } = makeApp()
 
     const { status, body } = await visit('/me', cookie)
@@ -31,7 +31,7 @@ describe('a guest', () => {
   })
 
   it.each(storeKinds)(
-    'L1: is who comes with the cookie of an ended session, on %s',
+    'L1: is any client with the cookie of an ended session, on %s',
     async (_, makeStore) => {
       const testApp = makeApp({}, { store: makeStore() })
       const { cookie, id } = await signedIn(testApp)
@@ -46,7 +46,7 @@ describe('a guest', () => {
     },
   )
 
-  it('L1: is who comes with the cookie of an expired session', async () => {
+  it('L1: is any client with the cookie of an expired session', async () => {
     vi.useFakeTimers({ toFake: ['Date'] })
     onTestFinished(() => {
       vi.useRealTimers()
@@ -61,7 +61,7 @@ describe('a guest', () => {
     expect(setCookies(response)).toEqual([])
   })
 
-  it('S1: never gets an id that the client has sent', async () => {
+  it('S1: never gets an id that the client sent', async () => {
     const { visit } = makeApp()
     const cookie = `session=${'A'.repeat(64)}`
 
@@ -81,7 +81,7 @@ describe('a guest', () => {
     expect(store.calls).toEqual([])
   })
 
-  it('L2: costs no store call for a malformed cookie, and one for an unknown one', async () => {
+  it('L2: costs no store call for a malformed cookie, and one for an unknown cookie', async () => {
     const { visit, store } = makeApp()
 
     await visit('/me', 'session=abc')
@@ -92,7 +92,7 @@ describe('a guest', () => {
     expect(setCookies(response)).toEqual([])
   })
 
-  it('L1, M1: is there for a handler that has left the body unread, and the connection with it', async () => {
+  it('L1, M1: works for a handler that leaves the body unread, and keeps its address', async () => {
     const { app, sessions, errors } = makeApp({
       '/cut': async (ctx) => {
         for await (const part of ctx.req) if (part) break
@@ -145,7 +145,7 @@ describe('the first change', () => {
     ['sets the same idle timeout', ({ session }) => void (session.idleTimeout = 60)],
     ['sets one that is raised to the same', ({ session }) => void (session.idleTimeout = 5)],
     ['grants nothing', ({ session }) => session.setPrivileges('')],
-    ['names nobody', ({ session }) => session.setPrivileges({ userName: '' })],
+    ['names no user', ({ session }) => session.setPrivileges({ userName: '' })],
     ['clears nothing', ({ session }) => session.clearPrivileges()],
     ['grants and clears', ({ session }) => session.setPrivileges('a') && session.clearPrivileges()],
     ['lends a privilege', ({ session }) => session.promote('a')],
@@ -155,7 +155,7 @@ describe('the first change', () => {
     ['destroys the session', ({ session }) => session.destroy()],
   ]
 
-  it.each(equalValues)('L2: is not there when a new guest only %s', async (_, handler) => {
+  it.each(equalValues)('L2: does not happen when a new guest only %s', async (_, handler) => {
     const { visit, store } = makeApp({ '/change': handler })
 
     const response = await visit('/change')
@@ -172,27 +172,30 @@ describe('the first change', () => {
     ['a privilege in another case', ({ session }) => session.setPrivileges('BROWSE')],
   ]
 
-  it.each(equalToStored)('L2: is not there when %s gets its present value', async (_, handler) => {
-    const testApp = makeApp({
-      '/start': ({ session }) => {
-        session.setPrivileges({ userName: 'ann', privileges: 'browse' })
-        session.idleTimeout = 90
-        session.storage.cart = { items: ['tea'] }
-      },
-      '/change': handler,
-    })
-    const browser = testApp.browser()
-    await browser.get('/start')
-    testApp.store.calls.length = 0
+  it.each(equalToStored)(
+    'L2: does not happen when %s is set to its present value',
+    async (_, handler) => {
+      const testApp = makeApp({
+        '/start': ({ session }) => {
+          session.setPrivileges({ userName: 'ann', privileges: 'browse' })
+          session.idleTimeout = 90
+          session.storage.cart = { items: ['tea'] }
+        },
+        '/change': handler,
+      })
+      const browser = testApp.browser()
+      await browser.get('/start')
+      testApp.store.calls.length = 0
 
-    const response = await browser.get('/change')
+      const response = await browser.get('/change')
 
-    expect(response.status).toBe(200)
-    expect(setCookies(response)).toEqual([])
-    expect(testApp.store.calls).toEqual(['load'])
-  })
+      expect(response.status).toBe(200)
+      expect(setCookies(response)).toEqual([])
+      expect(testApp.store.calls).toEqual(['load'])
+    },
+  )
 
-  it.each(storeKinds)('L2: is kept for the next request, on %s', async (_, makeStore) => {
+  it.each(storeKinds)('L2: stays for the next request, on %s', async (_, makeStore) => {
     const { browser } = makeApp({}, { store: makeStore() })
     const client = browser()
 
@@ -206,8 +209,8 @@ describe('the first change', () => {
   })
 })
 
-describe('session() on the way of a request', () => {
-  it('passes through when the same Sessions is mounted a second time', async () => {
+describe('session() mounted in an app', () => {
+  it('passes through when the same Sessions is mounted twice', async () => {
     const testApp = makeApp()
     const { app, sessions, store } = testApp
     app.use(session(sessions))
@@ -220,7 +223,7 @@ describe('session() on the way of a request', () => {
     expect(store.calls).toEqual(['create'])
   })
 
-  it('throws when another Sessions is mounted a second time', async () => {
+  it('throws when a second Sessions is mounted', async () => {
     const testApp = makeApp()
     testApp.app.use(session())
     testApp.app.use(writes)
@@ -236,7 +239,7 @@ describe('session() on the way of a request', () => {
     expect(session().name).toBe('session')
   })
 
-  it('leaves requests alone on which it is not mounted', async () => {
+  it('leaves other requests alone', async () => {
     const app = new Koa()
     const mounted = session()
     app.use((ctx, next) => (ctx.path === '/with' ? mounted(ctx, next) : next()))
@@ -262,7 +265,7 @@ describe('session() on the way of a request', () => {
     expect((await two.visit('/me', cookie)).body).toMatchObject(guestView)
   })
 
-  it('says so when another package has taken ctx.session', async () => {
+  it('reports another package that has taken ctx.session', async () => {
     const testApp = makeApp()
     // As koa-session does: an accessor on the app's context.
     Object.defineProperty(testApp.app.context, 'session', { get: () => ({}), set() {} })
@@ -277,7 +280,7 @@ describe('session() on the way of a request', () => {
 })
 
 describe('countsAsActivity', () => {
-  it('§7: says which requests keep a session alive', async () => {
+  it('§7: decides which requests keep a session alive', async () => {
     vi.useFakeTimers({ toFake: ['Date'] })
     onTestFinished(() => {
       vi.useRealTimers()
@@ -306,7 +309,7 @@ describe('countsAsActivity', () => {
     expect(asked).toContain(`GET /me ${working.cookie}`)
   })
 
-  it('§7: is not asked about requests without a session cookie', async () => {
+  it('§7: is not called for requests without a session cookie', async () => {
     const countsAsActivity = vi.fn(() => true)
     const { visit } = makeApp({}, { countsAsActivity })
 

@@ -11,7 +11,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { read } from '../store/contract-parts.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 
-/** What asks for a cookie, and the session that it is asked of. */
+/** What needs a cookie, and the kind of session that needs it. */
 const needsCookie: readonly (readonly [
   string,
   'stored' | 'new',
@@ -93,7 +93,7 @@ describe('a stream of events', () => {
     expect(server.errors).toEqual([])
   })
 
-  it('saves after its middleware is done (L9)', async () => {
+  it('saves after its middleware has returned (L9)', async () => {
     const { store } = observed(new MemoryStore())
     let goOn: (() => void) | undefined
     const server = await serve(store, (ctx) => {
@@ -120,7 +120,7 @@ describe('a stream of events', () => {
     expect(await server.storageOf(cookie)).toEqual({ made: true, late: 1 })
   })
 
-  it('goes on saving storage after a grant that came too late (L9)', async () => {
+  it('keeps saving storage after a grant that came too late (L9)', async () => {
     const { store } = observed(new MemoryStore())
     const codes: unknown[] = []
     const server = await serve(store, async (ctx) => {
@@ -140,7 +140,7 @@ describe('a stream of events', () => {
     expect(await server.storageOf(cookie)).toEqual({ made: true, late: true })
   })
 
-  it('saves what is left at the end of its handler (L9, L6)', async () => {
+  it('saves the remaining changes at the end of its handler (L9, L6)', async () => {
     const { store } = observed(new MemoryStore())
     const server = await serve(store, (ctx) => {
       startStream(ctx)
@@ -247,7 +247,7 @@ describe('the end of a request whose headers are sent', () => {
     expect(writes).toEqual([])
   })
 
-  it('ends the response for changes that the store does not take (L9, F1)', async () => {
+  it('ends the response for changes that the store refuses (L9, F1)', async () => {
     const { store, faults } = observed(new MemoryStore())
     const server = await serve(store, (ctx) => {
       ctx.status = 200
@@ -317,12 +317,12 @@ describe('ending the session after the headers', () => {
 
 /** An app on a port of its own. */
 interface Server {
-  /** What Koa was told of. */
+  /** The errors that Koa reported. */
   readonly errors: readonly unknown[]
-  /** Makes a session with `{ made: true }` in its storage, and answers its cookie. */
+  /** Makes a session with `{ made: true }` in its storage, and returns its cookie. */
   signUp(): Promise<string>
   storageOf(cookie: string): Promise<unknown>
-  /** Asks the handler. The response has begun when this returns. */
+  /** Calls the handler. The response has begun when this returns. */
   open(cookie?: string): Promise<IncomingMessage>
 }
 
@@ -383,7 +383,7 @@ async function textOf(response: IncomingMessage): Promise<string> {
   return text
 }
 
-/** A store that fails on demand, and whose calls are noted but for those that change no session. */
+/** A store that fails on demand and records its calls, except those that change no session. */
 function observed(store: SessionStore): {
   readonly store: SessionStore
   readonly writes: string[]
@@ -406,7 +406,7 @@ function observed(store: SessionStore): {
   return { store: proxy, writes, faults }
 }
 
-/** Whether a commit only gives a lock back. */
+/** Whether a commit only releases a lock. */
 function isUnlock(commit: unknown): boolean {
   const changed = Object.entries(Object(commit)).filter(([, value]) => value !== undefined)
   return changed.length === 1 && changed[0]?.[0] === 'lock'

@@ -17,7 +17,7 @@ import { serve } from '../support/visits.ts'
 
 describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
   describe('a throw', () => {
-    it('discards all of the block and keeps what was before it (T4)', async () => {
+    it('discards the whole block and keeps what was before it (T4)', async () => {
       const server = await serve(makeBackend().store())
       const { cookie } = await signUp(server)
 
@@ -47,7 +47,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect((await server.visit(viewOf, cookie)).result).toEqual(view)
     })
 
-    it('discards for an error below 500, too, which commits the rest (T4, L6)', async () => {
+    it('discards the block for an error below 500, too, and commits the rest (T4, L6)', async () => {
       const server = await serve(makeBackend().store())
       const { cookie } = await signUp(server)
 
@@ -63,7 +63,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(await storageOf(server, cookie)).toEqual({ made: true, early: 1 })
     })
 
-    it('keeps nothing that was mutated in place (T4)', async () => {
+    it('keeps no in-place mutation (T4)', async () => {
       const server = await serve(makeBackend().store())
       const { cookie } = await signUp(server)
 
@@ -95,7 +95,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(outcome?.status).toBe('locked')
     })
 
-    it('goes back to the user from before a switch in the block (T4, C5)', async () => {
+    it('returns to the user from before a switch in the block (T4, C5)', async () => {
       const server = await serve(makeBackend().store())
       const { cookie } = await signUp(server, 'ann')
 
@@ -115,7 +115,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(view).toMatchObject({ userName: 'ann', storage: { made: true } })
     })
 
-    it('keeps the session that was saved for another user in the block (T4, C5)', async () => {
+    it('keeps the session that the block saved for another user (T4, C5)', async () => {
       const server = await serve(makeBackend().store())
       const { cookie } = await signUp(server, 'ann')
 
@@ -139,7 +139,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
   })
 
   describe('waiting', () => {
-    it('is bounded while another process holds the lock (T4)', async () => {
+    it('times out while another process holds the lock (T4)', async () => {
       const backend = makeBackend()
       const server = await serve(backend.store(), { lockTimeoutMs: 50 })
       const { cookie, credential } = await signUp(server)
@@ -154,7 +154,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(block).not.toHaveBeenCalled()
     })
 
-    it('is bounded while another request of the process has its block (T4)', async () => {
+    it('times out while another request of the process is in its block (T4)', async () => {
       const server = await serve(makeBackend().store(), { lockTimeoutMs: 50 })
       const { cookie } = await signUp(server)
       const [inside, over] = [gate(), gate()]
@@ -177,7 +177,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(next.result).toBe(1)
     })
 
-    it('ends when the lock is given back (T4)', async () => {
+    it('ends when the lock is released (T4)', async () => {
       const backend = makeBackend()
       const other = backend.store()
       const { store, calls } = observed(backend.store())
@@ -194,7 +194,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect((await waiting).result).toBe('my turn')
     })
 
-    it('ends when the session is ended, with ERR_SESSION_ENDED (T4, L8)', async () => {
+    it('ends with ERR_SESSION_ENDED when the session ends (T4, L8)', async () => {
       const backend = makeBackend()
       const other = backend.store()
       const { store, calls } = observed(backend.store())
@@ -212,7 +212,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(answer.cookie).toBeUndefined()
     })
 
-    it('is done in order by the blocks of one process, of which one asks (T4)', async () => {
+    it('keeps the order of the blocks of one process, of which only one polls (T4)', async () => {
       const backend = makeBackend()
       const other = backend.store()
       const { store, lockers } = observed(backend.store())
@@ -241,7 +241,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
   })
 
   describe('a block that has lost the session', () => {
-    it('has its commit refused when it outlives its lock (T4)', async () => {
+    it('cannot commit when it outlives its lock (T4)', async () => {
       const backend = makeBackend()
       const other = backend.store()
       const server = await serve(backend.store())
@@ -261,7 +261,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect((await read(other, credential.id))?.storage.get('count')).toBe('2')
     })
 
-    it('has it refused for good, also when the handler goes on (T4)', async () => {
+    it('never commits, even when the handler goes on (T4)', async () => {
       const backend = makeBackend()
       const other = backend.store()
       const server = await serve(backend.store())
@@ -285,7 +285,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(record?.privileges).toEqual([])
     })
 
-    it('has its save() refused, too (T4, S9)', async () => {
+    it('cannot save() either (T4, S9)', async () => {
       const backend = makeBackend()
       const other = backend.store()
       const server = await serve(backend.store())
@@ -305,7 +305,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect((await read(other, credential.id))?.storage.get('count')).toBe('2')
     })
 
-    it('leaves the lock of the one who has it now alone (T4)', async () => {
+    it('leaves the lock of its new holder alone (T4)', async () => {
       const backend = makeBackend()
       const other = backend.store()
       const server = await serve(backend.store())
@@ -340,7 +340,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(answer.cookie).toBeUndefined()
     })
 
-    it('throws ERR_SESSION_ENDED when the session ends during it, once told (T4, L8, M10)', async () => {
+    it('throws ERR_SESSION_ENDED when the session ends during it, with one event (T4, L8, M10)', async () => {
       const backend = makeBackend()
       const server = await serve(backend.store())
       const { cookie, credential } = await signUp(server)
@@ -365,9 +365,9 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
   })
 
   describe('a failing store', () => {
-    // The lock goes with its lease.
+    // The lock ends with its lease.
     it(
-      'answers 503 for a commit, keeps nothing, and the next block works (T4, F1)',
+      'answers 503 to a commit, keeps nothing, and lets the next block work (T4, F1)',
       { timeout: 20_000 },
       async () => {
         const { store, faults } = observed(makeBackend().store())
@@ -389,7 +389,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       },
     )
 
-    it('stores nothing of the block later, when the handler goes on (T4, F1)', async () => {
+    it('stores nothing of the block later, even when the handler goes on (T4, F1)', async () => {
       const { store, faults } = observed(makeBackend().store())
       const server = await serve(store)
       const { cookie } = await signUp(server)
@@ -409,7 +409,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(await storageOf(server, cookie)).toEqual({ made: true })
     })
 
-    it('answers 503 for a lock, and the next block works (T4, F1)', async () => {
+    it('answers 503 to a lock, and lets the next block work (T4, F1)', async () => {
       const { store, faults } = observed(makeBackend().store())
       const server = await serve(store)
       const { cookie } = await signUp(server)
@@ -445,7 +445,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
   })
 })
 
-/** Does with the session what another process would: takes its lock, changes `count`, gives it back. */
+/** Acts like another process: takes the lock of the session, changes `count`, and releases the lock. */
 async function steal(
   store: SessionStore,
   credential: SessionCredential,

@@ -49,7 +49,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(await storageOf(server, cookie)).toEqual({ made: true, kept: ['made'] })
     })
 
-    it('goes on with a secret rotated after reload(), whatever the block throws (T4, S9)', async () => {
+    it('keeps a secret that was rotated after reload(), whatever the block throws (T4, S9)', async () => {
       const server = await serve(makeBackend().store())
       const { cookie } = await signUp(server)
 
@@ -132,7 +132,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(before).toMatchObject({ userName: '', privileges: [], storage: {} })
     })
 
-    it('starts a session for another user, and goes on in it (T4, C5)', async () => {
+    it('starts a session for another user, and continues in it (T4, C5)', async () => {
       const backend = makeBackend()
       const server = await serve(backend.store())
       const { cookie, credential } = await signUp(server, 'ann')

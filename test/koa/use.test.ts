@@ -20,7 +20,7 @@ import { serve } from '../support/visits.ts'
 import type { Answer } from '../support/visits.ts'
 
 describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
-  describe('what it is for', () => {
+  describe('what it does', () => {
     it.each([1, 2])('counts parallel increments, with %i apps (T4)', async (count) => {
       const backend = makeBackend()
       const servers = await Promise.all(
@@ -44,7 +44,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(await storageOf(servers[0]!, cookie)).toEqual({ made: true, count: 60 })
     })
 
-    it('sees what another request has committed since this one was loaded (T4)', async () => {
+    it('sees what another request has committed since this one loaded the session (T4)', async () => {
       const backend = makeBackend()
       const [here, there] = [await serve(backend.store()), await serve(backend.store())]
       const { cookie } = await signUp(here)
@@ -77,7 +77,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(result).toEqual([true, true, true])
     })
 
-    it('gives the lock back when the next block comes with a rotated secret (T4)', async () => {
+    it('releases the lock when the next block comes with a secret that was rotated out (T4)', async () => {
       const backend = makeBackend()
       const store = backend.store()
       const server = await serve(backend.store())
@@ -87,7 +87,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       const { cookie: rotated = '' } = await server.visit(async (ctx) => {
         let late: Promise<unknown> | undefined
         await ctx.session.use(async () => {
-          // Waits for its turn, for which this block keeps the lock, then comes with an old secret.
+          // Waits in the queue, for which this block keeps the lock, then comes with an old secret.
           const waits = new Promise<void>((resolve) => {
             late = server.visit(async (other) => {
               const turn = other.session.use(() => 'too late')
@@ -121,7 +121,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(result).toEqual(['async', 7])
     })
 
-    it('has committed when it returns, and keeps no lock (T4)', async () => {
+    it('has committed when it returns, and holds no lock (T4)', async () => {
       const backend = makeBackend()
       const store = backend.store()
       const server = await serve(backend.store())
@@ -139,7 +139,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(result).toEqual(['"red"', 'locked'])
     })
 
-    it('commits first what the request had changed before it (T4)', async () => {
+    it('first commits what the request had changed before (T4)', async () => {
       const backend = makeBackend()
       const store = backend.store()
       const server = await serve(backend.store())
@@ -157,7 +157,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
   })
 
   describe('calls within a request', () => {
-    it('runs a block within a block at once, as part of it (T4)', async () => {
+    it('runs a nested block at once, as part of the outer block (T4)', async () => {
       const server = await serve(makeBackend().store())
       const { cookie } = await signUp(server)
 
@@ -177,7 +177,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(await storageOf(server, cookie)).toEqual({ made: true, outer: 1, inner: 2 })
     })
 
-    it('goes on after a throw in a nested block that it catches (T4)', async () => {
+    it('continues after a nested block throws and the outer block catches (T4)', async () => {
       const server = await serve(makeBackend().store())
       const { cookie } = await signUp(server)
 
@@ -197,7 +197,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(await storageOf(server, cookie)).toEqual({ made: true, before: 1, after: 2 })
     })
 
-    it('discards the outer block for a throw in a nested one that nobody catches (T4)', async () => {
+    it('discards the outer block when a nested throw is not caught (T4)', async () => {
       const server = await serve(makeBackend().store())
       const { cookie } = await signUp(server)
 
@@ -229,7 +229,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(result).toEqual(['a starts', 'a ends', 'b starts', 'b ends', 'c starts', 'c ends'])
     })
 
-    it('goes on with the next of side-by-side calls after a throw (T4)', async () => {
+    it('continues with the next of several side-by-side calls after a throw (T4)', async () => {
       const server = await serve(makeBackend().store())
       const { cookie } = await signUp(server)
 
@@ -266,7 +266,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(await storageOf(server, cookie)).toEqual({ made: true, a: 1, b: 2 })
     })
 
-    it('lets code that outlives its block wait like all others (T4)', async () => {
+    it('makes code that outlives its block wait in the queue (T4)', async () => {
       const backend = makeBackend()
       const store = backend.store()
       const server = await serve(backend.store(), { lockTimeoutMs: 50 })
@@ -286,7 +286,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(result).toBe('ERR_SESSION_LOCK_TIMEOUT')
     })
 
-    it('commits what code that outlives its block changes in its own (T4)', async () => {
+    it('commits the changes of code that outlives its block in a block of its own (T4)', async () => {
       const server = await serve(makeBackend().store())
       const { cookie } = await signUp(server)
 
@@ -359,7 +359,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
       expect(calls).toEqual([])
     })
 
-    it('keeps what it had changed before a block that throws (T4)', async () => {
+    it('keeps the earlier changes of the request when a block throws (T4)', async () => {
       const server = await serve(makeBackend().store())
 
       const answer = await server.visit(async (ctx) => {
@@ -377,7 +377,7 @@ describe.each(backends)('session.use() with a %s', (_name, makeBackend) => {
 })
 
 describe('session.use() in Redis', () => {
-  it('leaves nothing of a lock behind, and nothing without an end (T4)', async () => {
+  it('leaves no lock behind, and no key without an end (T4)', async () => {
     const prefix = uniquePrefix()
     const redis = connectRedis()
     const servers = await Promise.all(
@@ -425,11 +425,11 @@ describe('session.use() in Redis', () => {
       await increment()
     })
 
-    // The first one loads.
+    // The first one loads the session.
     expect(commands.map(commandName)).toEqual(['GET', 'EVALSHA', 'EVALSHA'])
   })
 
-  it('is asked by one block of a process however many wait, and hands the lock on (T4)', async () => {
+  it('is polled by only one block of a process, which hands the lock on (T4)', async () => {
     const prefix = uniquePrefix()
     const client = connectRedis()
     const other = new RedisStore(connectRedis(), { prefix })
@@ -459,7 +459,7 @@ describe('session.use() in Redis', () => {
     })
 
     expect(new Set(lockers).size).toBe(1)
-    // Each block loads and commits; the rest is the one that asks for the lock.
+    // Each block loads and commits; the rest are polls of the one block that asks for the lock.
     expect(commands.map(commandName).toSorted()).toEqual([
       ...Array.from({ length: 20 + lockers.length }, () => 'EVALSHA'),
       ...Array.from({ length: 20 }, () => 'GET'),

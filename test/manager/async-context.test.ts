@@ -30,7 +30,7 @@ function makeDeferred(): { readonly promise: Promise<unknown>; readonly resolve:
   return { promise, resolve: () => void emitter.emit('go') }
 }
 
-/** Opens once as many have come as there must be. */
+/** Opens once the required number have come. */
 function makeGate(count: number): () => Promise<unknown> {
   const { promise, resolve } = makeDeferred()
   let missing = count
@@ -56,7 +56,7 @@ describe.each(storeKinds)('run(), with a %s', (_, makeStore) => {
     expect(await testApp.sessions.storage(session.id)).toEqual({ a: 1 })
   })
 
-  it('X4: commits nothing when the code throws, and rejects with what it threw', async () => {
+  it('X4: commits nothing when the code throws, and rejects with the same error', async () => {
     const testApp = makeContextApp({ store: makeStore() })
     const [one] = await openAll(testApp, ['ann'])
     const { token, session } = one!
@@ -74,7 +74,7 @@ describe.each(storeKinds)('run(), with a %s', (_, makeStore) => {
     expect(await testApp.sessions.storage(session.id)).toEqual({})
   })
 
-  it('X4: leaves a session to whoever has it', async () => {
+  it('X4: does not commit a session that the caller owns', async () => {
     const testApp = makeContextApp({ store: makeStore() })
     const [one] = await openAll(testApp, ['ann'])
     const { session } = one!
@@ -87,7 +87,7 @@ describe.each(storeKinds)('run(), with a %s', (_, makeStore) => {
     expect(await testApp.sessions.storage(session.id)).toEqual({ a: 1 })
   })
 
-  it('X4: lets work that outlives a request go on until the session ends', async () => {
+  it('X4: lets work outlive a request until the session ends', async () => {
     const go = makeDeferred()
     const work: Promise<unknown>[] = []
     const testApp = makeContextApp(
@@ -160,7 +160,7 @@ describe.each(storeKinds)('run(), with a %s', (_, makeStore) => {
 })
 
 describe('run()', () => {
-  it('X4: brings the previous session back, after inner runs and throws too', async () => {
+  it('X4: restores the previous session after inner runs, even when they throw', async () => {
     const testApp = makeContextApp()
     const { sessions } = testApp
     const [ann, bob] = await openAll(testApp, ['ann', 'bob'])
@@ -182,7 +182,7 @@ describe('run()', () => {
     expect(seen).toEqual([undefined, 'ann', 'bob', 'ann', 'ann', 'ann', 'ann', undefined])
   })
 
-  it('X4: keeps 50 that run side by side apart', async () => {
+  it('X4: keeps 50 parallel runs apart', async () => {
     const testApp = makeContextApp()
     const { sessions } = testApp
     const names = Array.from({ length: 50 }, (_, index) => `user${index}`)
@@ -215,7 +215,7 @@ describe('run()', () => {
     }
   })
 
-  it('X4: goes along into timers, ticks, streams and emitters', async () => {
+  it('X4: follows timers, ticks, streams and emitters', async () => {
     const testApp = makeContextApp()
     const { sessions } = testApp
     const [ann, bob] = await openAll(testApp, ['ann', 'bob'])
@@ -245,7 +245,7 @@ describe('run()', () => {
     expect(sessions.current).toBeUndefined()
   })
 
-  it.each(['', 'x', 'a.b.c'])('X4: refuses %j for a token', async (token) => {
+  it.each(['', 'x', 'a.b.c'])('X4: refuses %j as a token', async (token) => {
     const testApp = makeContextApp()
     let runs = 0
 
@@ -256,7 +256,7 @@ describe('run()', () => {
     expect(runs).toBe(0)
   })
 
-  it('X4: refuses the token of a session that has ended, and a store that fails', async () => {
+  it('X4: rejects for the token of an ended session, and for a failing store', async () => {
     const testApp = makeContextApp()
     const [ann, bob] = await openAll(testApp, ['ann', 'bob'])
     await testApp.sessions.terminate(ann!.session.id)
@@ -266,7 +266,7 @@ describe('run()', () => {
     await expect(testApp.sessions.run(bob!.token, () => 1)).rejects.toMatchObject({ status: 503 })
   })
 
-  it('X4: answers what the code answers, and takes an end of the session by it', async () => {
+  it('X4: returns what the code returns, and lets it end the session', async () => {
     const testApp = makeContextApp()
     const [ann] = await openAll(testApp, ['ann'])
 
@@ -275,7 +275,7 @@ describe('run()', () => {
     expect(await testApp.sessions.info(ann!.session.id)).toBeNull()
   })
 
-  it('X4: is known to the Sessions that runs it, and to no other', async () => {
+  it('X4: sets the current session of its own Sessions only', async () => {
     const [one, other] = [makeContextApp(), makeContextApp()]
     const [ann] = await openAll(one, ['ann'])
 
@@ -294,7 +294,7 @@ const ask: Handler = (ctx, { sessions }) => {
 }
 
 describe('sessions.current', () => {
-  it("X4: is the request's session in all of its code, with asyncContext", async () => {
+  it('X4: is the session of the request in all of its code, with asyncContext', async () => {
     const seen: unknown[] = []
     const testApp = makeContextApp({}, { '/current': ask })
     const { app, sessions } = testApp
@@ -340,7 +340,7 @@ describe('sessions.current', () => {
     expect((await testApp.visit('/current', cookie)).body).toEqual({ isSame: false, user: null })
   })
 
-  it('X4: is never that of another request that runs at the same time', async () => {
+  it('X4: is never that of a parallel request', async () => {
     const gates = [makeGate(30), makeGate(30)]
     const testApp = makeContextApp(
       {},
@@ -365,7 +365,7 @@ describe('sessions.current', () => {
     expect(answers.map(({ body }) => body)).toEqual(names.map((name) => [name, name]))
   })
 
-  it('X4: throws where the session could not be loaded', async () => {
+  it('X4: throws when the session could not be loaded', async () => {
     const testApp = makeContextApp(
       { store: new MemoryStore() },
       { '/current': (_ctx, { sessions }) => void sessions.current },
@@ -377,7 +377,7 @@ describe('sessions.current', () => {
     expect((await testApp.visit('/page', cookie)).status).toBe(200)
   })
 
-  it("X4: is the session of run() inside of it, and the request's again afterwards", async () => {
+  it('X4: is the session of run() inside it, and that of the request again afterwards', async () => {
     const testApp = makeContextApp(
       {},
       {

@@ -23,7 +23,7 @@ const handlers: Readonly<Record<string, Handler>> = {
 }
 
 describe.each(storeKinds)('sessions.info() with a %s', (_, makeStore) => {
-  it('M1: tells all that is known, and to the session itself the same', async () => {
+  it('M1: returns all that is known, the same as session.info', async () => {
     const { sessions, browser } = makeApp(handlers, {
       store: makeStore(),
       type: 'rest',
@@ -52,7 +52,7 @@ describe.each(storeKinds)('sessions.info() with a %s', (_, makeStore) => {
     expect(Math.abs(Date.parse(info?.creationDateTime ?? '') - Date.now())).toBeLessThan(minute)
   })
 
-  it('M1: takes ids in any case, with and without hyphens', async () => {
+  it('M1: accepts ids in any case, with and without hyphens', async () => {
     const { sessions, browser } = makeApp(handlers, { store: makeStore() })
     const client = browser()
     await client.get('/login')
@@ -70,7 +70,7 @@ describe.each(storeKinds)('sessions.info() with a %s', (_, makeStore) => {
     expect(await sessions.terminate(spellings[2] ?? '')).toBe(true)
   })
 
-  it('S7: is the same in the request that stores the session first', async () => {
+  it('S7: is the same in the request that first stores the session', async () => {
     const { sessions, browser } = makeApp(
       {
         '/start': async (ctx) => {
@@ -87,7 +87,7 @@ describe.each(storeKinds)('sessions.info() with a %s', (_, makeStore) => {
     expect(await sessions.info(body.ID)).toEqual(body)
   })
 
-  it('M1: keeps what was made with the session, whoever signs in and out', async () => {
+  it('M1: keeps what was recorded with the session, whoever signs in and out', async () => {
     const { sessions, browser } = makeApp(handlers, { store: makeStore() })
     const client = browser()
     await client.get('/write?a=1')
@@ -125,7 +125,7 @@ describe.each(storeKinds)('sessions.info() with a %s', (_, makeStore) => {
 })
 
 describe.each(timedStoreKinds)('the state of a session with a %s', (_, makeTimed) => {
-  it('K6: is active while it was used a minute and refreshSeconds ago, and sleeping then', async () => {
+  it('K6: is active until a minute and refreshSeconds after the last use, then sleeping', async () => {
     const { store, passTime, isQuiet } = makeTimed()
     const { sessions, browser } = makeApp(handlers, { store })
     const client = browser()
@@ -144,7 +144,7 @@ describe.each(timedStoreKinds)('the state of a session with a %s', (_, makeTimed
     expect(states).toEqual(['active', 'active', 'sleeping', 'active'])
   })
 
-  it('K6: is told to the second without refreshSeconds', async () => {
+  it('K6: is exact to the second without refreshSeconds', async () => {
     const { store, passTime } = makeTimed()
     const { sessions, browser } = makeApp(handlers, { store, refreshSeconds: 0 })
     const client = browser()
@@ -158,7 +158,7 @@ describe.each(timedStoreKinds)('the state of a session with a %s', (_, makeTimed
     expect([before, await stateOf(sessions, id)]).toEqual(['active', 'sleeping'])
   })
 
-  it('K6: does not change by a request that counts as no activity', async () => {
+  it('K6: is not changed by a request that does not count as activity', async () => {
     const { store, passTime } = makeTimed()
     const { sessions, browser } = makeApp(handlers, {
       store,
@@ -174,7 +174,7 @@ describe.each(timedStoreKinds)('the state of a session with a %s', (_, makeTimed
     expect(await stateOf(sessions, id)).toBe('sleeping')
   })
 
-  it('K6: is postponed from postpone() until the next request, however long that takes', async () => {
+  it('K6: is postponed from postpone() until the next request, however late', async () => {
     const { store, passTime, isQuiet } = makeTimed()
     const { sessions, browser } = makeApp(handlers, { store })
     const client = browser()
@@ -194,7 +194,7 @@ describe.each(timedStoreKinds)('the state of a session with a %s', (_, makeTimed
     expect(states).toEqual(['postponed', 'postponed', 'active'])
   })
 
-  it('K6: lets the session expire as ever', async () => {
+  it('K6: does not keep the session from expiring', async () => {
     const { store, passTime } = makeTimed()
     const { sessions, browser } = makeApp(handlers, { store })
     const client = browser()
@@ -210,7 +210,7 @@ describe.each(timedStoreKinds)('the state of a session with a %s', (_, makeTimed
 })
 
 describe.each(storeKinds)('postpone() with a %s', (_, makeStore) => {
-  it('S9: stores nothing of a session that is not stored', async () => {
+  it('S9: stores nothing for a session that is not stored', async () => {
     const { visit, store } = makeApp(handlers, { store: makeStore() })
 
     const { body, headers } = await visit('/postpone')
@@ -220,7 +220,7 @@ describe.each(storeKinds)('postpone() with a %s', (_, makeStore) => {
     expect(store.calls).toEqual([])
   })
 
-  it('S9: commits what the request has changed, and stays when more is changed', async () => {
+  it('S9: commits what the request has changed, and stays after more changes', async () => {
     const { browser, sessions } = makeApp(
       {
         '/suspend': async ({ session }) => {
@@ -241,7 +241,7 @@ describe.each(storeKinds)('postpone() with a %s', (_, makeStore) => {
     expect(await sessions.storage(id)).toEqual({ a: '1', before: 1, after: 2 })
   })
 
-  it('S9: is over when the request touches the session', async () => {
+  it('S9: ends when the request touches the session', async () => {
     const { browser, sessions } = makeApp(
       {
         '/back': async (ctx) => {
@@ -281,7 +281,7 @@ describe.each(storeKinds)('postpone() with a %s', (_, makeStore) => {
   })
 })
 
-describe('the manager without its store', () => {
+describe('the manager with a failing store', () => {
   const calls: readonly (readonly [string, string, (sessions: Sessions) => Promise<unknown>])[] = [
     ['info', 'load', (sessions) => sessions.info(unknownId)],
     ['storage', 'load', (sessions) => sessions.storage(unknownId)],
@@ -321,7 +321,7 @@ describe('the manager without its store', () => {
     expect(told).toMatchObject([{ operation, error: { code: 'ERR_SESSION_STORE' } }])
   })
 
-  it('F1: rejects when a change fails behind a list', async () => {
+  it('F1: rejects when a change fails after the list', async () => {
     const { sessions, store, browser } = makeApp()
     await browser().get('/login')
     store.faults.set('commit', 'rejects')
@@ -334,7 +334,7 @@ describe('the manager without its store', () => {
     })
   })
 
-  it('F1: rejects when an end fails behind a list', async () => {
+  it('F1: rejects when an end fails after the list', async () => {
     const { sessions, store, browser } = makeApp()
     await browser().get('/login')
     store.faults.set('destroy', 'rejects')

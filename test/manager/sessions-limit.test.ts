@@ -22,7 +22,7 @@ const handlers: Readonly<Record<string, Handler>> = {
 }
 
 describe.each(storeKinds)('maxSessions: terminateOldest, with a %s', (_, makeStore) => {
-  it('M6: ends the session that was signed in first, and tells of it', async () => {
+  it('M6: ends the session with the oldest sign-in, and emits the event', async () => {
     const { browser, sessions, events } = limitedApp(makeStore(), { perUser: 2 })
     const clients = [browser(), browser(), browser()]
     await clients[0]!.get('/login')
@@ -40,7 +40,7 @@ describe.each(storeKinds)('maxSessions: terminateOldest, with a %s', (_, makeSto
     ])
   })
 
-  it('M6: ends nothing for who signs in again, nor for other users and guests', async () => {
+  it('M6: ends nothing for a repeated sign-in, other users or guests', async () => {
     const { browser, sessions, events } = limitedApp(makeStore(), { perUser: 1 })
     const client = browser()
     for (let index = 0; index < 3; index += 1) await client.get('/login').expect(200)
@@ -91,7 +91,7 @@ describe.each(storeKinds)('maxSessions: terminateOldest, with a %s', (_, makeSto
 })
 
 describe.each(storeKinds)('maxSessions: refuse, with a %s', (_, makeStore) => {
-  it('M6: answers 403 ERR_SESSION_LIMIT, which says why, and sets no cookie', async () => {
+  it('M6: answers 403 ERR_SESSION_LIMIT with the reason, and sets no cookie', async () => {
     const { visit, errors, sessions } = limitedApp(makeStore(), { perUser: 1, onExceed: 'refuse' })
     const cookie = cookieOf(await visit('/login'))
 
@@ -105,7 +105,7 @@ describe.each(storeKinds)('maxSessions: refuse, with a %s', (_, makeStore) => {
     expect(await sessions.list('ann')).toHaveLength(1)
   })
 
-  it('M6: leaves the guest who is refused the session and its cart', async () => {
+  it('M6: leaves the refused guest its session and its cart', async () => {
     const { browser, events } = limitedApp(makeStore(), { perUser: 1, onExceed: 'refuse' })
     await browser().get('/login')
     const client = browser()
@@ -124,7 +124,7 @@ describe.each(storeKinds)('maxSessions: refuse, with a %s', (_, makeStore) => {
     expect(events.slice(told)).toMatchObject([{ name: 'session:refused' }])
   })
 
-  it('M6: is told by save(), and the handler can go on as a guest', async () => {
+  it('M6: rejects save(), and the handler can continue as a guest', async () => {
     const { browser } = limitedApp(makeStore(), { perUser: 1, onExceed: 'refuse' })
     await browser().get('/login')
     const client = browser()
@@ -151,7 +151,7 @@ describe.each(storeKinds)('maxSessions: refuse, with a %s', (_, makeStore) => {
     expect((await me(clients[2]!)).userName).toBe('ann')
   })
 
-  it('M6: refuses nobody who is signed in already', async () => {
+  it("M6: never refuses a user's session that is already signed in", async () => {
     const { browser } = limitedApp(makeStore(), { perUser: 1, onExceed: 'refuse' })
     const client = browser()
     await client.get('/login').expect(200)
@@ -189,7 +189,7 @@ describe.each(storeKinds)('maxSessions: refuse, with a %s', (_, makeStore) => {
 })
 
 describe.each(timedStoreKinds)('maxSessions over time, with a %s', (_, makeTimed) => {
-  it('M6: has room again after a session was idle for too long', async () => {
+  it('M6: has room again after a session has been idle for too long', async () => {
     const { store, passTime } = makeTimed()
     const { browser } = limitedApp(store, { perUser: 1, onExceed: 'refuse' })
     await browser().get('/login').expect(200)
@@ -229,12 +229,12 @@ describe('maxSessions over several processes', () => {
   )
 })
 
-/** An app that takes so many sessions of one user. */
+/** An app that allows this many sessions of one user. */
 function limitedApp(
   store: SessionStore,
   { perUser, onExceed = 'terminateOldest' }: Partial<SessionLimit> & { readonly perUser: number },
 ): TestApp {
-  // Fifty requests at once take their time on a busy machine.
+  // Fifty requests at once take time on a busy machine.
   const storeTimeoutMs = 20_000
   return makeApp(handlers, { store, storeTimeoutMs, maxSessions: { perUser, onExceed } })
 }

@@ -14,7 +14,7 @@ const edge =
   'Chrome/131.0.0.0 Safari/537.36 Edg/131.0.0.0'
 
 describe.each(storeKinds)('sessions.list() with a %s', (_, makeStore) => {
-  it('M2: shows everything of a session', async () => {
+  it('M2: shows everything about a session', async () => {
     const { sessions, browser } = makeApp(
       {},
       {
@@ -56,7 +56,7 @@ describe.each(storeKinds)('sessions.list() with a %s', (_, makeStore) => {
     }
   })
 
-  it("M2: marks the session that asks, and no other user's", async () => {
+  it('M2: marks the current session, and none of another user', async () => {
     const { sessions, browser } = makeApp({}, { store: makeStore() })
     const [one, two, bobs] = [browser(), browser(), browser()]
     await one.get('/login')
@@ -75,7 +75,7 @@ describe.each(storeKinds)('sessions.list() with a %s', (_, makeStore) => {
     expect(await sessions.list('ann')).toHaveLength(2)
   })
 
-  it("M2: has no secret, no hash and no content of one's sessions", async () => {
+  it('M2: shows no secret, no hash and no storage', async () => {
     const { sessions, visit } = makeApp({}, { store: makeStore() })
     const cookie = cookieOf(await visit('/write?cart=tea-and-milk'))
     const rotated = cookieOf(await visit('/login?privileges=WebAdmin', cookie))
@@ -88,7 +88,7 @@ describe.each(storeKinds)('sessions.list() with a %s', (_, makeStore) => {
     for (const value of [cookie, rotated]) expect(text).not.toContain(value.split('=', 2)[1])
   })
 
-  it("M2: is empty for '' and for who has no sessions, without a store call for ''", async () => {
+  it("M2: is empty for '' and for a user without sessions, without a store call for ''", async () => {
     const { sessions, browser, store } = makeApp({}, { store: makeStore() })
     await browser().get('/write?a=1')
     const before = store.calls.length
@@ -110,7 +110,7 @@ describe.each(storeKinds)('sessions.list() with a %s', (_, makeStore) => {
     expect(await sessions.list('ANN')).toEqual([])
   })
 
-  it('M2: gives the session that a sign-out has left to nobody', async () => {
+  it('M2: omits a session after its sign-out', async () => {
     const { sessions, browser } = makeApp({}, { store: makeStore() })
     const client = browser()
     await client.get('/login')
@@ -138,7 +138,7 @@ describe.each(storeKinds)('sessions.list() with a %s', (_, makeStore) => {
 })
 
 describe.each(timedStoreKinds)('the order of sessions.list() with a %s', (_, makeTimed) => {
-  it('M2: is the current one, then the most recently active', async () => {
+  it('M2: starts with the current session, then goes by the most recent activity', async () => {
     const { store, passTime } = makeTimed()
     const { sessions, browser } = makeApp({}, { store })
     const clients = [browser(), browser(), browser(), browser()]
@@ -159,7 +159,7 @@ describe.each(timedStoreKinds)('the order of sessions.list() with a %s', (_, mak
     ).toEqual([0, 2, 4, 6])
   })
 
-  it('M2: tells when the user signed in, not when the session was made', async () => {
+  it('M2: shows when the user signed in, not when the session was created', async () => {
     const { store, passTime } = makeTimed()
     const { sessions, browser } = makeApp({}, { store })
     const client = browser()
@@ -174,7 +174,7 @@ describe.each(timedStoreKinds)('the order of sessions.list() with a %s', (_, mak
     expect(Math.round(((session?.dateCreated ?? 0) - createdAt) / 60)).toBe(10)
   })
 
-  it('M2: loses who was idle for too long', async () => {
+  it('M2: omits a session that was idle for too long', async () => {
     const { store, passTime } = makeTimed()
     const { sessions, browser } = makeApp({}, { store })
     await browser().get('/login')
@@ -204,7 +204,7 @@ describe.each(storeKinds)('ending sessions with a %s', (_, makeStore) => {
     expect(await sessions.info(id)).toBeNull()
   })
 
-  it("M3: terminate() for a user ends the user's only", async () => {
+  it('M3: terminate() for a user ends only sessions of that user', async () => {
     const { sessions, browser, events } = makeApp({}, { store: makeStore() })
     const [anns, guest] = [browser(), browser()]
     await anns.get('/login')
@@ -227,7 +227,7 @@ describe.each(storeKinds)('ending sessions with a %s', (_, makeStore) => {
     expect((await me(guest)).id).toBe(guestId)
   })
 
-  it("M4: terminateOthers() leaves the session that asks, and other users'", async () => {
+  it('M4: terminateOthers() keeps the current session, and those of other users', async () => {
     const { sessions, browser } = makeApp({}, { store: makeStore() })
     const clients = [browser(), browser(), browser()]
     for (const client of clients) await client.get('/login')
@@ -267,7 +267,7 @@ describe.each(storeKinds)('ending sessions with a %s', (_, makeStore) => {
     expect(await sessions.list('ann')).toHaveLength(1)
   })
 
-  it("M5: terminateAll() ends all of a user's, and answers how many", async () => {
+  it('M5: terminateAll() ends all sessions of a user, and returns how many', async () => {
     const { sessions, browser } = makeApp({}, { store: makeStore() })
     const clients = [browser(), browser(), browser()]
     for (const client of clients) await client.get('/login')
@@ -284,7 +284,7 @@ describe.each(storeKinds)('ending sessions with a %s', (_, makeStore) => {
     expect((await me(others[1]!)).isNew).toBe(false)
   })
 
-  it('M3: a request that runs on cannot bring an ended session back', async () => {
+  it('M3: a request still running cannot bring an ended session back', async () => {
     const { sessions, browser } = makeApp(
       {
         '/late': async ({ session }, app) => {
@@ -305,7 +305,7 @@ describe.each(storeKinds)('ending sessions with a %s', (_, makeStore) => {
     expect(await me(client)).toMatchObject(guestView)
   })
 
-  it('M10: tells of each session that was terminated, once', async () => {
+  it('M10: emits one event for each terminated session', async () => {
     const { sessions, browser, events } = makeApp({}, { store: makeStore() })
     const ended: unknown[] = []
     const listener = (event: unknown): unknown => ended.push(event)
@@ -377,7 +377,7 @@ describe('wrong arguments', () => {
   )
 })
 
-/** Calls a method as JavaScript may. */
+/** Calls a method as JavaScript code may. */
 function callOf(sessions: Sessions, method: keyof Sessions, args: readonly unknown[]): unknown {
   const called: unknown = Reflect.get(sessions, method)
   return typeof called === 'function' ? Reflect.apply(called, sessions, args) : undefined

@@ -14,7 +14,7 @@ const roles = {
 } satisfies SessionsOptions['roles']
 
 describe.each(storeKinds)("changing a user's privileges with a %s", (_, makeStore) => {
-  it('M13: adds to all sessions of the user, whose cookies go on working', async () => {
+  it('M13: adds to all sessions of the user, whose cookies keep working', async () => {
     const { sessions, visit } = makeApp({}, { store: makeStore(), roles })
     const cookies = [cookieOf(await visit('/login')), cookieOf(await visit('/login'))]
     const bobs = cookieOf(await visit('/login?user=bob'))
@@ -30,7 +30,7 @@ describe.each(storeKinds)("changing a user's privileges with a %s", (_, makeStor
     expect((await visit('/me', bobs)).body).toMatchObject({ privileges: ['browse'] })
   })
 
-  it('M13: replaces what is not given, and the sessions stay signed in', async () => {
+  it('M13: removes what is not given, and the sessions stay signed in', async () => {
     const { sessions, visit } = makeApp({}, { store: makeStore(), roles })
     const cookie = cookieOf(await visit('/login?privileges=WebAdmin,browse'))
 
@@ -41,7 +41,7 @@ describe.each(storeKinds)("changing a user's privileges with a %s", (_, makeStor
     expect(await sessions.list('ann')).toHaveLength(1)
   })
 
-  it('M13: a demoted admin gets 403 at the next request', async () => {
+  it('M13: answers 403 to a demoted admin at the next request', async () => {
     const { sessions, app, visit } = makeApp({}, { store: makeStore(), roles })
     app.use(requirePrivilege('WebAdmin'))
     app.use((ctx) => {
@@ -55,7 +55,7 @@ describe.each(storeKinds)("changing a user's privileges with a %s", (_, makeStor
     expect([before.status, (await visit('/admin', cookie)).status]).toEqual([200, 403])
   })
 
-  it('M13: clearPrivileges() makes guests of them; id, storage and idle timeout stay', async () => {
+  it('M13: clearPrivileges() makes them guests; id, storage and idle timeout stay', async () => {
     const { sessions, visit } = makeApp(
       {
         '/long': ({ session }) => {
@@ -85,7 +85,7 @@ describe.each(storeKinds)("changing a user's privileges with a %s", (_, makeStor
     expect(await sessions.list('ann')).toEqual([])
   })
 
-  it('M13: warns of names that are not declared, and does not grant them', async () => {
+  it('M13: warns about undeclared names, and does not grant them', async () => {
     const { messages, stop } = recordWarnings()
     onTestFinished(stop)
     const { sessions, visit } = makeApp({}, { store: makeStore(), roles })
@@ -104,7 +104,7 @@ describe.each(storeKinds)("changing a user's privileges with a %s", (_, makeStor
     ])
   })
 
-  it('M13: does nothing for nobody and for who has no sessions', async () => {
+  it('M13: does nothing for an empty name or a user without sessions', async () => {
     const { sessions, visit } = makeApp({}, { store: makeStore() })
     const cookie = cookieOf(await visit('/write?a=1'))
 

@@ -40,7 +40,7 @@ describe.each(storeKinds)('sessions.fromRequest() with a %s', (_, makeStore) => 
     })
   })
 
-  it('M9: finds by the secure name over HTTPS, and where the app says so', async () => {
+  it('M9: uses the secure name over HTTPS, and when the app says so', async () => {
     const { sessions, app, browser, visit } = makeApp({}, { store: makeStore() })
     app.proxy = true
     const response = await browser().get('/login').set('X-Forwarded-Proto', 'https')
@@ -61,7 +61,7 @@ describe.each(storeKinds)('sessions.fromRequest() with a %s', (_, makeStore) => 
     expect(await http(`__Host-${plain}`)).toBeNull()
   })
 
-  it.each([true, false])('M9: goes by the name that "secure: %s" forces', async (secure) => {
+  it.each([true, false])('M9: uses the name that "secure: %s" forces', async (secure) => {
     const { sessions, app, browser } = makeApp({}, { store: makeStore(), cookie: { secure } })
     app.proxy = true
     const response = await browser().get('/login').set('X-Forwarded-Proto', 'https')
@@ -93,7 +93,7 @@ describe.each(storeKinds)('sessions.fromRequest() with a %s', (_, makeStore) => 
     expect(store.calls).toEqual([])
   })
 
-  it('M9: is null with a cookie that is unknown, ended or rotated', async () => {
+  it('M9: is null with a cookie that is unknown, ended or rotated out', async () => {
     const { sessions, visit, store, events } = makeApp({}, { store: makeStore() })
     const ended = cookieOf(await visit('/login'))
     await visit('/logout', ended)
@@ -110,7 +110,7 @@ describe.each(storeKinds)('sessions.fromRequest() with a %s', (_, makeStore) => 
     expect(events.slice(told)).toEqual([])
   })
 
-  it('M9: is null with two live cookies, and tells of it', async () => {
+  it('M9: is null with two live cookies, and emits an event', async () => {
     const { sessions, visit, events } = makeApp({}, { store: makeStore() })
     const [one, two] = [cookieOf(await visit('/login')), cookieOf(await visit('/login'))]
     const ended = cookieOf(await visit('/write?a=1'))
@@ -124,7 +124,7 @@ describe.each(storeKinds)('sessions.fromRequest() with a %s', (_, makeStore) => 
     expect(await ask(`${one}; ${ended}`)).toMatchObject({ userName: 'ann' })
   })
 
-  it('M9: keeps what is changed and saved, and nothing that is not', async () => {
+  it('M9: keeps only changes that are saved', async () => {
     const { sessions, visit } = makeApp({}, { store: makeStore() })
     const cookie = cookieOf(await visit('/write?a=1'))
     const ask = await listen((req) => sessions.fromRequest(req))
@@ -142,7 +142,7 @@ describe.each(storeKinds)('sessions.fromRequest() with a %s', (_, makeStore) => 
     expect(await sessions.storage(session.id)).toEqual({ a: '1', saved: true })
   })
 
-  it('M9: takes turns with the blocks of others', async () => {
+  it('M9: waits in the queue with the blocks of others', async () => {
     const { sessions, visit } = makeApp(
       {
         '/count': ({ session }) =>
@@ -230,7 +230,7 @@ describe.each(storeKinds)('sessions.fromRequest() with a %s', (_, makeStore) => 
     })
   })
 
-  it('M9: takes rights away and ends the session, which needs no cookie', async () => {
+  it('M9: takes rights away and ends the session, which need no cookie', async () => {
     const { sessions, visit } = makeApp({}, { store: makeStore() })
     const cookie = cookieOf(await visit('/login'))
     const ask = await listen((req) => sessions.fromRequest(req))
@@ -254,7 +254,7 @@ describe.each(storeKinds)('sessions.fromRequest() with a %s', (_, makeStore) => 
     }
   })
 
-  it('K4: tells the culture of this request', async () => {
+  it('K4: has the culture of this request', async () => {
     const { sessions, visit } = makeApp({}, { store: makeStore() })
     const cookie = cookieOf(await visit('/login'))
     const ask = await listen((req) => sessions.fromRequest(req))
@@ -313,7 +313,7 @@ type Ask = (
   headers?: Readonly<Record<string, string>>,
 ) => Promise<Session | null>
 
-/** Starts a server without Koa. Each request is answered when the session was looked for. */
+/** Starts a server without Koa. Each request is answered after its session was looked up. */
 async function listen(find: (req: IncomingMessage) => Promise<Session | null>): Promise<Ask> {
   const results: Promise<Session | null>[] = []
   const server = createServer((req, res) => {
@@ -356,7 +356,7 @@ async function listenSecurely(
   }
 }
 
-/** Asks for an upgrade, as a browser does for a WebSocket. */
+/** Requests an upgrade, like a browser for a WebSocket. */
 async function upgrade(
   find: (req: IncomingMessage) => Promise<Session | null>,
   cookie: string,

@@ -14,7 +14,7 @@ const storeKinds: readonly (readonly [string, () => SessionStore])[] = [
 ]
 
 describe.each(storeKinds)('sessions.storage() with a %s', (_name, makeStore) => {
-  it('answers the storage of any session (T9)', async () => {
+  it('returns the storage of any session (T9)', async () => {
     const { sessions, visit } = appOf(makeStore())
     const first = await visit({ color: 'red', cart: { items: ['tea', 2] } })
     const second = await visit({ color: 'blue' })
@@ -33,7 +33,7 @@ describe.each(storeKinds)('sessions.storage() with a %s', (_name, makeStore) => 
     expect(structuredClone(storage)).toEqual({ cart: { items: ['tea'] } })
   })
 
-  it('is a snapshot that later changes leave alone (T9)', async () => {
+  it('is a snapshot that later changes do not affect (T9)', async () => {
     const { sessions, visit, change } = appOf(makeStore())
     const id = await visit({ count: 1 })
 
@@ -44,7 +44,7 @@ describe.each(storeKinds)('sessions.storage() with a %s', (_name, makeStore) => 
     expect(await sessions.storage(id)).toEqual({ count: 2 })
   })
 
-  it('changes nothing when it is changed (T9)', async () => {
+  it('changes nothing in the session when it is changed (T9)', async () => {
     const { sessions, visit, calls } = appOf(makeStore())
     const id = await visit({ cart: { items: ['tea'] } })
     const storage = (await sessions.storage(id)) ?? {}
@@ -97,7 +97,7 @@ describe.each(storeKinds)('sessions.storage() with a %s', (_name, makeStore) => 
 })
 
 describe('sessions.storage()', () => {
-  it('is null for what is no text, as JavaScript may pass (T9, H1)', async () => {
+  it('is null for a value that is not text (T9, H1)', async () => {
     const { sessions, calls } = appOf(new MemoryStore())
 
     // @ts-expect-error
@@ -134,12 +134,12 @@ describe('sessions.storage()', () => {
   })
 })
 
-/** An app whose every visit writes to storage. */
+/** An app in which every visit writes to storage. */
 function appOf(inner: SessionStore): {
   readonly sessions: Sessions
   /** The store's methods that were called so far. */
   readonly calls: string[]
-  /** Makes a session with this storage, and answers its id. */
+  /** Makes a session with this storage, and returns its id. */
   readonly visit: (storage: object) => Promise<string>
   /** Writes to the session that was made last. */
   readonly change: (storage: object) => Promise<void>
@@ -150,7 +150,7 @@ function appOf(inner: SessionStore): {
       const method: unknown = Reflect.get(target, name)
       if (typeof method !== 'function') return method
       return (...args: unknown[]): unknown => {
-        // Which server has a session is known without asking it.
+        // The server of a session is known without a request.
         if (name !== 'nodeOf') calls.push(String(name))
         return Reflect.apply(method, target, args)
       }
@@ -188,7 +188,7 @@ const tokens = {
 } as const
 
 describe('with tokens', () => {
-  it('X4: run() runs nothing as a guest when the store is away, with onStoreError guest too', async () => {
+  it('X4: run() runs no code as a guest while the store is away, even with onStoreError guest', async () => {
     const store = new ObservedStore(new MemoryStore())
     const sessions = new Sessions({ store, tokens, onStoreError: 'guest' })
     const { token } = await sessions.open({ userName: 'ann', applicationId: 'cli' })
@@ -205,7 +205,7 @@ describe('with tokens', () => {
     ['Accept', 'Accept, Cookie, Authorization'],
     ['authorization', 'authorization, Cookie'],
     ['*', '*'],
-  ])('X2: an error varies by both headers too (Vary: %s)', async (vary, expected) => {
+  ])('X2: an error varies by both headers, too (Vary: %s)', async (vary, expected) => {
     const app = new Koa().use(session({ tokens })).use((ctx) => {
       ctx.session.storage['seen'] = true
       ctx.throw(404, { headers: vary === undefined ? {} : { Vary: vary } })

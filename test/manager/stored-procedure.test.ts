@@ -16,7 +16,7 @@ import { storedSession } from '../support/stored-text.ts'
 import { serve } from '../support/visits.ts'
 import type { Server } from '../support/visits.ts'
 
-/** Makes stores of the same sessions, each with a client of its own, as another process has. */
+/** Makes stores of the same sessions, each with its own client, as in another process. */
 type Backend = () => SessionStore
 
 const backends: readonly (readonly [string, () => Backend])[] = [
@@ -51,7 +51,7 @@ describe.each(backends)('sessions.storedProcedure() with a %s', (_name, makeBack
     expect({ ...theirs.storage }).toEqual({ jobs: ['mail'] })
   })
 
-  it('M8: is created once by 50 first calls at the same time', async () => {
+  it('M8: is created once by 50 parallel first calls', async () => {
     const { here, there } = await twoServers(makeBackend())
 
     const sessions = await Promise.all(
@@ -67,7 +67,7 @@ describe.each(backends)('sessions.storedProcedure() with a %s', (_name, makeBack
     expect([...here.events, ...there.events]).toEqual([])
   })
 
-  it('M8: costs one store call when it is there', async () => {
+  it('M8: costs one store call once it exists', async () => {
     const { here } = await twoServers(makeBackend())
     await here.sessions.storedProcedure()
     here.store.calls.length = 0
@@ -77,7 +77,7 @@ describe.each(backends)('sessions.storedProcedure() with a %s', (_name, makeBack
     expect(here.store.calls).toEqual(['load'])
   })
 
-  it('M8, T4: runs use() blocks one at a time, of all processes', async () => {
+  it('M8, T4: runs use() blocks one at a time, across all processes', async () => {
     const { here, there } = await twoServers(makeBackend())
 
     await Promise.all(
@@ -109,7 +109,7 @@ describe.each(backends)('sessions.storedProcedure() with a %s', (_name, makeBack
     expect({ ...one.storage }).toEqual({ one: 1, other: 2 })
   })
 
-  it('X4: is the current session inside of run()', async () => {
+  it('X4: is the current session inside run()', async () => {
     const { here } = await twoServers(makeBackend())
     const session = await here.sessions.storedProcedure()
 
@@ -119,7 +119,7 @@ describe.each(backends)('sessions.storedProcedure() with a %s', (_name, makeBack
     expect(here.sessions.current).toBeUndefined()
   })
 
-  it('M8: says of itself that it is the system, on this machine, and has no end', async () => {
+  it('M8: describes itself as the system, on this machine, without an end', async () => {
     const { here } = await twoServers(makeBackend())
     const session = await here.sessions.storedProcedure()
 
@@ -140,7 +140,7 @@ describe.each(backends)('sessions.storedProcedure() with a %s', (_name, makeBack
     expect(session.isNotWebOrDesktopClient()).toBe(true)
   })
 
-  it('S7: has an info with all ten members, the same by its id', async () => {
+  it('S7: has an info with all ten members, the same as by its id', async () => {
     const { here } = await twoServers(makeBackend())
     const session = await here.sessions.storedProcedure()
 
@@ -161,7 +161,7 @@ describe.each(backends)('sessions.storedProcedure() with a %s', (_name, makeBack
     expect(await here.sessions.info(storedProcedureId)).toEqual(info)
   })
 
-  it('S11: shows no end in JSON, where there is no infinity', async () => {
+  it('S11: shows no end in JSON, which has no infinity', async () => {
     const { here } = await twoServers(makeBackend())
     const session = await here.sessions.storedProcedure()
     session.storage['job'] = 'TOP-SECRET'
@@ -177,7 +177,7 @@ describe.each(backends)('sessions.storedProcedure() with a %s', (_name, makeBack
     })
   })
 
-  it('M8: takes no idle timeout', async () => {
+  it('M8: refuses an idle timeout', async () => {
     const { here } = await twoServers(makeBackend())
     const session = await here.sessions.storedProcedure()
 
@@ -189,7 +189,7 @@ describe.each(backends)('sessions.storedProcedure() with a %s', (_name, makeBack
     expect(session.idleTimeout).toBe(Infinity)
   })
 
-  it('M8: has no absolute end, whatever that of the others is', async () => {
+  it('M8: has no absolute end, whatever the other sessions have', async () => {
     const { here } = await twoServers(makeBackend(), { absoluteTimeout: 60 })
 
     const session = await here.sessions.storedProcedure()
@@ -218,7 +218,7 @@ describe.each(backends)('sessions.storedProcedure() with a %s', (_name, makeBack
     expect(here.events).toEqual([])
   })
 
-  it('M2: is in no list', async () => {
+  it('M2: appears in no list', async () => {
     const { here } = await twoServers(makeBackend())
     const session = await here.sessions.storedProcedure()
     await session.save()
@@ -243,7 +243,7 @@ describe.each(backends)('sessions.storedProcedure() with a %s', (_name, makeBack
     expect(await here.sessions.clearPrivileges('system')).toBe(0)
   })
 
-  it('P7: can have privileges where the options say so, and a user never', async () => {
+  it('P7: can have privileges when the options say so, but never a user', async () => {
     const { here, there } = await twoServers(makeBackend(), {
       privilegedTypes: ['web', 'storedProcedure'],
     })
@@ -269,7 +269,7 @@ describe.each(backends)('sessions.storedProcedure() with a %s', (_name, makeBack
     const session = await here.sessions.storedProcedure()
     session.storage['secret'] = true
     await session.save()
-    // Would give others a cookie.
+    // Would set a cookie for other sessions.
     await session.regenerate()
 
     const bare = Buffer.from(storedProcedureId.replaceAll('-', ''), 'hex').toString('base64url')
@@ -279,7 +279,7 @@ describe.each(backends)('sessions.storedProcedure() with a %s', (_name, makeBack
     }
   })
 
-  it('M8: has nothing to do with a user who is called system', async () => {
+  it('M8: is independent of a user named system', async () => {
     const { here } = await twoServers(makeBackend())
     const session = await here.sessions.storedProcedure()
     session.storage['secret'] = true
@@ -300,7 +300,7 @@ describe.each(backends)('sessions.storedProcedure() with a %s', (_name, makeBack
     expect(await here.sessions.storage(session.id)).toEqual({ secret: true })
   })
 
-  it('K6: can be postponed, until it is used again', async () => {
+  it('K6: can be postponed, until its next use', async () => {
     const { here } = await twoServers(makeBackend())
     const session = await here.sessions.storedProcedure()
 
@@ -309,7 +309,7 @@ describe.each(backends)('sessions.storedProcedure() with a %s', (_name, makeBack
     await session.touch()
 
     expect(before?.state).toBe('postponed')
-    // Nobody waits for the refresh.
+    // No request waits for the refresh.
     await expect.poll(async () => (await here.sessions.info(session.id))?.state).toBe('active')
     expect((await here.sessions.storedProcedure()).idleTimeout).toBe(Infinity)
   })
@@ -328,7 +328,7 @@ describe.each(backends)('sessions.storedProcedure() with a %s', (_name, makeBack
 })
 
 describe('sessions.storedProcedure() in Redis', () => {
-  it('M8: has no time to live, whatever is done to it', async () => {
+  it('M8: has no time to live, whatever happens to it', async () => {
     const redis = connectRedis()
     const prefix = uniquePrefix()
     const key = sessionKey(prefix, storedProcedureId)
@@ -357,7 +357,7 @@ describe('sessions.storedProcedure() in Redis', () => {
     expect(await redis.keys(`${prefix}*`)).toEqual([key])
   })
 
-  it('M8: is another one under another prefix', async () => {
+  it('M8: differs under another prefix', async () => {
     const redis = connectRedis()
     const [one, other] = [
       await serve(new RedisStore(redis, { prefix: uniquePrefix() })),
@@ -371,7 +371,7 @@ describe('sessions.storedProcedure() in Redis', () => {
     expect({ ...(await one.sessions.storedProcedure()).storage }).toEqual({ mine: true })
   })
 
-  it('L3: costs one command, three at its very first call', async () => {
+  it('L3: costs one command, and three at its very first call', async () => {
     const redis = connectRedis()
     const { sessions } = await serve(new RedisStore(redis, { prefix: uniquePrefix() }))
     // So that Redis knows the scripts.
@@ -385,7 +385,7 @@ describe('sessions.storedProcedure() in Redis', () => {
     const commands = [await count(), await count()]
 
     expect(commands.map((list) => list.map(commandName))).toEqual([
-      // The first call of a process also asks for Redis' time.
+      // The first call of a process also asks for the time of Redis.
       ['GET', 'EVALSHA', 'EVALSHA', 'GET'],
       ['GET'],
     ])

@@ -1,5 +1,5 @@
-// An app as people write it. It is compiled with a row's packages, against the built declarations
-// and with theirs checked too, and is not run.
+// A typical app. It is compiled with the packages of a row, against the built declarations, with the
+// declarations of the packages checked, too. It is not run.
 
 import { Redis } from 'ioredis'
 import Koa from 'koa'

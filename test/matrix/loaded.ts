@@ -1,4 +1,4 @@
-// Runs before each test file, in the process of that file, and writes down what is loaded there.
+// Runs before each test file, in the process of that file, and records what is loaded there.
 
 import { appendFileSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'

@@ -9,10 +9,10 @@ import type { Row } from './rows.ts'
 const matrix = fileURLToPath(new URL('.', import.meta.url))
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-// `error`: that install scripts wait for a leave is no news; nothing here needs one.
+// `error`: a warning about pending install scripts is no news; nothing here needs one.
 const quiet = ['--no-audit', '--no-fund', '--loglevel=error']
 
-/** Where a row runs, and with which Node. */
+/** The folder of a row, and its Node. */
 export interface Project {
   readonly root: string
   /** With the row's Node as the first `node` on the PATH. */
@@ -20,14 +20,14 @@ export interface Project {
   readonly remove: () => void
 }
 
-/** Installs the versions of Node where they are missing. */
+/** Installs the missing versions of Node. */
 export function installNodes(): void {
   if (existsSync(`${matrix}node_modules/.package-lock.json`)) return
   npm(['ci', ...quiet], { cwd: matrix, env: process.env })
 }
 
 /**
- * What a row runs in: the project as it is, or a copy with its own packages.
+ * The environment of a row: the project itself, or a copy with its own packages.
  *
  * @param row The row.
  * @throws {Error} When there is no such Node for this platform, or npm fails.
@@ -64,7 +64,7 @@ function files(): readonly string[] {
  * Runs npm.
  *
  * @param args Its arguments.
- * @param options Where, and with which variables.
+ * @param options The folder and the environment variables.
  * @throws {Error} When it fails.
  */
 export function npm(

@@ -8,22 +8,22 @@ import { npm, projectOf } from './project.ts'
 import type { Project } from './project.ts'
 import type { Row } from './rows.ts'
 
-/** What came of one row. */
+/** The result of one row. */
 export interface Outcome {
   readonly row: Row
-  /** As the test processes said; several if they differ. */
+  /** As reported by the test processes; several if they differ. */
   readonly loaded: readonly string[]
   readonly passed: number
   readonly failed: number
   readonly failedFiles: readonly string[]
-  /** Whether an app compiles with the row's packages; undefined where they are those of the lock. */
+  /** Whether an app compiles with the packages of the row; undefined for the locked packages. */
   readonly compiles?: boolean | undefined
   /** What is wrong, in a few words; empty when nothing is. */
   readonly problem: string
   readonly seconds: number
 }
 
-/** The part of vitest's JSON that is read. */
+/** The fields of vitest's JSON that are read. */
 interface Report {
   readonly numPassedTests: number
   readonly numFailedTests: number
@@ -112,7 +112,7 @@ async function node(
   project: Project,
   [program = '', ...args]: readonly string[],
 ): Promise<boolean> {
-  // Found by the PATH, so that what the tests find there is what they run on.
+  // Found on the PATH, so that the tests use the same programs.
   const child = spawn('node', [join(project.root, 'node_modules/.bin', program), ...args], {
     cwd: project.root,
     env: project.env,
@@ -128,7 +128,7 @@ function reportOf(path: string): Report {
   return JSON.parse(text)
 }
 
-/** The text of a file; empty when the run did not come so far that it wrote it. */
+/** The text of a file; empty when the run ended before it wrote the file. */
 function textOf(path: string): string {
   try {
     return readFileSync(path, 'utf8')

@@ -34,7 +34,7 @@ function isRefused(options: unknown): boolean {
   }
 }
 
-describe('options that are taken', () => {
+describe('accepted options', () => {
   it.each<[string, SessionsOptions]>([
     ['nothing', {}],
     ['the longest idle timeout', { idleTimeout: 525_600, absoluteTimeout: Infinity }],
@@ -81,11 +81,11 @@ describe('options that are taken', () => {
       { absoluteTimeout: Infinity, tokens: { ...tokensOf(hs), lifetimeSeconds: 3600 } },
     ],
     ['a function', { countsAsActivity: (ctx) => ctx.path !== '/poll' }],
-  ])('§7: takes %s', (_, options) => {
+  ])('§7: accepts %s', (_, options) => {
     expect(() => session(options)).not.toThrow()
   })
 
-  it('§7: takes both clients of ioredis', () => {
+  it('§7: accepts both clients of ioredis', () => {
     const redis = new Redis({ lazyConnect: true })
     onTestFinished(() => redis.disconnect())
 
@@ -95,7 +95,7 @@ describe('options that are taken', () => {
     expect(settings.isDefaultStore).toBe(false)
   })
 
-  it('§7: takes undefined for an option that is not given', () => {
+  it('§7: accepts undefined for a missing option', () => {
     const names = [...documented('options/options.ts', 'SessionsOptions').keys()]
     const cookieNames = [...documented('cookie/cookie-options.ts', 'CookieOptions').keys()]
     const nothing = Object.fromEntries(names.map((name) => [name, undefined]))
@@ -113,7 +113,7 @@ describe('options that are taken', () => {
     expect(store).toBeInstanceOf(MemoryStore)
   })
 
-  it('§7: turns minutes and seconds into milliseconds', () => {
+  it('§7: converts minutes and seconds to milliseconds', () => {
     const settings = resolveOptions({
       idleTimeout: 64.4,
       minIdleTimeout: 0.5,
@@ -148,7 +148,7 @@ describe('options that are taken', () => {
     expect(unread).toEqual([])
   })
 
-  it('§7: takes a prefix without redis, which may be there in production alone', () => {
+  it('§7: accepts a prefix without redis, which may be set in production only', () => {
     expect(resolveOptions({ prefix: 'app:', redis: undefined }).store).toBeInstanceOf(MemoryStore)
   })
 
@@ -161,7 +161,7 @@ describe('options that are taken', () => {
     expect(redis.asked).toContain(sessionKey('app:', id))
   })
 
-  it('§7: neither keeps nor changes what it was given', () => {
+  it('§7: neither keeps nor changes the given object', () => {
     const options = {
       privilegedTypes: ['web' as 'rest' | 'web'],
       limits: { storageKeys: 10 },
@@ -186,7 +186,7 @@ describe('options that are taken', () => {
     expect(settings.roles.privilegeNamed('audit')).toBeUndefined()
   })
 
-  it('§7: takes options that are frozen, or have no prototype', () => {
+  it('§7: accepts options that are frozen or have no prototype', () => {
     const cookie = Object.freeze({ name: 'sid' })
     const options = Object.freeze(Object.assign(Object.create(null), { cookie, idleTimeout: 90 }))
 
@@ -196,13 +196,13 @@ describe('options that are taken', () => {
     })
   })
 
-  it('§7: answers settings that are frozen', () => {
+  it('§7: returns frozen settings', () => {
     expect(Object.isFrozen(resolveOptions())).toBe(true)
   })
 })
 
 describe('defaults', () => {
-  it('§7: has the defaults that the comments tell', async () => {
+  it('§7: has the defaults that the comments state', async () => {
     const redis = fakeRedis()
     const settings = resolveOptions({ redis })
     await settings.store.destroy(id)
@@ -246,7 +246,7 @@ describe('defaults', () => {
     expect(settings.instanceName).toBe(hostname())
   })
 
-  it('§7: has the defaults that the comments tell of the cookie', () => {
+  it('§7: has the defaults that the comments state for the cookie', () => {
     const { cookie } = resolveOptions()
 
     expect(Object.fromEntries(documented('cookie/cookie-options.ts', 'CookieOptions'))).toEqual({
@@ -261,7 +261,7 @@ describe('defaults', () => {
     })
   })
 
-  it('§7: has the defaults that the comments tell of the limits', () => {
+  it('§7: has the defaults that the comments state for the limits', () => {
     expect(Object.fromEntries(documented('storage/storage-value.ts', 'StorageLimits'))).toEqual(
       resolveOptions().policy.limits,
     )
@@ -311,7 +311,7 @@ describe('the memory default', () => {
     expect(await warningsOf(() => session())).toHaveLength(1)
   })
 
-  it('§7: does not warn in production of a store that the app has chosen', async () => {
+  it('§7: does not warn in production about a store that the app has chosen', async () => {
     vi.stubEnv('NODE_ENV', 'production')
     onTestFinished(() => {
       vi.unstubAllEnvs()

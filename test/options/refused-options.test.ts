@@ -18,7 +18,7 @@ function storeWithout(method: string): object {
   )
 }
 
-describe('options that are refused', () => {
+describe('refused options', () => {
   it.each<[unknown, RegExp]>([
     [null, /^"options" option must be an object$/],
     ['redis://localhost', /must be an object/],
@@ -285,7 +285,7 @@ describe('options that are refused', () => {
       '"cookie" option has no "htttpOnly": it',
     ],
     [
-      'httpOnly, which is no choice',
+      'httpOnly, which is not an option',
       '{ "cookie": { "httpOnly": false } }',
       'has no "httpOnly": it takes name, sameSite,',
     ],
@@ -298,7 +298,7 @@ describe('options that are refused', () => {
     expect(errorOf(JSON.parse(json)).message).toContain(message)
   })
 
-  it('§7: lists all names that there are, and the interface has no others', () => {
+  it('§7: lists all existing names, and the interface has no others', () => {
     const listed = /it takes (.*)$/.exec(errorOf({ unknown: 1 }).message)?.[1]?.split(', ') ?? []
     const cookies = /it takes (.*)$/.exec(errorOf({ cookie: { unknown: 1 } }).message)?.[1]
 
@@ -310,7 +310,7 @@ describe('options that are refused', () => {
     )
   })
 
-  it('S4: refuses an idle timeout below the floor, and says to lower the floor', () => {
+  it('S4: refuses an idle timeout below the floor, and suggests lowering the floor', () => {
     expect(errorOf({ idleTimeout: 30 }).message).toBe(
       '"idleTimeout" option must not be below "minIdleTimeout", 60 minutes: ' +
         'lower "minIdleTimeout" too',
@@ -323,7 +323,7 @@ describe('options that are refused', () => {
     expect(() => session(new Sessions())).not.toThrow()
   })
 
-  it('H2: does not repeat a value that was given', () => {
+  it('H2: does not repeat a given value', () => {
     const url = 'redis://:S3CRET@localhost'
 
     expect(errorOf({ redis: url }).message).not.toContain('S3CRET')

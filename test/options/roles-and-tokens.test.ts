@@ -40,14 +40,14 @@ function rolesErrorOf(roles: unknown, others: object = {}): SessionRolesError {
 }
 
 describe('the roles option', () => {
-  it('R1: takes a path', () => {
+  it('R1: accepts a path', () => {
     const path = writeTemporary('\uFEFF{ "privileges": [{ "privilege": "browse" }] }')
 
     expect(resolveOptions({ roles: path }).roles.privilegeNamed('BROWSE')).toBe('browse')
     expect(resolveOptions({ roles: 'examples/roles.json' }).roles.roleNamed('admin')).toBe('Admin')
   })
 
-  it('R2: reads the file once, at the start', () => {
+  it('R2: reads the file once, at startup', () => {
     const path = writeTemporary('{ "privileges": [{ "privilege": "browse" }] }')
     const { roles } = resolveOptions({ roles: path })
 
@@ -65,7 +65,7 @@ describe('the roles option', () => {
     ['is a folder', () => tmpdir(), /cannot be read: EISDIR/],
     ['is empty text', () => '', /cannot be read: ENOENT/],
     ['has a NUL', () => 'roles\0.json', /cannot be read: ERR_INVALID_ARG_VALUE/],
-    ['is no JSON', () => writeTemporary('{ "privileges": ['), /\$: is malformed JSON/],
+    ['is not JSON', () => writeTemporary('{ "privileges": ['), /\$: is malformed JSON/],
     ['is an empty file', () => writeTemporary(''), /\$: is malformed JSON/],
     ['is another JSON', () => writeTemporary('[]'), /\$: must be an object/],
     [
@@ -73,7 +73,7 @@ describe('the roles option', () => {
       () => writeTemporary('{ "privileges": [{ "privilege": "a", "includes": ["S"] }] }'),
       /includes\[0\]/,
     ],
-  ])('R2: refuses a path that %s, with the path', (_, makePath, problem) => {
+  ])('R2: refuses a path that %s, and names the path', (_, makePath, problem) => {
     const path = makePath()
 
     const error = rolesErrorOf(path)
@@ -94,7 +94,7 @@ describe('the roles option', () => {
     },
   )
 
-  it('R2: refuses what it does not enforce, unless the app says that it knows', () => {
+  it('R2: refuses what it does not enforce, unless told to ignore it', () => {
     const roles = { privileges: [], forceLogin: true }
 
     expect(rolesErrorOf(roles).problems).toMatchObject([{ path: '$.forceLogin' }])
@@ -291,13 +291,13 @@ describe('the tokens option', () => {
     }
   })
 
-  it('X1: asks for a lifetime of tokens where sessions have no end', () => {
+  it('X1: requires a lifetime of tokens when sessions have no end', () => {
     expect(errorOf({ absoluteTimeout: Infinity, tokens: tokensOf(hs) }).message).toBe(
       '"absoluteTimeout" option of Infinity needs "tokens.lifetimeSeconds"',
     )
   })
 
-  it('X1: signs with the first key and keeps all of them to verify', () => {
+  it('X1: signs with the first key, and verifies with all of them', () => {
     const tokens = resolveOptions({ tokens: tokensOf(es, hs, publicOf(ed)) }).tokens
 
     expect(tokens?.signer.kid).toBe('es')
@@ -315,7 +315,7 @@ describe('the tokens option', () => {
     expect(tokens?.signer.signingKey.export({ format: 'jwk' }).k).toBe(before)
   })
 
-  it('P7: warns once of tokens for sessions without privileges', async () => {
+  it('P7: warns once about tokens for sessions without privileges', async () => {
     const tokens = tokensOf(hs)
 
     expect(await warningsOf(() => session({ tokens }))).toEqual([

@@ -4,7 +4,7 @@ import { exactly, me } from '../support/apps.ts'
 import { openShop } from '../support/privileged-shop.ts'
 import type { Shop } from '../support/privileged-shop.ts'
 
-/** Signs ann in, and answers the id of her session. */
+/** Signs ann in, and returns the id of her session. */
 async function signedIn(shop: Shop): Promise<string> {
   await shop.run(({ session }) => {
     session.setPrivileges({ roles: 'Manager', userName: 'ann' })
@@ -16,7 +16,7 @@ async function signedIn(shop: Shop): Promise<string> {
 
 describe('another user', () => {
   it.each(['bob', 'Ann', 'ann ', '__proto__'])(
-    'C5: inherits nothing when %j signs in over somebody else',
+    'C5: inherits nothing when %j signs in over another user',
     async (userName) => {
       const shop = openShop()
       const id = await signedIn(shop)
@@ -62,7 +62,7 @@ describe('another user', () => {
     expect(view.id).not.toBe(id)
   })
 
-  it('C5: inherits nothing of somebody who has signed in and out in the same request', async () => {
+  it('C5: inherits nothing of a user who has signed in and out in the same request', async () => {
     const shop = openShop()
     await shop.client.get('/write?cart=tea')
 

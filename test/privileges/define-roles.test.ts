@@ -14,7 +14,7 @@ const roles = defineRoles({
   roles: [{ role: 'Admin', privileges: ['WebAdmin'] }],
 })
 
-it('P10: answers the same object', () => {
+it('P10: returns the same object', () => {
   const file = { privileges: [{ privilege: 'browse' }] } as const
 
   expect(defineRoles(file)).toBe(file)
@@ -37,7 +37,7 @@ it('P10, R1: defines roles that session() reads', async () => {
   expect((await agent.get('/login')).body).toEqual(['WebAdmin', 'browse'])
 })
 
-it('R1: leaves what the compiler cannot know to whoever reads the file', () => {
+it('R1: leaves what the compiler cannot check to the reader of the file', () => {
   const cyclic = defineRoles({ privileges: [{ privilege: 'browse', includes: ['browse'] }] })
 
   expect(() => new Sessions({ roles: cyclic })).toThrow(SessionRolesError)

@@ -22,7 +22,7 @@ describe('promote and demote', () => {
     })
   })
 
-  it('P11: answers ids that grow, and 0 for a loan that is there or undeclared', async () => {
+  it('P11: returns increasing ids, and 0 for a name that is already lent or undeclared', async () => {
     const { run } = openShop()
 
     await run(({ session }) => {
@@ -51,16 +51,19 @@ describe('promote and demote', () => {
     })
   })
 
-  it.each([0, -1, 99, Number.NaN, '1', undefined])('P11: demotes the unknown id %j', async (id) => {
-    const { run } = openShop()
+  it.each([0, -1, 99, Number.NaN, '1', undefined])(
+    'P11: ignores the unknown id %j in demote()',
+    async (id) => {
+      const { run } = openShop()
 
-    await run(({ session }) => {
-      session.promote('browse')
+      await run(({ session }) => {
+        session.promote('browse')
 
-      expect(call(session, 'demote', id)).toBeUndefined()
-      expect(session.hasPrivilege('browse')).toBe(true)
-    })
-  })
+        expect(call(session, 'demote', id)).toBeUndefined()
+        expect(session.hasPrivilege('browse')).toBe(true)
+      })
+    },
+  )
 
   it('P11: keeps what is held or lent otherwise when a loan ends', async () => {
     const { run } = openShop()
@@ -104,7 +107,7 @@ describe('promote and demote', () => {
     })
   })
 
-  it('P11: is unseen by a parallel request of the same session', async () => {
+  it('P11: is invisible to a parallel request of the same session', async () => {
     const { run } = openShop()
     await run(({ session }) => session.setPrivileges('browse'))
     const steps = new EventEmitter()

@@ -12,7 +12,7 @@ function catchWarnings(): readonly string[] {
 }
 
 describe('hasPrivilege', () => {
-  it('P1: knows what is held directly, through a role, and through what others include', async () => {
+  it('P1: finds what is held directly, through a role, and through what others include', async () => {
     const { run } = openShop()
 
     await run(({ session }) => {
@@ -26,7 +26,7 @@ describe('hasPrivilege', () => {
     })
   })
 
-  it('P1: knows in the next request what this one was granted', async () => {
+  it('P1: finds in the next request what this one was granted', async () => {
     const { run } = openShop()
     await run(({ session }) => session.setPrivileges({ roles: 'Manager' }))
 
@@ -64,7 +64,7 @@ describe('hasPrivilege', () => {
     })
   })
 
-  it.each(['AUDIT', 'audit', 'Audit', 'aUDIT'])('P8: knows %s in any case', async (name) => {
+  it.each(['AUDIT', 'audit', 'Audit', 'aUDIT'])('P8: finds %s in any case', async (name) => {
     const { run } = openShop()
 
     await run(({ session }) => {
@@ -76,7 +76,7 @@ describe('hasPrivilege', () => {
   })
 
   it.each(['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty'])(
-    'P8: never holds %s by itself, with a roles file and without',
+    'P8: never holds %s by default, with a roles file or without',
     async (name) => {
       const { run: runWithFile } = openShop()
       const { run: runWithout } = openShop({})
@@ -92,7 +92,7 @@ describe('hasPrivilege', () => {
   )
 
   it.each(['__proto__', 'constructor', 'toString'])(
-    'P8: takes %s for a name like any other',
+    'P8: treats %s as a name like any other',
     async (name) => {
       const { run, client } = openShop({ roles: { privileges: [{ privilege: name }] } })
 
@@ -122,7 +122,7 @@ describe('setPrivileges', () => {
     ['nothing', {}, []],
     ['empty text', '', []],
     ['an empty array', [], []],
-  ])('P2: takes %s and returns true', async (_, input, expected) => {
+  ])('P2: accepts %s and returns true', async (_, input, expected) => {
     const { run, client } = openShop()
 
     await run(({ session }) => {
@@ -147,7 +147,7 @@ describe('setPrivileges', () => {
     expect((await me(client)).privileges.toSorted()).toEqual(['audit', 'browse', 'seePrices'])
   })
 
-  it('P2: keeps the user name when it is not given one', async () => {
+  it('P2: keeps the user name when none is given', async () => {
     const { run, client } = openShop()
     await run(({ session }) => session.setPrivileges({ userName: 'ann' }))
 
@@ -168,7 +168,7 @@ describe('setPrivileges', () => {
     ['a comma in the privileges', { privileges: ['audit,browse'] }],
     ['a comma in the roles', { roles: ['Clerk,Manager'] }],
     ['an unknown setting', { role: 'Manager' }],
-    ['a user name that is no text', { privileges: 'audit', userName: 7 }],
+    ['a user name that is not text', { privileges: 'audit', userName: 7 }],
   ])('P2: refuses %s and grants nothing', async (_, input) => {
     const { run } = openShop()
 
@@ -179,7 +179,7 @@ describe('setPrivileges', () => {
     })
   })
 
-  it('P2: stores nothing for what the session has already', async () => {
+  it('P2: stores nothing for what the session already has', async () => {
     const { run, store } = openShop()
     await run(({ session }) => session.setPrivileges({ roles: 'Clerk', userName: 'ann' }))
     const before = store.calls.length
@@ -189,7 +189,7 @@ describe('setPrivileges', () => {
     expect(store.calls.slice(before)).toEqual(['load'])
   })
 
-  it('P3: leaves out what the roles file does not declare, with one warning a name', async () => {
+  it('P3: leaves out what the roles file does not declare, with one warning per name', async () => {
     const warnings = catchWarnings()
     const { run, client } = openShop()
 
@@ -207,7 +207,7 @@ describe('setPrivileges', () => {
     ])
   })
 
-  it('H1: shows nothing of an undeclared name that a terminal would obey', async () => {
+  it('H1: escapes an undeclared name that would control a terminal', async () => {
     const warnings = catchWarnings()
     const { run } = openShop()
 
@@ -229,7 +229,7 @@ describe('setPrivileges', () => {
     expect(warnings[0]).not.toMatch(/\p{Cc}|x{64}/u)
   })
 
-  it('P3: takes every privilege name for declared without a roles file, and no role', async () => {
+  it('P3: treats every privilege name as declared without a roles file, and no role', async () => {
     const warnings = catchWarnings()
     const { run, client } = openShop({})
 
@@ -246,7 +246,7 @@ describe('setPrivileges', () => {
 })
 
 describe('getPrivileges', () => {
-  it('P4: has everything in the declared spelling, expanded, none twice', async () => {
+  it('P4: returns everything in the declared spelling, expanded, without duplicates', async () => {
     const { run } = openShop()
 
     await run(({ session }) => {
@@ -262,7 +262,7 @@ describe('getPrivileges', () => {
     })
   })
 
-  it('P4: is a new array at each call, which changes nothing', async () => {
+  it('P4: returns a new array at each call, which changes nothing', async () => {
     const { run } = openShop()
 
     await run(({ session }) => {
@@ -334,7 +334,7 @@ describe('clearPrivileges', () => {
     })
   })
 
-  it('P5: leaves what is granted after it', async () => {
+  it('P5: keeps what is granted after it', async () => {
     const { run, client } = openShop()
     await run(({ session }) => session.setPrivileges({ roles: 'Manager', userName: 'ann' }))
 
@@ -366,7 +366,7 @@ describe('types without privileges', () => {
     ['no type has any', { roles, privilegedTypes: [] }],
     ['only another type has some', { roles, type: 'web', privilegedTypes: ['rest'] }],
     ['only web sessions have some', { roles, type: 'rest', privilegedTypes: ['web'] }],
-  ])('P7: grants, holds and clears nothing where %s', async (_, options) => {
+  ])('P7: grants, holds and clears nothing when %s', async (_, options) => {
     const { run, store } = openShop(options)
 
     const response = await run(({ session }) => {
@@ -385,7 +385,7 @@ describe('types without privileges', () => {
     expect(setCookies(response)).toEqual([])
   })
 
-  it('P7: still refuses what is no grant at all', async () => {
+  it('P7: still refuses a malformed grant', async () => {
     const { run } = openShop({ roles, privilegedTypes: [] })
 
     await run(({ session }) => {
@@ -402,7 +402,7 @@ describe('types without privileges', () => {
     })
   })
 
-  it('P7: shows nothing of what a session was granted before its type lost privileges', async () => {
+  it('P7: hides what a session was granted before its type lost privileges', async () => {
     const before = openShop()
     const after = openShop({ roles, privilegedTypes: [], store: before.store })
     await before.run(({ session }) => session.setPrivileges({ roles: 'Manager', userName: 'ann' }))

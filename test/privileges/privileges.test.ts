@@ -25,7 +25,7 @@ describe('parseGrant', () => {
     ['', []],
     [' , ', []],
     ['__proto__,constructor', ['__proto__', 'constructor']],
-  ])('P2: reads the text %j as names between commas', (input, privileges) => {
+  ])('P2: reads the text %j as names separated by commas', (input, privileges) => {
     expect(parseGrant(input)).toEqual({ privileges, roles: [], userName: undefined })
   })
 
@@ -60,7 +60,7 @@ describe('parseGrant', () => {
     expect(parseGrant(input)).toEqual(grant)
   })
 
-  it('P2: takes a property that is undefined for one that is not given', () => {
+  it('P2: treats a property that is undefined as missing', () => {
     expect(parseGrant({ privileges: undefined, roles: undefined, userName: undefined })).toEqual({
       privileges: [],
       roles: [],
@@ -74,7 +74,7 @@ describe('parseGrant', () => {
     expect(parseGrant(input).roles).toEqual(['Clerk'])
   })
 
-  it('P2: does not touch what it was given', () => {
+  it('P2: does not change the given object', () => {
     const names = Object.freeze([' a '])
 
     expect(parseGrant(Object.freeze({ privileges: names })).privileges).toEqual(['a'])
@@ -154,7 +154,7 @@ describe('parseGrant', () => {
 })
 
 describe('the types of a grant', () => {
-  it('P10: takes any text for a name while Privileges is empty', () => {
+  it('P10: accepts any text as a name while Privileges is empty', () => {
     expectTypeOf<PrivilegeName>().not.toBeAny()
     expectTypeOf<PrivilegeName>().toEqualTypeOf<string>()
   })

@@ -79,7 +79,7 @@ describe('Roles of a file', () => {
     ])
   })
 
-  it('P1: does not take a role for a privilege, nor a privilege for a role', () => {
+  it('P1: does not take a role for a privilege, or a privilege for a role', () => {
     const roles = parse(shop)
 
     expect(expanded(roles, ['Manager'], ['audit'])).toEqual([])
@@ -110,7 +110,7 @@ describe('Roles of a file', () => {
     ])
   })
 
-  it('P4: answers the declared spelling under the folded name', () => {
+  it('P4: returns the declared spelling under the folded name', () => {
     const roles = parse(shop)
 
     const first = roles.expand(['WEBADMIN'], [])
@@ -119,7 +119,7 @@ describe('Roles of a file', () => {
     expect(first.get('seeprices')).toBe('seePrices')
   })
 
-  it('P4: answers each of many sets of names by what it gives, in any order', () => {
+  it('P4: expands each of many sets of names correctly, in any order', () => {
     const privileges = Array.from({ length: 300 }, (_, index) => ({ privilege: `p${index}` }))
     const roles = parse({ privileges, roles: [{ role: 'p0', privileges: ['p1'] }] })
     const names = [...privileges, ...privileges.toReversed()].map(({ privilege }) => privilege)
@@ -145,7 +145,7 @@ describe('Roles of a file', () => {
     expect(expanded(roles, ['top'])).toEqual(['top', 'left', 'base', 'right'])
   })
 
-  it('P8: finds names in any case and answers the declared spelling', () => {
+  it('P8: finds names in any case and returns the declared spelling', () => {
     const roles = parse(shop)
 
     expect(roles.privilegeNamed('wEBaDMIN')).toBe('WebAdmin')
@@ -165,7 +165,7 @@ describe('Roles of a file', () => {
   })
 
   it.each(['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty'])(
-    'P8: does not know %s unless it is declared, and then like any other name',
+    'P8: knows %s only if it is declared, and then as any other name',
     (name) => {
       const without = parse(shop)
       const text = JSON.stringify({
@@ -192,7 +192,7 @@ describe('Roles of a file', () => {
     ])
   })
 
-  it('P9: reads the same granted names by the file at hand', () => {
+  it('P9: reads the same granted names with the current file', () => {
     const changed = parse({
       privileges: [{ privilege: 'AUDIT' }, { privilege: 'browse' }],
       roles: [{ role: 'clerk', privileges: ['browse'] }],
@@ -213,7 +213,7 @@ describe('Roles of a file', () => {
 })
 
 describe('Roles.open', () => {
-  it('P3: declares every non-empty privilege name in the spelling given, and no role', () => {
+  it('P3: declares every non-empty privilege name as spelled, and no role', () => {
     expect(Roles.open.isOpen).toBe(true)
     expect(Roles.open.privilegeNamed(' Any Thing ')).toBe('Any Thing')
     expect(Roles.open.privilegeNamed('__proto__')).toBe('__proto__')
@@ -222,7 +222,7 @@ describe('Roles.open', () => {
     expect(Roles.open.roleNamed('Manager')).toBeUndefined()
   })
 
-  it('P4: expands to the names themselves, once in any case, and roles to nothing', () => {
+  it('P4: expands names to themselves, once in any case, and roles to nothing', () => {
     const held = Roles.open.expand(['Audit', 'browse', 'AUDIT', '', '__proto__'], ['Manager'])
 
     expect([...held]).toEqual([
@@ -232,7 +232,7 @@ describe('Roles.open', () => {
     ])
   })
 
-  it('R1: is not what a file without any privilege means', () => {
+  it('R1: differs from a file without privileges', () => {
     const roles = parse({ privileges: [] })
 
     expect(roles.isOpen).toBe(false)
@@ -253,7 +253,7 @@ describe('parseRoles', () => {
     expect(expanded(parse(file), ['b'])).toEqual(['b', 'a'])
   })
 
-  it('R1: does not keep the object that it read', () => {
+  it('R1: does not keep the object that it has read', () => {
     const file = { privileges: [{ privilege: 'a', includes: ['b'] }, { privilege: 'b' }] }
     const roles = parse(file)
 
@@ -400,7 +400,7 @@ describe('parseRoles', () => {
     expect(pathsOf({ privileges })).toEqual(['$.privileges[0].privilege'])
   })
 
-  it('R2: reports blanks and a comma in one name, each', () => {
+  it('R2: reports blanks and a comma in one name separately', () => {
     expect(pathsOf({ privileges: [{ privilege: 'a, b ' }] })).toEqual([
       '$.privileges[0].privilege',
       '$.privileges[0].privilege',
@@ -434,7 +434,7 @@ describe('parseRoles', () => {
     expect(pathsOf({ privileges: [], roles })).toEqual(['$.roles[1].role', '$.roles[2].role'])
   })
 
-  it('R2: checks what a repeated privilege includes, too', () => {
+  it('R2: also checks what a repeated privilege includes', () => {
     const privileges = [{ privilege: 'a' }, { privilege: 'A', includes: ['ghost'] }]
 
     expect(pathsOf({ privileges })).toEqual([
@@ -483,7 +483,7 @@ describe('parseRoles', () => {
     ])
   })
 
-  it('R2: finds no cycle where two paths only meet', () => {
+  it('R2: finds no cycle where two paths merely meet', () => {
     const privileges = [
       { privilege: 'top', includes: ['left', 'right', 'base'] },
       { privilege: 'left', includes: ['base'] },
@@ -564,14 +564,14 @@ describe('parseRoles', () => {
     [{ permissions: { allowed: [{ applyTo: 'ds' }] } }, '$.permissions.allowed'],
     [{ restrictedByDefault: true }, '$.restrictedByDefault'],
     [{ forceLogin: true }, '$.forceLogin'],
-  ])('R2: refuses %j unless permissions are to be ignored', (unenforced, path) => {
+  ])('R2: refuses %j unless told to ignore permissions', (unenforced, path) => {
     const source = { ...shop, ...unenforced }
 
     expect(pathsOf(source)).toEqual([path])
     expect(parse(source, true).privilegeNamed('audit')).toBe('audit')
   })
 
-  it('R2: accepts settings that ask for nothing that is not enforced', () => {
+  it('R2: accepts settings that ask for no enforcement', () => {
     const source = {
       privileges: [{ privilege: 'audit' }],
       permissions: { allowed: [], note: 'nothing is configured' },
@@ -582,7 +582,7 @@ describe('parseRoles', () => {
     expect(parse(source).privilegeNamed('audit')).toBe('audit')
   })
 
-  it('R2: checks the shape of permissions even when they are ignored', () => {
+  it('R2: checks the shape of permissions even when told to ignore them', () => {
     expect(pathsOf({ ...shop, permissions: { allowed: ['ds'] } }, true)).toEqual([
       '$.permissions.allowed[0]',
     ])
@@ -608,20 +608,20 @@ describe('parseRolesText', () => {
     ])
   })
 
-  it('R1: tolerates a byte order mark', () => {
+  it('R1: accepts a byte order mark', () => {
     const roles = parseRolesText(`\uFEFF${JSON.stringify(shop)}`, options)
 
     expect(roles.roleNamed('clerk')).toBe('Clerk')
   })
 
-  it('R2: reports the problems of what the text says under the name of the file', () => {
+  it('R2: reports the problems of the text under the name of the file', () => {
     const error = errorOf(() => parseRolesText('{"privileges":[{}]}', options))
 
     expect(error.message).toContain('conf/roles.json')
     expect(error.problems.map(({ path }) => path)).toEqual(['$.privileges[0].privilege'])
   })
 
-  it('R2: passes on whether permissions are to be ignored', () => {
+  it('R2: passes on the option to ignore permissions', () => {
     const text = '{"privileges":[],"forceLogin":true}'
 
     expect(parseRolesText(text, { ...options, ignorePermissions: true }).isOpen).toBe(false)

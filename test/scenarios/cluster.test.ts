@@ -12,7 +12,7 @@ import { uniquePrefix } from '../support/redis-client.ts'
 import { startRedisCluster } from '../support/redis-cluster.ts'
 import type { TestCluster, TestNode } from '../support/redis-cluster.ts'
 
-/** What a visitor was answered. */
+/** The response to a visitor. */
 interface Answer {
   readonly status: number
   readonly retryAfter: string | undefined
@@ -23,13 +23,13 @@ interface Answer {
 interface User {
   readonly cookie: string
   readonly slot: number
-  /** The master of the session at first. */
+  /** The master of the session at the beginning. */
   readonly node: TestNode
   readonly answers: Answer[]
   sent: number
-  /** The last number whose writing was acknowledged. */
+  /** The last number whose write was acknowledged. */
   acknowledged: number
-  /** Reads that showed less than was acknowledged before. */
+  /** Reads that showed less than had been acknowledged. */
   readonly staleReads: unknown[]
 }
 
@@ -45,11 +45,11 @@ interface StageOptions {
   readonly handlers?: Readonly<Record<string, Handler>>
 }
 
-/** All users at work, beside guests and people who sign in. */
+/** All users at work, beside guests and visitors who sign in. */
 interface Load {
   readonly guests: readonly Answer[]
   readonly signIns: readonly Answer[]
-  /** Waits until each user has had a write acknowledged that was sent from now on. */
+  /** Waits until each user has an acknowledged write that was sent after this call. */
   allWork(): Promise<void>
   stop(): Promise<void>
 }
@@ -59,7 +59,7 @@ const eachMs = 30
 const patience = { timeout: 20_000, interval: 50 }
 const faultTimeout = 60_000
 
-describe('a Cluster whose nodes are well', () => {
+describe('a healthy Cluster', () => {
   let cluster: TestCluster
 
   beforeAll(async () => {
@@ -68,48 +68,56 @@ describe('a Cluster whose nodes are well', () => {
 
   afterAll(() => cluster.stop())
 
-  it('F6: fails nobody and loses nothing while slots move', { timeout: faultTimeout }, async () => {
-    const stage = await open(cluster)
-    const { users } = stage
-    const [from, to] = [users[0]?.node, users.find(({ node }) => node !== users[0]?.node)?.node]
-    const moved = users.filter(({ node }) => node === from)
-    const load = start(stage)
+  it(
+    'F6: fails no request and loses nothing while slots move',
+    { timeout: faultTimeout },
+    async () => {
+      const stage = await open(cluster)
+      const { users } = stage
+      const [from, to] = [users[0]?.node, users.find(({ node }) => node !== users[0]?.node)?.node]
+      const moved = users.filter(({ node }) => node === from)
+      const load = start(stage)
 
-    await load.allWork()
-    if (to) {
-      await cluster.moveSlots(
-        moved.map(({ slot }) => slot),
-        to,
-      )
-      await cluster.moveSlots(100, to)
-    }
-    await load.allWork()
-    await load.stop()
-
-    expect(statusesOf(users.flatMap(({ answers }) => answers))).toEqual([200])
-    expect(statusesOf([...load.guests, ...load.signIns])).toEqual([200])
-    const owners = await Promise.all(moved.map(({ slot }) => cluster.masterOf(slot)))
-    expect(new Set(owners.map((node) => node?.port))).toEqual(new Set([to?.port]))
-    await expectNothingLost(stage)
-  })
-
-  it('F6: fails nobody when SCRIPT FLUSH comes between', { timeout: faultTimeout }, async () => {
-    const stage = await open(cluster)
-    const load = start(stage)
-
-    for (let times = 0; times < 10; times++) {
-      await Promise.all(cluster.nodes.map(({ client }) => client.script('FLUSH')))
       await load.allWork()
-    }
-    await load.stop()
+      if (to) {
+        await cluster.moveSlots(
+          moved.map(({ slot }) => slot),
+          to,
+        )
+        await cluster.moveSlots(100, to)
+      }
+      await load.allWork()
+      await load.stop()
 
-    expect(statusesOf(stage.users.flatMap(({ answers }) => answers))).toEqual([200])
-    expect(statusesOf([...load.guests, ...load.signIns])).toEqual([200])
-    await expectNothingLost(stage)
-  })
+      expect(statusesOf(users.flatMap(({ answers }) => answers))).toEqual([200])
+      expect(statusesOf([...load.guests, ...load.signIns])).toEqual([200])
+      const owners = await Promise.all(moved.map(({ slot }) => cluster.masterOf(slot)))
+      expect(new Set(owners.map((node) => node?.port))).toEqual(new Set([to?.port]))
+      await expectNothingLost(stage)
+    },
+  )
 
   it(
-    'F5: applies no write that was answered 503 when a master goes on that stood still',
+    'F6: fails no request when SCRIPT FLUSH comes in between',
+    { timeout: faultTimeout },
+    async () => {
+      const stage = await open(cluster)
+      const load = start(stage)
+
+      for (let times = 0; times < 10; times++) {
+        await Promise.all(cluster.nodes.map(({ client }) => client.script('FLUSH')))
+        await load.allWork()
+      }
+      await load.stop()
+
+      expect(statusesOf(stage.users.flatMap(({ answers }) => answers))).toEqual([200])
+      expect(statusesOf([...load.guests, ...load.signIns])).toEqual([200])
+      await expectNothingLost(stage)
+    },
+  )
+
+  it(
+    'F5: applies no write that was answered 503 when a frozen master resumes',
     { timeout: faultTimeout },
     async () => {
       const frozen = new AbortController()
@@ -143,29 +151,33 @@ describe('a Cluster whose nodes are well', () => {
     },
   )
 
-  it('F5: sends no command twice whose connection broke', { timeout: faultTimeout }, async () => {
-    const redis = await connect(cluster, recommendedClusterOptions)
-    const key = uniquePrefix()
-    await redis.get(key)
-    const master = await cluster.masterOf(await cluster.slotOf(key))
-    const broken = once(redis, '-node')
+  it(
+    'F5: sends no command twice after its connection broke',
+    { timeout: faultTimeout },
+    async () => {
+      const redis = await connect(cluster, recommendedClusterOptions)
+      const key = uniquePrefix()
+      await redis.get(key)
+      const master = await cluster.masterOf(await cluster.slotOf(key))
+      const broken = once(redis, '-node')
 
-    master?.kill('SIGSTOP')
-    const adding = Promise.allSettled([redis.incr(key)])
-    await broken
-    // It now runs what came before.
-    master?.kill('SIGCONT')
-    const [added] = await adding
+      master?.kill('SIGSTOP')
+      const adding = Promise.allSettled([redis.incr(key)])
+      await broken
+      // It now runs what it received before.
+      master?.kill('SIGCONT')
+      const [added] = await adding
 
-    expect(added?.status).toBe('rejected')
-    await vi.waitFor(async () => expect(await master?.client.get(key)).toBe('1'), patience)
-    await cluster.settled()
-  })
+      expect(added?.status).toBe('rejected')
+      await vi.waitFor(async () => expect(await master?.client.get(key)).toBe('1'), patience)
+      await cluster.settled()
+    },
+  )
 })
 
 describe('a Cluster that loses a master', () => {
   it.each(['SIGKILL', 'SIGSTOP'] as const)(
-    'F1, F4, F5, F6: goes on for others, and for its own sessions after the failover (%s)',
+    'F1, F4, F5, F6: keeps serving other sessions, and its own after the failover (%s)',
     { timeout: faultTimeout },
     async (signal) => {
       const cluster = await startRedisCluster()
@@ -177,12 +189,12 @@ describe('a Cluster that loses a master', () => {
       const spared = users.filter(({ node }) => node !== victim)
       await Promise.all(struck.map(({ cookie }) => visit('/write?before=1', cookie)))
       const ended = await signedOut(stage)
-      // Replicas follow later: what they did not get yet would be lost with the master.
+      // Replicas follow later: what they do not have yet would be lost with the master.
       await cluster.settled()
 
       victim?.kill(signal)
       const load = start(stage)
-      // So many at once that nobody else is answered while they give up.
+      // So many at once that no other request is answered while they give up.
       const burst = Array.from({ length: 10 }, () => struck.map(({ cookie }) => cookie)).flat()
       const refused = await Promise.all(burst.map((cookie) => visit('/me', cookie)))
       await vi.waitFor(async () => {
@@ -223,7 +235,7 @@ async function open(
 ): Promise<Stage> {
   const redis = await connect(cluster, {
     ...recommendedClusterOptions,
-    // Longer than the deadline: a silent node must not matter to others even if the client is patient.
+    // Longer than the deadline: a silent node must not affect others even if the client is patient.
     redisOptions: { ...recommendedClusterOptions.redisOptions, socketTimeout: 2000 },
   })
   const prefix = uniquePrefix()
@@ -255,7 +267,7 @@ async function connect(
   return redis
 }
 
-/** Sessions that were ended, by their cookies. */
+/** Ended sessions, by their cookies. */
 async function signedOut({ visit }: Stage): Promise<readonly string[]> {
   const cookies = await Promise.all(
     Array.from({ length: userCount }, async () => cookieOf(await visit('/login'))),
@@ -264,7 +276,7 @@ async function signedOut({ visit }: Stage): Promise<readonly string[]> {
   return cookies
 }
 
-/** Lets users write and read in turn. */
+/** Has users write and read by turns. */
 function start({ visit, users }: Stage): Load {
   const guests: Answer[] = []
   const signIns: Answer[] = []
@@ -323,7 +335,7 @@ interface Asked {
   readonly body: { readonly storage?: Readonly<Record<string, unknown>> }
 }
 
-/** Sees that each user's session has what was acknowledged. Answers what it has. */
+/** Checks that the session of each user has what was acknowledged. Returns what it has. */
 async function expectNothingLost({
   users,
   visit,

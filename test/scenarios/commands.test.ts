@@ -13,7 +13,7 @@ import { SteppedRedis } from '../support/round-trips.ts'
 import type { RoundTrips, CommandName } from '../support/round-trips.ts'
 import { passRedisTime } from '../support/time.ts'
 
-// Of its own: a SCRIPT FLUSH by another test file would cost commands here.
+// Its own server: a SCRIPT FLUSH by another test file would cost commands here.
 let server: TestRedis
 
 beforeAll(async () => {
@@ -37,11 +37,11 @@ const handlers: Readonly<Record<string, Handler>> = {
 
 interface CountedApp extends TestApp {
   /**
-   * What Redis gets from the app's client when a client visits a path. Its time is known by then:
-   * to ask for it is one command more, every few seconds.
+   * The commands of the app's client when a client visits a path. Its time is known by then: asking
+   * for the time is one more command, every few seconds.
    */
   readonly commands: (path: string, cookie?: string) => Promise<readonly string[]>
-  /** The round trips that a visit waits for, and what it does not wait for. */
+  /** The round trips that a visit waits for, and the commands that it does not wait for. */
   readonly trips: (path: string, cookie?: string) => Promise<RoundTrips>
   /** Those of any work. */
   readonly tripsOf: (
@@ -56,7 +56,7 @@ interface CountedApp extends TestApp {
   readonly prefix: string
 }
 
-/** An app of its own, on a Redis that knows all scripts: the first run of each costs an EVAL more. */
+/** An app of its own, on a Redis that knows all scripts: the first run of each costs one more EVAL. */
 async function makeCounted(options: SessionsOptions = {}): Promise<CountedApp> {
   const [redis, prefix] = [connectRedis(server.url), uniquePrefix()]
   const client = new SteppedRedis(redis)
@@ -99,7 +99,7 @@ async function makeCounted(options: SessionsOptions = {}): Promise<CountedApp> {
 
 describe('an app on Redis', () => {
   it.each(['/page', '/me', '/logout'])(
-    'L2: asks nothing for an untouched guest on %s',
+    'L2: sends nothing for an untouched guest on %s',
     async (path) => {
       const { commands, sessionCount } = await makeCounted()
 
@@ -110,7 +110,7 @@ describe('an app on Redis', () => {
   )
 
   it.each(['session=abc', 'session=', 'session={x}', `session=${'A'.repeat(63)}*`])(
-    'L2: asks nothing for the malformed cookie %s',
+    'L2: sends nothing for the malformed cookie %s',
     async (cookie) => {
       const { commands, sessionCount } = await makeCounted()
 
@@ -120,7 +120,7 @@ describe('an app on Redis', () => {
   )
 
   it.each(['/page', '/me', '/logout'])(
-    'L2: asks once for a well-formed unknown cookie on %s, and makes no key',
+    'L2: sends one command for a well-formed unknown cookie on %s, and creates no key',
     async (path) => {
       const { commands, sessionCount, prefix, visit } = await makeCounted()
 
@@ -130,7 +130,7 @@ describe('an app on Redis', () => {
     },
   )
 
-  it('L3: asks once for the first change of a guest', async () => {
+  it('L3: sends one command for the first change of a guest', async () => {
     const { commands, sessionCount } = await makeCounted()
 
     expect(await commands('/write?a=1')).toHaveLength(1)
@@ -140,7 +140,7 @@ describe('an app on Redis', () => {
   })
 
   it.each(['/me', '/page', '/write?a=1'])(
-    'L3: asks once for a live session on %s, which changes nothing',
+    'L3: sends one command for a live session on %s, which changes nothing',
     async (path) => {
       const { commands, keyOf, visit } = await makeCounted()
       const cookie = cookieOf(await visit('/write?a=1'))
@@ -151,7 +151,7 @@ describe('an app on Redis', () => {
   )
 
   it.each(['/write?a=2', '/write?a=2&b=3&c=4', '/idle', '/elevate', '/save'])(
-    'L3: asks twice for a change, here %s',
+    'L3: sends two commands for a change, here %s',
     async (path) => {
       const { commands, keyOf, visit } = await makeCounted()
       const cookie = cookieOf(await visit('/write?a=1'))
@@ -161,7 +161,7 @@ describe('an app on Redis', () => {
     },
   )
 
-  it('L3: asks twice for a sign-in with an earlier session', async () => {
+  it('L3: sends two commands for a sign-in with an earlier session', async () => {
     const { trips, visit } = await makeCounted()
     const cookie = cookieOf(await visit('/write?a=1'))
 
@@ -172,7 +172,7 @@ describe('an app on Redis', () => {
   })
 
   it.each([undefined, 'session=abc'])(
-    'L3: asks once for a sign-in without one, with the cookie %s',
+    'L3: sends one command for a sign-in without an earlier session, with the cookie %s',
     async (cookie) => {
       const { trips, sessionCount } = await makeCounted()
 
@@ -184,7 +184,7 @@ describe('an app on Redis', () => {
     },
   )
 
-  it('L3: puts a session into the index of its user by the command that signs it in', async () => {
+  it('L3: adds a session to the index of its user with the command that signs it in', async () => {
     const { commands, keyOf, sessions, visit } = await makeCounted()
     const cookie = cookieOf(await visit('/write?a=1'))
     const key = await keyOf(cookie)
@@ -195,7 +195,7 @@ describe('an app on Redis', () => {
     expect(await sessions.list('ann')).toHaveLength(1)
   })
 
-  it('L3: asks for the time beside the first command of a process, and not again at once', async () => {
+  it('L3: asks for the time with the first command of a process, and not in the next request', async () => {
     const { prefix, keyOf, visit } = await makeCounted()
     const cookie = cookieOf(await visit('/write?a=1'))
     const key = await keyOf(cookie)
@@ -213,7 +213,7 @@ describe('an app on Redis', () => {
     expect(next).toEqual([`GET ${key}`, `EVALSHA ${key}`])
   })
 
-  it('L3: makes one session and ends the other side by side when another user signs in', async () => {
+  it('L3: creates one session and ends the other in parallel when another user signs in', async () => {
     const { trips, sessionCount, visit } = await makeCounted()
     const cookie = cookieOf(await visit('/login?user=ann'))
 
@@ -224,7 +224,7 @@ describe('an app on Redis', () => {
     expect(await sessionCount()).toBe(1)
   })
 
-  it('L3: asks twice for a sign-out', async () => {
+  it('L3: makes two round trips for a sign-out', async () => {
     const { trips, sessionCount, visit } = await makeCounted()
     const cookie = cookieOf(await visit('/login'))
 
@@ -240,7 +240,7 @@ describe('an app on Redis', () => {
     ['/write?a=2', [['get'], ['commit']]],
     ['/touch', [['get'], ['get']]],
   ])(
-    'L3: sends two more when it refreshes a signed-in session, which %s does not wait for',
+    'L3: sends two more to refresh a signed-in session, for which %s does not wait',
     async (path, expected) => {
       const { trips, redis, prefix, visit } = await makeCounted()
       const cookie = cookieOf(await visit('/login'))
@@ -265,7 +265,7 @@ describe('an app on Redis', () => {
     })
   })
 
-  it('L3: sends one more when it refreshes a session that nobody has signed in', async () => {
+  it('L3: sends one more to refresh a guest session', async () => {
     const { trips, redis, prefix, visit } = await makeCounted()
     const cookie = cookieOf(await visit('/write?a=1'))
 
@@ -276,7 +276,7 @@ describe('an app on Redis', () => {
   })
 
   it.each([1, 10, 300])(
-    'L3: asks twice for a list of %d, and once more for their end',
+    'L3: makes two round trips for a list of %d, and one more to end them',
     async (count) => {
       const { tripsOf, sessions, visit } = await makeCounted()
       for (let made = 0; made < count; made++) await visit('/login')
@@ -303,7 +303,7 @@ describe('an app on Redis', () => {
     },
   )
 
-  it('L3: asks three times for the end of all other sessions, and once for that of one', async () => {
+  it('L3: makes three round trips to end all other sessions, and one to end a single session', async () => {
     const { tripsOf, sessions, visit } = await makeCounted()
     const kept = await visit('/me', cookieOf(await visit('/login')))
     const other = await visit('/me', cookieOf(await visit('/login')))
@@ -320,7 +320,7 @@ describe('an app on Redis', () => {
     })
   })
 
-  it('L3: asks once for what is known of a session, and four times to change what a user may', async () => {
+  it('L3: makes one round trip for info(), and four to change the privileges of a user', async () => {
     const { tripsOf, sessions, visit } = await makeCounted()
     const { body } = await visit('/me', cookieOf(await visit('/login')))
 
@@ -328,7 +328,7 @@ describe('an app on Redis', () => {
     const granting = await tripsOf(() => sessions.setPrivileges('ann', 'audit'))
     const clearing = await tripsOf(() => sessions.clearPrivileges('ann'))
 
-    // The list leaves out what a change must know of secrets.
+    // The list lacks the secrets, which a change must know.
     const trips = [['entries'], ['getrange'], ['getrange'], ['commit']]
     expect(info).toEqual({ trips: [['get']], unanswered: [] })
     for (const changing of [granting, clearing]) {
@@ -336,7 +336,7 @@ describe('an app on Redis', () => {
     }
   })
 
-  it('L3: asks twice more for a sign-in that ends others by maxSessions, and no more for others', async () => {
+  it('L3: makes two more round trips for a sign-in that ends others by maxSessions, and none otherwise', async () => {
     const { trips, visit } = await makeCounted({
       maxSessions: { perUser: 2, onExceed: 'terminateOldest' },
     })
@@ -352,7 +352,7 @@ describe('an app on Redis', () => {
     })
   })
 
-  it('L3: asks once more for a sign-in while maxSessions refuses some, three times to refuse one', async () => {
+  it('L3: makes one more round trip for a sign-in when maxSessions refuses some, and three for a refusal', async () => {
     const { trips, tripsOf, visit } = await makeCounted({
       maxSessions: { perUser: 2, onExceed: 'refuse' },
     })
@@ -372,7 +372,7 @@ describe('an app on Redis', () => {
     })
   })
 
-  it('L3: looks for nothing in Redis but by key, from the first visit to the last', async () => {
+  it('L3: accesses Redis only by key, from the first visit to the last', async () => {
     const own = await startRedisServer()
     onTestFinished(() => own.stop())
     const redis = connectRedis(own.url)
@@ -404,7 +404,7 @@ describe('an app on Redis', () => {
     expect(new Set(commands.map(commandName))).toEqual(
       new Set(['GET', 'GETRANGE', 'EVAL', 'EVALSHA']),
     )
-    // What the scripts ran, and what MONITOR does not show.
+    // The commands that scripts ran, which MONITOR does not show.
     const ran = (await commandStats(redis)).filter((name) => !statsBefore.includes(name))
     const byKey = ['del', 'exists', 'get', 'getrange', 'set', 'setrange']
     const ofIndex = ['zadd', 'zcard', 'zrange', 'zrem', 'zrevrange', 'zscore']
@@ -416,7 +416,7 @@ describe('an app on Redis', () => {
     expect(ran).toEqual(expect.arrayContaining(['get', 'zadd', 'zrange', 'zrem', 'pexpire']))
   })
 
-  it('L3: sends one more behind a read whose refresh is due', async () => {
+  it('L3: sends one more command after a read whose refresh is due', async () => {
     const { commands, keyOf, visit } = await makeCounted({ refreshSeconds: 0 })
     const cookie = cookieOf(await visit('/write?a=1'))
     const key = await keyOf(cookie)
@@ -424,7 +424,7 @@ describe('an app on Redis', () => {
     expect(await commands('/me', cookie)).toEqual([`GET ${key}`, `EVALSHA ${key}`])
   })
 
-  it('C7: asks four times at most, however many cookies there are', async () => {
+  it('C7: sends at most four commands, however many cookies there are', async () => {
     const { commands } = await makeCounted()
     const cookies = ['A', 'B', 'C', 'D', 'E', 'F'].map((letter) => `session=${letter.repeat(64)}`)
 
@@ -432,7 +432,7 @@ describe('an app on Redis', () => {
   })
 })
 
-/** The commands that a server has run, those of scripts too. */
+/** The commands that a server has run, including those of scripts. */
 async function commandStats(redis: Redis): Promise<readonly string[]> {
   const info = await redis.info('commandstats')
   return [...info.matchAll(/^cmdstat_([^:]+):/gm)].map(([, name = '']) => name)

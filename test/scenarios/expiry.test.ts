@@ -11,7 +11,7 @@ import { passRedisTime } from '../support/time.ts'
 const minuteMs = 60_000
 const idleMs = 60 * minuteMs
 const refreshMs = minuteMs
-// What a request may take on a busy machine. Half of `refreshMs`, so that no two bounds meet.
+// What a request may take on a busy machine. Half of `refreshMs`, so that two bounds never meet.
 const slackMs = 30_000
 const whole = { min: idleMs + refreshMs - slackMs, max: idleMs + refreshMs }
 
@@ -23,12 +23,12 @@ const handlers: Readonly<Record<string, Handler>> = {
 }
 
 interface ExpiringApp extends TestApp {
-  /** Milliseconds that Redis gives the session that a cookie opens. */
+  /** The time to live of the session that a cookie opens, in milliseconds. */
   readonly timeToLiveMs: (key: string) => Promise<number>
   /** A new session: its cookie, and its key in Redis. */
   readonly start: (path?: string) => Promise<{ cookie: string; key: string }>
   readonly redis: ReturnType<typeof connectRedis>
-  /** Lets time pass for what Redis has of the app. */
+  /** Lets time pass for the app's keys in Redis. */
   readonly pass: (ms: number) => Promise<void>
   /** The same app in another process. */
   readonly other: TestApp
@@ -52,7 +52,7 @@ function makeExpiring(options: SessionsOptions = {}): ExpiringApp {
   }
 }
 
-/** Waits, for 10 s at most, until Redis has a key no more. */
+/** Waits, for at most 10 s, until Redis no longer has a key. */
 async function untilGone(redis: ReturnType<typeof connectRedis>, key: string): Promise<void> {
   await expect.poll(() => redis.exists(key), { interval: 10, timeout: 10_000 }).toBe(0)
 }
@@ -70,7 +70,7 @@ function endAt(redis: ReturnType<typeof connectRedis>, key: string, endsAt: numb
   }))
 }
 
-/** What a refresh comes to, which is sent behind the load and not waited for. */
+/** The effect of a refresh, which is sent after the load and not waited for. */
 async function expectSoon(
   read: () => Promise<number>,
   { min, max }: { readonly min: number; readonly max: number },
@@ -85,7 +85,7 @@ function expectBetween(value: number, min: number, max: number): void {
 
 describe('the time to live in Redis', () => {
   it.each(['/write?a=1', '/login'])(
-    'L4: is idleTimeout and refreshSeconds after %s',
+    'L4: equals idleTimeout plus refreshSeconds after %s',
     async (path) => {
       const { start, timeToLiveMs } = makeExpiring()
 
@@ -162,7 +162,7 @@ describe('the time to live in Redis', () => {
   })
 
   it.each(['/me', '/page', '/write?a=2'])(
-    'L4: is whole again after %s once it covers less',
+    'L4: is full again after %s once it covers less',
     async (path) => {
       const { start, timeToLiveMs, visit, pass } = makeExpiring()
       const { cookie, key } = await start()
@@ -174,7 +174,7 @@ describe('the time to live in Redis', () => {
     },
   )
 
-  it('L4: is whole again after a request to another process', async () => {
+  it('L4: is full again after a request to another process', async () => {
     const { start, timeToLiveMs, other, pass } = makeExpiring()
     const { cookie, key } = await start()
 
@@ -185,7 +185,7 @@ describe('the time to live in Redis', () => {
     await expectSoon(() => timeToLiveMs(key), whole)
   })
 
-  it('L4: has the activity of a read beside it, once a refresh was due', async () => {
+  it('L4: is written together with the activity of a read when a refresh is due', async () => {
     const { start, visit, pass, redis } = makeExpiring()
     const { cookie, key } = await start()
     const first = (await storedSession(redis, key)).activeAt
@@ -202,7 +202,7 @@ describe('the time to live in Redis', () => {
     await expectSoon(sinceCreation, { min: refreshMs, max: refreshMs + 2 * slackMs })
   })
 
-  it('L4: follows the idleTimeout of the session, not of the options', async () => {
+  it('L4: follows the idleTimeout of the session, not that of the options', async () => {
     const { start, timeToLiveMs, visit, pass } = makeExpiring()
     const { cookie, key } = await start('/idle?minutes=120')
 
@@ -213,7 +213,7 @@ describe('the time to live in Redis', () => {
     await expectSoon(() => timeToLiveMs(key), { min: max - slackMs, max })
   })
 
-  it('L4: is not raised by who comes with a wrong or a rotated cookie', async () => {
+  it('L4: is not raised by a wrong cookie or one rotated out', async () => {
     const { start, timeToLiveMs, visit, pass } = makeExpiring()
     const { cookie, key } = await start()
     await visit('/login', cookie)
@@ -227,7 +227,7 @@ describe('the time to live in Redis', () => {
     expectBetween(await timeToLiveMs(key), 0, refreshMs)
   })
 
-  it('L4: is not raised by a request that countsAsActivity leaves out', async () => {
+  it('L4: is not raised by a request that countsAsActivity excludes', async () => {
     const { start, timeToLiveMs, visit, pass } = makeExpiring({
       countsAsActivity: ({ path }) => path !== '/me',
     })
@@ -245,22 +245,26 @@ describe('a session whose idle timeout has passed', () => {
   const short = { minIdleTimeout: 0.03, idleTimeout: 0.03, refreshSeconds: 0 }
   const waiting = { timeout: 20_000 }
 
-  it('L4: is gone in Redis, and its client is a guest without a new cookie', waiting, async () => {
-    const testApp = makeExpiring(short)
-    const { cookie, key } = await testApp.start('/login')
-    expectBetween(await testApp.timeToLiveMs(key), 0, 1800)
+  it(
+    'L4: is gone from Redis, and its client is a guest without a new cookie',
+    waiting,
+    async () => {
+      const testApp = makeExpiring(short)
+      const { cookie, key } = await testApp.start('/login')
+      expectBetween(await testApp.timeToLiveMs(key), 0, 1800)
 
-    await untilGone(testApp.redis, key)
+      await untilGone(testApp.redis, key)
 
-    for (const { visit } of [testApp, testApp.other]) {
-      const response = await visit('/me', cookie)
-      expect(response.status).toBe(200)
-      expect(response.body).toMatchObject({ ...guestView, idleTimeout: 0.03 })
-      expect(setCookies(response)).toEqual([])
-    }
-  })
+      for (const { visit } of [testApp, testApp.other]) {
+        const response = await visit('/me', cookie)
+        expect(response.status).toBe(200)
+        expect(response.body).toMatchObject({ ...guestView, idleTimeout: 0.03 })
+        expect(setCookies(response)).toEqual([])
+      }
+    },
+  )
 
-  it('L4: is not gone before the moment that expirationDate has said', waiting, async () => {
+  it('L4: stays until the moment that expirationDate promised', waiting, async () => {
     const testApp = makeExpiring(short)
     const { cookie, key } = await testApp.start()
     const { body } = await testApp.visit('/me', cookie)
@@ -268,11 +272,11 @@ describe('a session whose idle timeout has passed', () => {
 
     await untilGone(testApp.redis, key)
 
-    // Redis' clock is that of this machine; both dates are rounded to milliseconds.
+    // Redis uses the clock of this machine; both dates are rounded to milliseconds.
     expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(body.expirationDate) - 2)
   })
 
-  it('L4: is another one when its client changes something', waiting, async () => {
+  it('L4: is replaced by a new one when its client changes something', waiting, async () => {
     const testApp = makeExpiring(short)
     const { cookie, key } = await testApp.start('/login')
     await untilGone(testApp.redis, key)
@@ -285,7 +289,7 @@ describe('a session whose idle timeout has passed', () => {
   })
 
   it(
-    'L8: loses the changes of a request that it ends under; the answer stands',
+    'L8: loses the changes of a request during which it ends; the response is unchanged',
     waiting,
     async () => {
       const [redis, prefix] = [connectRedis(), uniquePrefix()]
@@ -322,7 +326,7 @@ describe('the absolute end', () => {
     expectBetween(endsAt - Date.now(), 119 * minuteMs, 120 * minuteMs)
   })
 
-  it('L5: is not there with absoluteTimeout: Infinity', async () => {
+  it('L5: is missing with absoluteTimeout: Infinity', async () => {
     const { start, redis, visit } = makeExpiring({ absoluteTimeout: Infinity })
     const { cookie, key } = await start()
     expect((await storedSession(redis, key)).record.endsAt).toBe(Infinity)
@@ -349,7 +353,7 @@ describe('the absolute end', () => {
       expect(response.body).toMatchObject(guestView)
       expect(setCookies(response)).toEqual([])
     }
-    // Nothing has kept it alive: Redis ends it at its own time.
+    // Nothing has kept it alive: Redis ends it on time.
     expect(await testApp.redis.pttl(key)).toBeLessThanOrEqual(before)
   })
 
@@ -368,7 +372,7 @@ describe('the absolute end', () => {
     expect(body.expirationDate).toBe(new Date(endsAt).toISOString())
   })
 
-  it('L5: is counted anew from a sign-in, and not from a gain of rights', async () => {
+  it('L5: starts again at a sign-in, but not at a gain of rights', async () => {
     const { start, redis, visit } = makeExpiring({ absoluteTimeout: 120 })
     const { cookie, key } = await start()
     const endsAt = Date.now() + 10 * minuteMs
@@ -383,7 +387,7 @@ describe('the absolute end', () => {
     expect((await storedSession(redis, key)).record.endsAt).toBe(endsAt)
   })
 
-  it('L5: gives a session that it would have ended its whole time to live at a sign-in', async () => {
+  it('L5: gives a session near its end the full time to live at a sign-in', async () => {
     const { start, timeToLiveMs, visit, pass } = makeExpiring({ absoluteTimeout: 90 })
     const { cookie, key } = await start()
     await pass(50 * minuteMs)
@@ -395,7 +399,7 @@ describe('the absolute end', () => {
     expectBetween(await timeToLiveMs(key), idleMs + refreshMs - slackMs, idleMs + refreshMs)
   })
 
-  it('L5: ends a session under a request, whose changes are dropped', async () => {
+  it('L5: ends a session during a request, whose changes are dropped', async () => {
     const redis = connectRedis()
     const prefix = uniquePrefix()
     const testApp = makeApp(
@@ -417,7 +421,7 @@ describe('the absolute end', () => {
     expect((await testApp.visit('/me', cookie)).body).toMatchObject(guestView)
   })
 
-  it('L5: is when Redis ends the session, which no activity puts off', async () => {
+  it('L5: is the moment at which Redis ends the session, whatever its activity', async () => {
     const { start, timeToLiveMs, visit, pass, redis } = makeExpiring({ absoluteTimeout: 60 })
 
     const { cookie, key } = await start()

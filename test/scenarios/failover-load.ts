@@ -5,7 +5,7 @@ import { expect, onTestFinished, vi } from 'vitest'
 import { cookieOf, me } from '../support/apps.ts'
 import type { SessionView, TestApp } from '../support/apps.ts'
 
-/** Somebody signed in, who adds one name after the other to their session's storage. */
+/** A signed-in user who adds one name after the other to the storage of their session. */
 export interface Writer {
   readonly id: string
   readonly cookie: string
@@ -18,15 +18,15 @@ export interface Writer {
 /** Visitors of an app, each of whom sends one request after the other. */
 export interface Load {
   readonly writers: readonly Writer[]
-  /** How many answers there were, by kind of visitor and status, such as `guest 200`. */
+  /** The number of responses by kind of visitor and status, such as `guest 200`. */
   readonly counts: ReadonlyMap<string, number>
-  /** Answers that no visitor may get. */
+  /** Responses that no visitor may get. */
   readonly wrong: readonly string[]
-  /** The longest that a visitor has waited for an answer. Milliseconds. */
+  /** The longest time that a visitor has waited for a response. Milliseconds. */
   readonly longestMs: number
-  /** Waits until each writer has so many more names answered 200. */
+  /** Waits until each writer has this many more names answered 200. */
   stores(more: number): Promise<void>
-  /** Waits for the last answers. */
+  /** Waits for the last responses. */
   stop(): Promise<void>
 }
 
@@ -35,10 +35,10 @@ const readerCount = 4
 const pauseMs = 20
 
 /**
- * Lets visitors in until the test ends: some who write, some who read, guests, and two who come
- * with a session that was ended before, by its user and by the app.
+ * Sends visitors until the test ends: some who write, some who read, guests, and two who come with
+ * a session that was ended before, by its user and by the app.
  *
- * @param testApp Whose store answers now.
+ * @param testApp Its store must answer now.
  */
 export async function startLoad(testApp: TestApp): Promise<Load> {
   const { visit, sessions } = testApp

@@ -31,8 +31,8 @@ const emptyCommit: SessionCommit = {
   asksFor: undefined,
 }
 
-describe('a Redis that stands still', () => {
-  it('F5: applies no write of those that nobody waits for any more', async () => {
+describe('a frozen Redis', () => {
+  it('F5: applies no write whose caller has given up', async () => {
     const server = await start()
     const client = connectRedis(server.url)
     const store = new RedisStore(client)
@@ -61,12 +61,12 @@ describe('a Redis that stands still', () => {
     expect(outcomes.filter(({ status }) => status === 'fulfilled')).toEqual([])
     expect(await client.get(key)).toBe(before)
     expect(await client.exists(sessionKey('sess:', alsoLate.id))).toBe(0)
-    // What comes afterwards is in time.
+    // Later writes are in time.
     await commit(store, credential, 'now')
     expect((await read(store, credential.id))?.storage.has('now')).toBe(true)
   })
 
-  it('F5: applies no first write of a process that nobody waits for any more', async () => {
+  it('F5: applies no first write of a process whose caller has given up', async () => {
     const server = await start()
     const client = connectRedis(server.url)
     const credential = await created(new RedisStore(client))
@@ -85,11 +85,11 @@ describe('a Redis that stands still', () => {
     expect(await client.exists(sessionKey('sess:', first.id))).toBe(0)
   })
 
-  it('F5: takes the clock of Redis for the right one when it was set', async () => {
+  it('F5: follows the clock of Redis when that was set', async () => {
     const server = await start()
     const client = connectRedis(server.url)
     const store = new RedisStore({
-      // As if Redis' clock had been an hour behind when it was asked for its time.
+      // As if Redis' clock had been an hour slow when it was asked for its time.
       get: (key) => client.get(key),
       getrange: (...args) => client.getrange(...args),
       evalsha: async (...args) => moved(await client.evalsha(...args)),
@@ -103,7 +103,7 @@ describe('a Redis that stands still', () => {
     expect((await read(store, credential.id))?.storage.has('now')).toBe(true)
   })
 
-  it('F1, F4: costs no deadline for long, and the next request after it goes on works', async () => {
+  it('F1, F4: costs no timeout for long, and serves the next request after it resumes', async () => {
     const server = await start()
     const redis = await connect(server)
     const { app, visit, errors } = makeApp({}, { redis, storeTimeoutMs: 200 })
@@ -126,7 +126,7 @@ describe('a Redis that stands still', () => {
 })
 
 describe('a Redis that is killed', () => {
-  it('F1, F4: answers 503 meanwhile, and works again with nothing restarted', async () => {
+  it('F1, F4: answers 503 meanwhile, and works again without a restart', async () => {
     const server = await start()
     const redis = await connect(server)
     const { app, visit } = makeApp({}, { redis })
@@ -142,7 +142,7 @@ describe('a Redis that is killed', () => {
     await vi.waitFor(async () => expect((await visit('/login')).status).toBe(200), {
       timeout: 5000,
     })
-    // It has lost everything: nobody is anybody.
+    // It has lost everything: every session is gone.
     expect((await visit('/me', cookie)).body).toMatchObject({ isGuest: true, userName: '' })
   })
 })
@@ -201,13 +201,13 @@ async function commit(
   expect(outcome).toMatchObject({ status: 'committed' })
 }
 
-/** Waits until nobody who began before this waits any more. */
+/** Waits until all earlier calls have given up. */
 async function passes(ms: number): Promise<void> {
   const until = performance.now() + ms
   await vi.waitFor(() => expect(performance.now()).toBeGreaterThan(until), { timeout: 5000 })
 }
 
-/** Redis' time, an hour ago; other replies as they are. */
+/** Redis' time an hour ago; other replies unchanged. */
 function moved(reply: unknown): unknown {
   const time = /^time (\d{13})$/.exec(String(reply))?.[1]
   return time === undefined ? reply : `time ${Number(time) - 3_600_000}`

@@ -41,13 +41,13 @@ describe('several processes', { timeout }, () => {
     expect(figures.commandsPerUse).toBeLessThanOrEqual(3)
   })
 
-  it('both win when they change different keys at the same time (T3)', async () => {
+  it('keep both changes to different keys at the same time (T3)', async () => {
     const figures = await measurePairs(stage, 200)
 
     expect(figures).toEqual({ pairs: 200, lost: 0, errors: 0 })
   })
 
-  it('send what has changed, not the whole storage (T3)', async () => {
+  it('send only what has changed, not the whole storage (T3)', async () => {
     const { counter, oneKey, allKeys } = await measureBytes(stage)
 
     expect(counter).toBeGreaterThan(0)
@@ -69,7 +69,7 @@ describe('several processes', { timeout }, () => {
   })
 
   it.each(['one', 'many'] as const)(
-    'sign in 50 times at once on one session, as %s: every cookie works, the old one not (C5, C8)',
+    'sign in 50 times at once on one session, as %s: every new cookie works, the old one does not (C5, C8)',
     async (users) => {
       const figures = await measureSignIns(stage, 4, users)
 
@@ -110,7 +110,7 @@ describe('several processes', { timeout }, () => {
     expect(figures.commandsPerUse).toBeLessThan(3.1)
   })
 
-  it('give a sign-in that finds the session gone all that it has named (L8)', async () => {
+  it('keep everything that a sign-in grants when it finds the session gone (L8)', async () => {
     const all = ['is:ann', 'more:ann']
     const first: Step = { do: 'login', userName: 'ann', privileges: ['is:ann'] }
     const again: Step = { do: 'login', userName: 'ann', privileges: all }

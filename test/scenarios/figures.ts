@@ -1,5 +1,5 @@
-// What parallel requests on several processes must reach: nothing lost, nobody back, nobody else's
-// rights. Prints a table; the exit code is 1 when something was missed.
+// What parallel requests on several processes must reach: nothing lost, no session back, and no rights
+// of other users. Prints a table; the exit code is 1 when a figure was missed.
 //
 //   npm run figures
 //   npm run figures -- --scale 0.02
@@ -30,7 +30,7 @@ import type { Sent, Stage, StageSettings } from './workers.ts'
 
 const lanes = 24
 
-/** What increments of one key by `use()` came to. */
+/** The result of increments of one key by `use()`. */
 export interface IncrementFigures {
   /** The counter at the end. */
   readonly total: number
@@ -39,15 +39,15 @@ export interface IncrementFigures {
   readonly lost: number
   /** Acknowledged ones that got the same number as another one. */
   readonly doubled: number
-  /** Commands that the workers sent to Redis, a request: its load, its lock, its commit. */
+  /** Commands per request that the workers sent to Redis: its load, its lock, its commit. */
   readonly commandsPerUse: number
   readonly errors: number
 }
 
 /**
- * Requests that add 1 to one key of one session by `use()`, 50 in flight in each process.
+ * Requests that add 1 to one key of one session with `use()`, 50 in flight in each process.
  *
- * @param stage Where.
+ * @param stage The servers and processes.
  * @param uses How many.
  * @param whose A browser's session, or that of the server's own code.
  */
@@ -88,7 +88,7 @@ export async function measureIncrements(
   }
 }
 
-/** What pairs of requests that change different keys came to. */
+/** The result of pairs of requests that change different keys. */
 export interface PairFigures {
   readonly pairs: number
   readonly lost: number
@@ -165,17 +165,17 @@ function textStep(index: number, letter: string): Step {
   return { do: 'write', key: `text${index}`, value: letter.repeat(2000) }
 }
 
-/** What races against the end of a session came to. */
+/** The result of races against the end of a session. */
 export interface EndFigures {
   readonly races: number
-  /** Sessions that somebody found after their end was acknowledged. */
+  /** Sessions that were found after their end was acknowledged. */
   readonly alive: number
   /** Sign-ins that were acknowledged with a cookie that opens nothing. */
   readonly lostSignIns: number
-  /** Requests that a race was against, and those of them that found the session gone or rotated. */
+  /** Requests that a race was against, and those that found the session gone or rotated. */
   readonly contenders: number
   readonly late: number
-  /** Errors other than that the session has ended. */
+  /** Errors other than the end of the session. */
   readonly errors: number
 }
 
@@ -274,18 +274,18 @@ async function isThere(stage: Stage, id: string, cookies: readonly string[]): Pr
   return exists === 1 || outcomes.some(({ view }) => view?.id === id)
 }
 
-/** What parallel sign-ins on one session came to. */
+/** The result of parallel sign-ins on one session. */
 export interface SignInFigures {
   readonly rounds: number
-  /** Answers whose cookie does not open the session that they showed. */
+  /** Responses whose cookie does not open the session that they showed. */
   readonly deadCookies: number
-  /** Rounds with another number of sessions than the rules ask for. */
+  /** Rounds with a number of sessions other than the rules require. */
   readonly wrongSessions: number
-  /** Sessions that show another user, or other rights, than their cookie's sign-in gave. */
+  /** Sessions that show another user, or other rights, than the sign-in of their cookie gave. */
   readonly foreignRights: number
-  /** Rounds after which the cookie value from before opens something. */
+  /** Rounds after which the previous cookie value opens a session. */
   readonly openedByOld: number
-  /** Rounds after which a value that was never issued opens something. */
+  /** Rounds after which a value that was never issued opens a session. */
   readonly openedByForged: number
   readonly errors: number
 }
@@ -344,18 +344,18 @@ export async function measureSignIns(
   return { rounds, ...sums }
 }
 
-/** What parallel creations under one id came to. */
+/** The result of parallel creations under one id. */
 export interface CreationFigures {
   readonly rounds: number
-  /** Rounds in which not exactly one was told that it has created the session. */
+  /** Rounds in which not exactly one call was told that it has created the session. */
   readonly wrongWinners: number
   /** Rounds after which the session is not the winner's. */
   readonly overwritten: number
 }
 
 /**
- * Parallel creations under the same id, as of two servers that draw the same one: the second must
- * never take over a session.
+ * Parallel creations under one id, as if two servers drew the same one: the second must never take
+ * over a session.
  *
  * @param stage Where.
  * @param rounds How often.
@@ -377,16 +377,16 @@ export async function measureCreations(stage: Stage, rounds: number): Promise<Cr
   return { rounds, ...sums }
 }
 
-/** What races about the sessions of a user came to. */
+/** The result of races over the sessions of a user. */
 export interface ListFigures {
   readonly races: number
-  /** How often the list was compared with what there was, during a race or after it. */
+  /** How often the list was compared with the sessions, during a race or after it. */
   readonly checks: number
-  /** Live sessions that a list missed, whose sign-in was acknowledged. */
+  /** Live sessions with an acknowledged sign-in that a list missed. */
   readonly missing: number
-  /** Sessions that were listed, were there or were opened after their end was acknowledged. */
+  /** Sessions that were listed, stored or opened after their end was acknowledged. */
   readonly back: number
-  /** Entries of the indexes after a last look at each. */
+  /** Entries in the indexes after a last look at each. */
   readonly stale: number
   readonly errors: number
 }
@@ -459,7 +459,7 @@ class ListRace {
       const steps = step ? [step] : []
       return random.chance(0.15) ? { steps } : { cookie, steps }
     })
-    // A sign-in to what a list takes for nobody's.
+    // A sign-in to a session that a list takes for a guest's.
     if (isCleared) plans[0] = { cookie: first.cookie, steps: [login] }
     const sent = plans.map(({ cookie, steps }) => this.#send(cookie, [...this.#delay(), ...steps]))
     const lists = range(3).map(() =>
@@ -504,7 +504,7 @@ class ListRace {
     return this.#note(this.#stage.ask(worker, { cookie, steps }), steps)
   }
 
-  /** Notes what was acknowledged. */
+  /** Records what was acknowledged. */
   async #note(asked: Promise<Outcome>, steps: readonly Step[]): Promise<void> {
     const { view, after, cookie, values, error } = await asked
     if (error !== undefined) {
@@ -520,7 +520,7 @@ class ListRace {
     }
   }
 
-  /** Compares what is listed with what was there before and is there after it. */
+  /** Compares the list with the sessions before and after it. */
   async #check(): Promise<void> {
     const ended = [...this.#ended]
     const before = await this.#live()
@@ -529,13 +529,13 @@ class ListRace {
     const after = await this.#live()
     this.#figures.checks++
     for (const [id, signIn] of before) {
-      // The same sign-in all the time.
+      // The same sign-in throughout.
       if (after.get(id) === signIn && !listed.has(id)) this.#figures.missing++
     }
     this.#figures.back += ended.filter((id) => listed.has(id)).length
   }
 
-  /** The sessions that are the user's by an acknowledged sign-in, and which sign-in that is. */
+  /** The sessions that belong to the user by an acknowledged sign-in, and that sign-in. */
   async #live(): Promise<ReadonlyMap<string, string>> {
     const ids = [...this.#signedIn]
     const { redis } = this.#stage
@@ -550,7 +550,7 @@ class ListRace {
     )
   }
 
-  /** Whether anything of what has ended is there, and how long the index is. */
+  /** Whether anything of an ended session remains, and how long the index is. */
   async #look(): Promise<void> {
     const { redis } = this.#stage
     const ended = [...this.#ended]
@@ -569,7 +569,10 @@ class ListRace {
     this.#figures.stale += entries - (await this.#live()).size
   }
 
-  /** Redis answers a connection in order: after this, nothing of before goes on in the background. */
+  /**
+   * Redis answers a connection in order: after this, no earlier command is running in the
+   * background.
+   */
   async #settle(): Promise<void> {
     const steps: Step[] = [{ do: 'list', userName: 'nobody' }]
     await Promise.all(
@@ -583,14 +586,14 @@ function idsIn(value: unknown): readonly string[] {
   return Array.isArray(value) ? value.map(String) : []
 }
 
-/** What parallel sign-ins over `maxSessions` came to. */
+/** The result of parallel sign-ins over `maxSessions`. */
 export interface LimitFigures {
   readonly rounds: number
-  /** Rounds after which the user has another number of sessions than the limit. */
+  /** Rounds after which the number of the user's sessions differs from the limit. */
   readonly wrongLive: number
-  /** Rounds after which another number is listed. */
+  /** Rounds after which the listed number differs. */
   readonly wrongListed: number
-  /** Rounds with another number of refused sign-ins than the rules ask for. */
+  /** Rounds with a number of refused sign-ins other than the rules require. */
   readonly wrongRefused: number
   readonly errors: number
 }
@@ -600,7 +603,7 @@ export interface LimitFigures {
  *
  * @param stage One whose workers have `maxSessions` with {@link perUser}.
  * @param rounds How often.
- * @param onExceed What the workers do about it.
+ * @param onExceed The setting of the workers.
  */
 export async function measureLimits(
   stage: Stage,
@@ -640,13 +643,13 @@ export async function measureLimits(
   return { rounds, ...sums }
 }
 
-/** What parallel restores of one-time tokens came to. */
+/** The result of parallel restores of one-time tokens. */
 export interface RestoreFigures {
   readonly tokens: number
   readonly winners: number
-  /** Tokens that let not exactly one browser in. */
+  /** Tokens that did not let exactly one browser in. */
   readonly wrongTokens: number
-  /** Browsers that got a cookie though they were told no, or none that opens the session. */
+  /** Browsers that got a cookie although they were refused, or none that opens the session. */
   readonly wrongCookies: number
   readonly errors: number
 }

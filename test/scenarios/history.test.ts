@@ -52,7 +52,7 @@ class History {
     return this.call(at, { action, cookie, view, after, values: [number], ...more })
   }
 
-  /** A sign-in with a right of its own, by which `view` becomes `after`. */
+  /** A sign-in with its own right, which turns `view` into `after`. */
   login(at: number, view: View, userName: string, more: Partial<Call> = {}): Call {
     const privileges = [`is:${userName}`]
     const action: Action = {
@@ -82,7 +82,7 @@ function withCount(view: View, count: number): View {
 }
 
 describe('the checker finds', () => {
-  it('a write that was acknowledged and is lost (T3)', () => {
+  it('an acknowledged write that is lost (T3)', () => {
     const history = new History()
     const session = history.create(0)
     history.write(10, session, 'b')
@@ -94,7 +94,7 @@ describe('the checker finds', () => {
   it('a value that was seen and is gone again (T3)', () => {
     const history = new History()
     const session = history.create(0)
-    // Still under way at the end, so that either value may be read, but not back and forth.
+    // Still in progress at the end, so that either value may be read, but not back and forth.
     history.write(10, session, 'b', { returned: 100 })
     history.read(20, withText(session, 'b'))
     history.read(30, session)
@@ -102,7 +102,7 @@ describe('the checker finds', () => {
     expect(history.rules).toEqual(['lost change'])
   })
 
-  it('a value that nobody has written, or whose write was refused (T3)', () => {
+  it('a value that was never written, or whose write was refused (T3)', () => {
     const history = new History()
     const session = history.create(0)
     history.write(10, session, 'b', { error: 'ERR_SESSION_ENDED' })
@@ -183,7 +183,7 @@ describe('the checker finds', () => {
     const history = new History()
     const session = history.create(0)
     const ann = history.login(10, session, 'ann').after!
-    // Joins it: the value of before was rotated out while this request ran.
+    // Joins it: the previous value was rotated out while this request ran.
     history.login(9, session, 'ann', { returned: 16, set: 'c-s1-beside' })
     const cookie = 'c-s1-ann'
     history.call(20, { action: { do: 'regenerate' }, cookie, view: ann, after: ann, set: 'c-3' })
@@ -193,7 +193,7 @@ describe('the checker finds', () => {
     expect(history.rules).toContain('old value opens')
   })
 
-  it('a session that vanishes by itself, and a cookie that never worked (C8)', () => {
+  it('a session that vanishes on its own, and a cookie that never worked (C8)', () => {
     const history = new History()
     history.create(0)
     history.read(10, undefined, 'c-s1')
@@ -218,7 +218,7 @@ describe('the checker finds', () => {
     expect(guest.rules).toEqual(['lost change'])
   })
 
-  it("a user and a right that are not the cookie's own (C8)", () => {
+  it('a user and a right that do not belong to the cookie (C8)', () => {
     const history = new History()
     const session = history.create(0)
     const ann = history.login(10, session, 'ann').after!
@@ -266,7 +266,7 @@ describe('the checker finds', () => {
 })
 
 describe('the checker allows', () => {
-  it('either value while a write is under way, and of unknown outcome for ever', () => {
+  it('either value while a write is in progress, and forever if its outcome is unknown', () => {
     const history = new History()
     const session = history.create(0)
     history.write(10, session, 'b', { returned: 100 })
@@ -279,7 +279,7 @@ describe('the checker allows', () => {
     expect(checkHistory(history.calls)).toEqual([])
   })
 
-  it('increments in any order that could be, one of them of unknown outcome', () => {
+  it('increments in any possible order, one of them of unknown outcome', () => {
     const history = new History()
     const session = history.create(0)
     history.increment(10, session, 2)
@@ -335,7 +335,7 @@ describe('the checker allows', () => {
 })
 
 describe('four processes on shared sessions', () => {
-  it('lose nothing, bring nothing back and lend no rights (T3, T4, L8, C5, C8)', async () => {
+  it('lose nothing, bring nothing back and leak no rights (T3, T4, L8, C5, C8)', async () => {
     const stage = await openStage(soakWorkers)
     try {
       for (const seed of [1, 2]) {

@@ -1,5 +1,5 @@
 // Checks what processes did to shared sessions against the rules, from the calls that they recorded:
-// no acknowledged change lost, no session back from the dead, no right that was never granted.
+// no acknowledged change lost, no ended session back, no right that was never granted.
 //
 // A call is a request. It reads the whole session when it loads it, within [invoked, loaded], and
 // its change takes effect within [committing, returned], `use()` within [loaded, returned]. A call
@@ -7,11 +7,11 @@
 
 import type { Outcome, View } from './worker.ts'
 
-/** What a call was to do. No two writes of a history have the same value. */
+/** The task of a call. No two writes of a history have the same value. */
 export type Action =
   | { readonly do: 'read' }
   | { readonly do: 'write'; readonly key: string; readonly value: string }
-  /** By `use()`; counters are keys of their own. */
+  /** With `use()`; counters have their own keys. */
   | { readonly do: 'increment'; readonly key: string }
   /** Signs in, then writes. */
   | {
@@ -27,14 +27,14 @@ export type Action =
 
 /** A request with its outcome. */
 export interface Call extends Omit<Outcome, 'cookie' | 'sentBytes'> {
-  /** The cookie's value that it came with. */
+  /** The cookie value of the request. */
   readonly cookie?: string | undefined
   readonly action: Action
-  /** The cookie's value that it was answered with; `null` when the cookie was cleared. */
+  /** The cookie value of the response; `null` when the cookie was cleared. */
   readonly set?: string | null
 }
 
-/** Something that the rules do not allow. */
+/** A violation of the rules. */
 export interface Violation {
   readonly rule: Rule
   /** What is wrong. */
@@ -43,7 +43,7 @@ export interface Violation {
   readonly calls: readonly Call[]
 }
 
-/** The rules, by what breaks them. */
+/** The rules, by their violations. */
 export type Rule =
   | 'back from the dead'
   | 'old value opens'
@@ -59,7 +59,7 @@ export type Rule =
   | 'lost right'
   | 'foreign storage'
 
-// For so long changes by a rotated value merge; later they may be dropped without an error.
+// For this long, changes by a value that was rotated out merge; later they may be dropped without an error.
 const mergesForMs = 30_000
 
 /**
@@ -82,7 +82,7 @@ export function checkHistory(calls: readonly Call[]): readonly Violation[] {
 
 /** What the rules need to know of a history. */
 class Facts {
-  /** The call that was answered with a cookie value. */
+  /** The call whose response set a cookie value. */
   readonly issuerOf = new Map<string, Call>()
   /** Calls that found a session. */
   readonly onSession = new Map<string, Call[]>()
@@ -117,7 +117,7 @@ class Facts {
   }
 }
 
-/** An acknowledged end is for good. */
+/** An acknowledged end is final. */
 function checkEnds(calls: readonly Call[], facts: Facts): Violation[] {
   const endedBy = new Map<string, Call>()
   for (const [id, enders] of facts.endersOf) {
@@ -147,7 +147,7 @@ function checkValues(calls: readonly Call[], facts: Facts): Violation[] {
   for (const call of calls) {
     const { cookie, set, view, after } = call
     if (cookie === undefined || !call.isLoaded) continue
-    // It never comes back, and what it was replaced by excludes it.
+    // It never comes back, and the value that replaced it excludes it.
     if (!view) dies(cookie, call.loaded, call)
     if (typeof set !== 'string' || !isAcknowledged(call)) continue
     dies(cookie, call.returned, call)
@@ -190,8 +190,8 @@ function checkValues(calls: readonly Call[], facts: Facts): Violation[] {
 }
 
 /**
- * Whether the secret may have been rotated out while a call ran, so that it took a secret beside
- * others and not in their place.
+ * Whether the secret may have been rotated out while a call ran, so that the call got a secret
+ * beside others and not in place of them.
  */
 function isBesideAnother(call: Call, rotators: readonly Call[] = []): boolean {
   return rotators.some(
@@ -202,7 +202,7 @@ function isBesideAnother(call: Call, rotators: readonly Call[] = []): boolean {
   )
 }
 
-/** What is acknowledged to a client must be within its reach. */
+/** A client must be able to reach what was acknowledged to it. */
 function checkAnswers(calls: readonly Call[]): Violation[] {
   return calls.flatMap((call): Violation[] => {
     const { action, view, set } = call
@@ -219,7 +219,7 @@ function checkAnswers(calls: readonly Call[]): Violation[] {
   })
 }
 
-/** Who somebody is, and may do, comes from the sign-in that has issued the cookie. */
+/** The user and the rights of a session come from the sign-in that has issued the cookie. */
 function checkRights(calls: readonly Call[], facts: Facts): Violation[] {
   const owners = new Map<string, string>()
   return calls.flatMap((call): Violation[] => {
@@ -254,7 +254,7 @@ function checkRights(calls: readonly Call[], facts: Facts): Violation[] {
   })
 }
 
-/** Whom a cookie value was issued to; `''` for nobody. */
+/** The user to whom a cookie value was issued; `''` for a guest. */
 function ownerOf(cookie: string, facts: Facts, known: Map<string, string>): string {
   const chain: string[] = []
   let owner = ''
@@ -277,7 +277,7 @@ function ownerOf(cookie: string, facts: Facts, known: Map<string, string>): stri
   return owner
 }
 
-/** With what a cookie was issued. */
+/** The grants with which a cookie was issued. */
 function rightsOf({ action, view, after }: Call): readonly string[] {
   const kept = view && view.id === after?.id ? view.privileges : []
   return action.do === 'login' ? [...kept, ...action.privileges] : kept
@@ -295,7 +295,7 @@ function checkNewSessions(calls: readonly Call[], facts: Facts): Violation[] {
       !view ||
       switchesUser(call) ||
       facts.endersOf.get(view.id)?.some((end) => end !== call && end.invoked < call.returned)
-    // A sign-in by a value that was rotated out takes the storage along that it had loaded.
+    // A sign-in with a value that was rotated out copies the storage that it had loaded.
     const isCopyAllowed =
       view &&
       !switchesUser(call) &&
@@ -309,7 +309,7 @@ function checkNewSessions(calls: readonly Call[], facts: Facts): Violation[] {
   })
 }
 
-/** Each key of each session is a register or a counter, apart from all others. */
+/** Each key of each session is a register or a counter, independent of all others. */
 function checkStorage(facts: Facts): Violation[] {
   const violations: Violation[] = []
   const changes = new Map<string, Call[]>()
@@ -317,7 +317,7 @@ function checkStorage(facts: Facts): Violation[] {
     const { action, view, after } = call
     if (action.do === 'increment' && view) push(changes, view.id, call)
     if (action.do !== 'write' && action.do !== 'login') continue
-    // Where it has ended up is not known for sure.
+    // Its final place is not known for sure.
     const ids = new Set([after?.id, isAcknowledged(call) ? undefined : view?.id])
     for (const id of ids) if (id !== undefined) push(changes, id, call)
   }
@@ -341,14 +341,14 @@ function checkStorage(facts: Facts): Violation[] {
   return violations
 }
 
-/** What was done to one key of one session. */
+/** The operations on one key of one session. */
 interface KeyHistory {
   readonly key: string
-  /** The call that has stored the session, which gave the key its first value, or none. */
+  /** The call that first stored the session, and gave the key its first value, if any. */
   readonly creator: Call
   /** Calls that have found the session. */
   readonly reads: readonly Call[]
-  /** Calls that were to change the key. */
+  /** Calls whose task was to change the key. */
   readonly changers: readonly Call[]
 }
 
@@ -367,7 +367,7 @@ function isCounter(
 interface Zone {
   /** The earliest end of an operation. */
   first: number
-  /** The latest begin of one. */
+  /** The latest beginning of one. */
   last: number
   readonly calls: Call[]
 }
@@ -403,7 +403,7 @@ function checkRegister({ key, creator, reads, changers }: KeyHistory): Violation
     zone.calls.push(call)
   }
 
-  // A write of unknown outcome that nobody has read may never have happened.
+  // A write of unknown outcome that was never read may never have happened.
   const certain = [...zones.values()].filter(({ first }) => first !== Infinity)
   const forward = certain
     .filter(({ first, last }) => first < last)
@@ -428,7 +428,7 @@ function checkRegister({ key, creator, reads, changers }: KeyHistory): Violation
   return violations
 }
 
-/** Whether a counter has counted every acknowledged increment once, in an order that could be. */
+/** Whether a counter has counted every acknowledged increment once, in a possible order. */
 function checkCounter({ key, creator, reads, changers }: KeyHistory): Violation[] {
   const violations: Violation[] = []
   const start = Number(creator.after?.storage[key] ?? 0)
@@ -485,14 +485,14 @@ function isAcknowledged({ error, isLoaded }: Call): boolean {
   return error === undefined && isLoaded
 }
 
-/** Whether a call may have taken effect though it failed. These codes say that it has not. */
+/** Whether a call may have taken effect although it failed. These codes say that it has not. */
 function isUnknown({ error }: Call): boolean {
   return (
     error !== undefined && error !== 'ERR_SESSION_ENDED' && error !== 'ERR_SESSION_LOCK_TIMEOUT'
   )
 }
 
-/** Whether a sign-in names another user than whose the session was: it ends that session. */
+/** Whether a sign-in names a user other than that of the session, which ends the session. */
 function switchesUser({ action, view }: Call): boolean {
   return (
     action.do === 'login' && view !== undefined && !['', action.userName].includes(view.userName)

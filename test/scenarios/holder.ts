@@ -1,5 +1,5 @@
 /**
- * An app in a process of its own, whose blocks of `use()` last until they are told to end. For
+ * An app in a separate process, whose `use()` blocks last until they are told to end. For
  * `holders.test.ts`, which starts it by `fork` with the address of Redis and a key prefix.
  *
  * It sends `{ port }` when it listens, `'inside'` when a block has begun, and takes `'end'`.

@@ -22,7 +22,7 @@ const program = new URL('holder.ts', import.meta.url)
 /** A process whose block holds the lock of a session. */
 interface Holder {
   readonly process: ChildProcess
-  /** What its request gets. */
+  /** The response to its request. */
   readonly answer: Promise<Answer>
 }
 
@@ -32,7 +32,7 @@ interface Answer {
 }
 
 it(
-  'frees the lock of a process that is killed inside its block (T4)',
+  'frees the lock of a process that is killed in its block (T4)',
   { timeout: 30_000 },
   async () => {
     const { testApp, prefix, cookie } = await here()
@@ -49,7 +49,7 @@ it(
 )
 
 it(
-  'refuses the commit of a process frozen beyond its lease (T4)',
+  'refuses the commit of a process that was frozen beyond its lease (T4)',
   { timeout: 30_000 },
   async () => {
     const { testApp, prefix, cookie } = await here()
@@ -68,7 +68,7 @@ it(
 )
 
 it(
-  'refuses it while another process has its block, and leaves that one its lock (T4)',
+  'refuses the commit while another process is in its block, and leaves it the lock (T4)',
   {
     timeout: 30_000,
   },
@@ -90,7 +90,7 @@ it(
 )
 
 it(
-  'tells a process that was frozen of a session that has ended (T4, L8)',
+  'reports an ended session to a process that was frozen (T4, L8)',
   {
     timeout: 30_000,
   },
@@ -130,14 +130,14 @@ it(
   },
 )
 
-/** An app of this process, and a session in it. */
+/** An app in this process, and a session in it. */
 async function here(): Promise<{
   readonly testApp: TestApp
   readonly store: RedisStore
   readonly prefix: string
   readonly cookie: string
   readonly id: string
-  /** The end of the lock's lease, and how much of it is left. Milliseconds. */
+  /** The end of the lock's lease, and the time left. Milliseconds. */
   readonly lockOf: () => Promise<{ readonly until: number; readonly leaseMs: number }>
 }> {
   const prefix = uniquePrefix()
@@ -168,7 +168,7 @@ async function here(): Promise<{
   }
 }
 
-/** Starts a process and a request to it, which is inside its block when this returns. */
+/** Starts a process and a request to it, which is in its block when this returns. */
 async function holdLock(prefix: string, cookie: string): Promise<Holder> {
   const child = fork(await compiled(program), [inject('redisUrl'), prefix], {
     execArgv: [],

@@ -12,7 +12,7 @@ const patienceMs = 60_000
 
 describe('a process that has served 3 000 requests', () => {
   it(
-    'F8, M11: has nothing left of them, with Redis away in between, and ends',
+    'F8, M11: keeps nothing of them, with Redis away in between, and exits',
     async () => {
       const redis = await start()
 
@@ -30,7 +30,7 @@ describe('a process that has served 3 000 requests', () => {
   )
 
   it(
-    'F8, M11: has nothing left of them in a MemoryStore, and ends',
+    'F8, M11: keeps nothing of them in a MemoryStore, and exits',
     async () => {
       const { report, code } = await visited({ requests: 3000 })
 
@@ -43,7 +43,7 @@ describe('a process that has served 3 000 requests', () => {
   )
 
   it(
-    'F8, M11: ends while Redis does not answer and is being probed',
+    'F8, M11: exits while Redis does not answer and is being probed',
     async () => {
       const redis = await start()
 
@@ -63,7 +63,7 @@ async function start(): Promise<NonNullable<VisitedOptions['redis']>> {
   return { url: server.url, pid: server.pid }
 }
 
-/** Waits for the process to end by itself. One that does not is ended with the test. */
+/** Waits for the process to exit on its own. One that does not is ended with the test. */
 async function visited(
   options: VisitedOptions,
 ): Promise<{ readonly report: VisitedReport; readonly code: number | null }> {

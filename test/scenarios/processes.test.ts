@@ -5,10 +5,7 @@ import { cookieOf, exactly, guestView, makeApp, setCookies } from '../support/ap
 import type { Handler, TestApp } from '../support/apps.ts'
 import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 
-/**
- * Two instances of an app, as two processes have them: each with a client and a Sessions of its
- * own.
- */
+/** Two instances of an app, as in two processes: each with its own client and its own Sessions. */
 function makeTwo(
   handlersOfOne: Readonly<Record<string, Handler>> = {},
   options: SessionsOptions = {},
@@ -43,7 +40,7 @@ describe('two processes', () => {
     expect((await one.visit('/me', bob)).body.storage).toEqual({ of: 'bob' })
   })
 
-  it('T3: keep what parallel requests write under different names', async () => {
+  it('T3: keep parallel changes to different names', async () => {
     const [one, two] = makeTwo()
     const cookie = cookieOf(await one.visit('/write?start=1'))
     const names = Array.from({ length: 20 }, (_, index) => `name${index}`)
@@ -56,7 +53,7 @@ describe('two processes', () => {
     expect(Object.keys(body.storage).toSorted()).toEqual([...names, 'start'].toSorted())
   })
 
-  it('T3: leave a name alone that a slow request has not changed', async () => {
+  it('T3: keep a change when a slow request has not touched that name', async () => {
     const [one, two] = makeTwo({
       '/slow': async (ctx) => {
         ctx.session.storage.mine = 'slow'
@@ -70,7 +67,7 @@ describe('two processes', () => {
     expect((await two.visit('/me', cookie)).body.storage).toEqual({ mine: 'slow', theirs: 'fast' })
   })
 
-  it('P4: share who is signed in, and what they may do', async () => {
+  it('P4: share who is signed in, and with which rights', async () => {
     const [one, two] = makeTwo({ '/clear': ({ session }) => session.clearPrivileges() })
     const cookie = cookieOf(await one.visit('/login?user=ann&privileges=browse,audit'))
 
@@ -89,7 +86,7 @@ describe('two processes', () => {
     })
   })
 
-  it('P9: expand what was granted by their own roles', async () => {
+  it('P9: expand the granted names with their own roles', async () => {
     const prefix = uniquePrefix()
     const role = { roles: [{ role: 'Clerk', privileges: ['browse'] }] }
     const one = makeApp(
@@ -131,7 +128,7 @@ describe('two processes', () => {
     expect((await two.visit('/me', cookie)).body.id).toBe(body.id)
   })
 
-  it('C5: know at once that a cookie was rotated', async () => {
+  it('C5: see at once that a cookie was rotated', async () => {
     const [one, two] = makeTwo()
     const old = cookieOf(await one.visit('/write?a=1'))
 
@@ -141,7 +138,7 @@ describe('two processes', () => {
     expect((await one.visit('/me', rotated)).body).toMatchObject({ userName: 'ann', isNew: false })
   })
 
-  it('L8: know at once that the other has ended a session', async () => {
+  it('L8: see at once that the other has ended a session', async () => {
     const [one, two] = makeTwo()
     const cookie = cookieOf(await one.visit('/login'))
     expect((await two.visit('/me', cookie)).body.userName).toBe('ann')
@@ -153,7 +150,7 @@ describe('two processes', () => {
     expect(setCookies(response)).toEqual([])
   })
 
-  it('L8: do not bring back what the other has ended meanwhile', async () => {
+  it('L8: do not bring back a session that the other has ended meanwhile', async () => {
     const [one, two] = makeTwo({
       '/slow': async (ctx) => {
         ctx.session.storage.late = true
@@ -187,7 +184,7 @@ describe('two processes', () => {
     expect((await one.visit('/me', cookie)).body).toMatchObject(guestView)
   })
 
-  it('§7: keep apart what has another prefix', async () => {
+  it('§7: do not share sessions under different prefixes', async () => {
     const [one] = makeTwo()
     const [stranger] = makeTwo()
     const cookie = cookieOf(await one.visit('/login'))

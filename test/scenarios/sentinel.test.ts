@@ -20,12 +20,12 @@ vi.setConfig({ testTimeout: 120_000 })
 
 const soon = { timeout: 30_000, interval: 50 }
 
-describe('a master that is lost', () => {
+describe('a lost master', () => {
   it.each([
     ['killed', 'SIGKILL'],
     ['frozen', 'SIGSTOP'],
   ] as const)(
-    'F1, F2, F4, F6: %s, it costs nobody more than a 503, and nothing that replicas had is lost',
+    'F1, F2, F4, F6: %s, it causes nothing worse than a 503, and nothing that replicas had is lost',
     async (_how, signal) => {
       const set = await start()
       const { app, redis } = await appOn(set)
@@ -39,7 +39,7 @@ describe('a master that is lost', () => {
       const master = await set.masterOther(old)
       await load.stores(10)
       if (signal === 'SIGSTOP') {
-        // It goes on as a master until a Sentinel tells it, and loses what it did meanwhile.
+        // It resumes as a master until a Sentinel demotes it, and loses its writes in between.
         old.kill('SIGCONT')
         await set.inSync()
       }
@@ -61,7 +61,7 @@ describe('a master that is lost', () => {
     },
   )
 
-  it('F4: a Sentinel that stands still with the master keeps nobody from the new one', async () => {
+  it('F4: a Sentinel that is frozen with the master does not hide the new one', async () => {
     const set = await start()
     const { app } = await appOn(set)
     const cookie = cookieOf(await app.visit('/login'))
@@ -80,7 +80,7 @@ describe('a master that is lost', () => {
     ['default', {}],
     ['recommended', recommendedSentinelOptions],
   ] as const)(
-    'F1, F5: what found no master is answered 503 and not applied by the next one (%s options)',
+    'F1, F5: a write that found no master is answered 503 and not applied by the next one (%s options)',
     async (_name, clientOptions) => {
       const set = await start()
       let loaded = 0
@@ -107,15 +107,15 @@ describe('a master that is lost', () => {
       const master = await set.masterOther(old)
 
       expect(statuses).toEqual([503, 503, 503, 503])
-      // It sends first what it has kept.
+      // It first sends the commands that it kept.
       await works(app, cookie)
       expect([...(await storedBy(master, id))].toSorted()).toEqual(['early', 'works'])
     },
   )
 })
 
-describe('replicas that are lost', () => {
-  it('F1: nobody notices the first one', async () => {
+describe('lost replicas', () => {
+  it('F1: no request fails when the first one is lost', async () => {
     const set = await start()
     const { app } = await appOn(set)
     const load = await startLoad(app)
@@ -138,7 +138,7 @@ describe('replicas that are lost', () => {
     }
   })
 
-  it('F1, F4, F7: with min-replicas-to-write sessions are read, and no change is promised', async () => {
+  it('F1, F4, F7: with min-replicas-to-write sessions are read, and no change is acknowledged', async () => {
     const set = await start()
     const { app } = await appOn(set, recommendedSentinelOptions, { refreshSeconds: 1 })
     const direct = connectRedis((await set.master()).url)
@@ -152,7 +152,7 @@ describe('replicas that are lost', () => {
     await direct.config('SET', 'min-replicas-to-write', '1')
     for (const replica of set.servers.slice(1)) replica.kill('SIGKILL')
     await vi.waitFor(() => expect(load.counts.get('writer 503')).toBeGreaterThan(50), soon)
-    // A read is due by now to keep the session alive, which it cannot.
+    // By now a read must refresh the session, which is impossible.
     await vi.waitFor(async () => expect(await direct.pttl(key)).toBeLessThan(ttl - 1500), soon)
     await vi.waitFor(async () => {
       expect((await app.visit('/me', cookie)).body).toMatchObject({ id, userName: 'ann' })
@@ -173,19 +173,19 @@ describe('replicas that are lost', () => {
     for (const { id, stored } of load.writers) {
       expect([...(await storedBy(master, id))].toSorted()).toEqual([...stored].toSorted())
     }
-    // Nobody was told that it has ended.
+    // No client was told that it has ended.
     expect((await app.visit('/me', cookie)).body).toMatchObject({ id, userName: 'ann' })
     expect(await app.sessions.terminate(id)).toBe(true)
   })
 })
 
 describe('a master that has become a replica', () => {
-  it('F1, F4, F7: is read, refuses changes, and is left at the first one', async () => {
+  it('F1, F4, F7: is read, refuses changes, and is left at the first refusal', async () => {
     const set = await start()
     const { app } = await appOn(set)
     const cookie = cookieOf(await app.visit('/login?user=ann'))
     await set.inSync()
-    // As a client has it that was connected before.
+    // Like a client that was connected before.
     const redis = await connected(new Redis(set.servers[1]!.url, recommendedSentinelOptions))
     const stale = appWith(redis)
 
@@ -203,8 +203,8 @@ describe('a master that has become a replica', () => {
   })
 })
 
-describe('a master that is replaced as planned', () => {
-  it('F1, F4: is left before it is told, and nothing that replicas had is lost', async () => {
+describe('a planned replacement of the master', () => {
+  it('F1, F4: moves clients away before the old master is demoted, and loses nothing that replicas had', async () => {
     const set = await start(['--min-replicas-to-write', '1'])
     const { app, redis } = await appOn(set)
     const load = await startLoad(app)
@@ -273,12 +273,12 @@ async function works({ visit }: TestApp, cookie: string): Promise<void> {
 }
 
 /**
- * Notes what the writers were told is stored. Replicas that are in sync afterwards have it; what a
- * master acknowledges later is lost with it when they have not yet heard of it.
+ * Records the writes acknowledged to the writers. In-sync replicas have them afterwards; what a
+ * master acknowledges later is lost with it when they have not received it.
  *
  * @param redis Has a connection to the master, which it will lose.
- * @returns Checks that another master has what was noted and what was acknowledged of the requests
- *   that were made after the connection was lost.
+ * @returns A function that checks that another master has what was recorded, and what was
+ *   acknowledged to requests sent after the connection was lost.
  */
 function keepsFrom({ writers }: Load, redis: Redis): (master: TestRedis) => Promise<void> {
   const before = writers.map(({ stored }) => [...stored])
@@ -298,7 +298,7 @@ function keepsFrom({ writers }: Load, redis: Redis): (master: TestRedis) => Prom
   }
 }
 
-/** The names in the storage of a session, as one server has them. */
+/** The names in the storage of a session on one server. */
 async function storedBy({ url }: TestRedis, id: string): Promise<ReadonlySet<string>> {
   const record = await read(new RedisStore(connectRedis(url)), id)
   return new Set(record?.storage.keys())

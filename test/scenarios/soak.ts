@@ -1,5 +1,5 @@
-// Processes do random requests on shared sessions, and what they saw is checked against the rules.
-// The seed is printed; the same seed does the same requests, in an order that the machine decides.
+// Processes make random requests on shared sessions, and their records are checked against the rules.
+// The seed is printed; the same seed makes the same requests, in an order that the machine decides.
 //
 //   npm run soak
 //   npm run soak -- --minutes 10 --seed 7
@@ -18,22 +18,22 @@ import type { Stage } from './workers.ts'
 /** How many processes a soak has. */
 export const soakWorkers = 4
 
-/** What a round is made of. */
+/** The size of a round. */
 export interface RoundSize {
   /** Cookie jars; each starts with a session of its own. */
   readonly browsers: number
-  /** Requests that each has under way at once. */
+  /** Requests that each has in flight at once. */
   readonly tabs: number
   readonly callsPerTab: number
 }
 
-/** What a round has shown. */
+/** The result of a round. */
 export interface RoundResult {
   readonly calls: readonly Call[]
   readonly violations: readonly Violation[]
   /** Sessions that still exist after an acknowledged end. */
   readonly undead: number
-  /** How often the rules that matter most came into play. */
+  /** How often the most important rules came into play. */
   readonly seen: Readonly<Record<Happening, number>>
 }
 
@@ -59,10 +59,10 @@ interface Jar {
 }
 
 /**
- * Has all workers do random requests, then visits with every cookie value, and checks it all.
+ * Has all workers make random requests, then visits with every cookie value, and checks everything.
  *
  * @param stage Where.
- * @param seed What is asked.
+ * @param seed Decides the requests.
  * @param size How much.
  */
 export async function runRound(stage: Stage, seed: number, size: RoundSize): Promise<RoundResult> {
@@ -97,7 +97,7 @@ export async function runRound(stage: Stage, seed: number, size: RoundSize): Pro
   }
 }
 
-/** Mostly the present one; sometimes a copy of any that there was, none, or a forged one. */
+/** Mostly the current one; sometimes a copy of an earlier one, none, or a forged one. */
 function chooseCookie(random: Random, { cookie, known, ids }: Jar): string | undefined {
   const dice = random.next()
   const id = ids.at(-1)
@@ -179,9 +179,9 @@ function happenings(calls: readonly Call[]): RoundResult['seen'] {
     ended: count(
       ({ action, view }) => action.do === 'terminate' || (action.do === 'logout' && view),
     ),
-    // Two requests with the same value that were both given another one for the same session.
+    // Two requests with the same value that both got another one for the same session.
     joined: [...answers.values()].filter((times) => times > 1).length,
-    // A sign-in that found a session open to it, but has gone into a new one.
+    // A sign-in that found a session that it could use, but went into a new one.
     moved: count(
       (call) =>
         call.action.do === 'login' &&

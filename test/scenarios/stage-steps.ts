@@ -21,7 +21,7 @@ export function loginStep(userName: string): Step {
   return { do: 'login', userName, privileges: [`is:${userName}`] }
 }
 
-/** How many script calls the server has had: all that sessions cost it. */
+/** How many script calls the server has had: the whole cost of the sessions. */
 export async function scriptCalls({ redis }: Stage): Promise<number> {
   const info = await redis.info('commandstats')
   let calls = 0

@@ -1,5 +1,5 @@
-// A process with an app that gets visits, some of them while its Redis stands still, then closes what
-// it has opened, tells what it has seen and ends by itself. `leaks.test.ts` starts it.
+// A process with an app that gets visits, some of them while its Redis is frozen, then closes what it
+// has opened, reports what it has seen and exits on its own. `leaks.test.ts` starts it.
 
 import { setTimeout as delay } from 'node:timers/promises'
 
@@ -15,11 +15,11 @@ export interface VisitedOptions {
   readonly requests: number
   /** Without it the sessions are in memory. */
   readonly redis?: { readonly url: string; readonly pid: number }
-  /** Whether Redis stands still when the app closes. */
+  /** Whether Redis is frozen when the app closes. */
   readonly endsFrozen?: boolean
 }
 
-/** What the process writes, as one line of JSON, just before it has nothing to do any more. */
+/** What the process writes, as one line of JSON, just before it has nothing left to do. */
 export interface VisitedReport {
   /** What it held before the visits, and after them. */
   readonly before: Held
@@ -28,15 +28,15 @@ export interface VisitedReport {
   readonly statuses: Readonly<Record<string, number>>
   /** Unhandled rejections, and warnings. */
   readonly complaints: readonly string[]
-  /** Whether calls were refused, at the end, because Redis does not answer. */
+  /** Whether calls were refused at the end, because Redis does not answer. */
   readonly wasRefused: boolean
   /** Whether the client still worked when the sessions were closed. */
   readonly isClientOpen: boolean
 }
 
-/** What must not become more. */
+/** The counts that must not grow. */
 export interface Held {
-  /** Those that keep no process alive, too. */
+  /** Including those that do not keep the process alive. */
   readonly timers: number
   readonly listeners: number
   readonly resources: Readonly<Record<string, number>>
@@ -46,15 +46,15 @@ const lanes = 4
 const settleMs = 2500
 
 const options: VisitedOptions = JSON.parse(process.env['VISITED'] ?? '{}')
-// Long enough for a timer that is left to be seen.
+// Long enough for a leaked timer to be seen.
 const storeTimeoutMs = options.endsFrozen ? 200 : 5000
 const complaints: string[] = []
 process.on('unhandledRejection', (reason) => complaints.push(String(reason)))
 process.on('warning', ({ name, message }) => {
-  // Of the look at what is held.
+  // For the look at what is held.
   if (!message.startsWith('v8.queryObjects()')) complaints.push(`${name}: ${message}`)
 })
-// With the recommended options the client gives up first, and nothing opens the circuit.
+// With the recommended options the client gives up first, and the circuit never opens.
 const redisOptions = options.endsFrozen ? {} : recommendedRedisOptions
 const redis = options.redis && new Redis(options.redis.url, { ...redisOptions, lazyConnect: true })
 redis?.on('error', () => {})

@@ -1,6 +1,6 @@
-// One of several processes that share sessions: it carries out what `workers.ts` sends it. A request
-// is one without HTTP: the session is looked up by a cookie value, used, and committed, in the order
-// in which the middleware does it.
+// One of several processes that share sessions: it carries out what `workers.ts` sends. A request is
+// one without HTTP: the session is looked up by a cookie value, used, and committed, in the order of
+// the middleware.
 
 import { Redis } from 'ioredis'
 import { Sessions } from 'koa-user-sessions'
@@ -20,14 +20,14 @@ export interface WorkerOptions {
   readonly redisUrl: string
   readonly prefix: string
   /**
-   * Whether its client says that it is one of a Cluster. The store then waits more often, and the
-   * answer to the first step of a sign-in is late.
+   * Whether its client says that it is a Cluster. The store then waits more often, and the reply to
+   * the first step of a sign-in is late.
    */
   readonly isCluster?: boolean
   readonly maxSessions?: NonNullable<SessionsOptions['maxSessions']>
 }
 
-/** Something that a request does with its session, or beside it. */
+/** A step of a request with its session, or beside it. */
 export type Step =
   | { readonly do: 'write'; readonly key: string; readonly value: unknown }
   /** Adds 1 in a `use()` block. */
@@ -38,7 +38,7 @@ export type Step =
   | { readonly do: 'regenerate' | 'touch' | 'save' | 'destroy' }
   /** Takes all privileges and the user name away. */
   | { readonly do: 'clear' }
-  /** As `ctx.session = null`. */
+  /** Like `ctx.session = null`. */
   | { readonly do: 'logout' }
   /** Ends any session by its id. */
   | { readonly do: 'terminate'; readonly id: string }
@@ -51,12 +51,12 @@ export type Step =
   | { readonly do: 'create'; readonly id: string }
   | { readonly do: 'createOTP' }
   | { readonly do: 'restore'; readonly otp: string }
-  /** Waits until the driver lets it go on. */
+  /** Waits until the driver releases it. */
   | { readonly do: 'pause' }
 
 /** A request. */
 export interface WorkerRequest {
-  /** The cookie's value; none when absent. */
+  /** The cookie value, if any. */
   readonly cookie?: string | undefined
   readonly steps: readonly Step[]
 }
@@ -69,7 +69,7 @@ export interface View {
   readonly storage: Readonly<Record<string, unknown>>
 }
 
-/** What became of a request. Instants are milliseconds on a clock that all processes share. */
+/** The result of a request. Instants are milliseconds on a clock that all processes share. */
 export interface Outcome {
   readonly invoked: number
   /** When the session had been looked up. */
@@ -85,11 +85,11 @@ export interface Outcome {
   readonly after?: View
   /** The new cookie value; `null` when the cookie was cleared. */
   readonly cookie?: string | null
-  /** What steps answered, in order: of `list` and `terminateAll` a list of ids. */
+  /** The results of steps, in order: for `list` and `terminateAll` a list of ids. */
   readonly values: readonly unknown[]
   /** The code of the error that was thrown, or its text when it has none. */
   readonly error?: string
-  /** Bytes that this process sent to Redis meanwhile, for other requests too. */
+  /** Bytes that this process sent to Redis meanwhile, including those for other requests. */
   readonly sentBytes: number
 }
 
@@ -100,7 +100,7 @@ export interface Repetition {
   readonly inFlight: number
 }
 
-/** What became of a repetition. */
+/** The result of a repetition. */
 export interface RepetitionOutcome {
   readonly values: readonly unknown[]
   /** How many requests failed with each error. */
@@ -124,7 +124,7 @@ export type FromWorker =
 const options: WorkerOptions = JSON.parse(process.env['SCENARIO'] ?? '{}')
 const { redisUrl, prefix, isCluster = false, maxSessions } = options
 const redis = new Redis(redisUrl)
-// Failures reach the driver through the requests.
+// The driver sees failures through the requests.
 redis.on('error', () => {})
 const client: RedisClient = {
   isCluster,
@@ -144,7 +144,7 @@ const sessions = new Sessions<Record<string, unknown>>({
   prefix,
   // A refresh is always due, so that a load writes too.
   refreshSeconds: 0,
-  // A busy machine is no fault.
+  // A busy machine is not a fault.
   storeTimeoutMs: 20_000,
   lockTimeoutMs: 30_000,
   ...(maxSessions && { maxSessions }),
@@ -158,7 +158,7 @@ process.on('message', (text: string) => {
   const batch: readonly ToWorker[] = JSON.parse(text)
   for (const message of batch) receive(message)
 })
-// The driver has gone.
+// The driver has exited.
 process.on('disconnect', () => process.exit())
 await redis.ping()
 post({ kind: 'ready' })
@@ -240,7 +240,7 @@ async function perform(request: WorkerRequest, pause: () => Promise<void>): Prom
     await session.commit()
   } catch (reason) {
     error = codeOf(reason)
-    // As the middleware does.
+    // In the order of the middleware.
     if (reason instanceof SessionError && reason.status < 500) {
       await session.commit()?.catch((failure: unknown) => {
         error = codeOf(failure)
@@ -330,7 +330,7 @@ function increment(session: Session<Record<string, unknown>>, key: string): Prom
   })
 }
 
-/** Answers the cookie's value; `undefined` when there is a session with that id. */
+/** Returns the cookie value; `undefined` when a session with that id exists. */
 async function create(id: string): Promise<string | undefined> {
   const { value } = newSecret(id)
   const credential = parseCookieValue(value)

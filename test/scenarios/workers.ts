@@ -20,14 +20,14 @@ import type {
 
 /** A request that a worker carries out. */
 export interface Sent {
-  /** Fulfilled when the request is at its `pause` step, or is over without one. */
+  /** Fulfilled when the request is at its `pause` step, or has finished without one. */
   readonly paused: Promise<unknown>
   readonly outcome: Promise<Outcome>
-  /** Lets it go on. */
+  /** Lets it continue. */
   readonly resume: () => void
 }
 
-/** What the workers of a stage are told. */
+/** The settings of the workers of a stage. */
 export type StageSettings = Pick<WorkerOptions, 'isCluster' | 'maxSessions'>
 
 /** A private redis-server and several processes that share the sessions in it. */
@@ -134,7 +134,7 @@ export class Random {
 }
 
 /**
- * Does some work so many times, so many at once.
+ * Does some work this many times, with this many in flight.
  *
  * @param times How often.
  * @param inFlight How many at once.
@@ -186,7 +186,7 @@ class Worker {
     this.#child.on('exit', (code, signal) => {
       this.#fail(new Error(`a worker has ended: exit code ${code}, signal ${signal}`))
     })
-    // Shows as the end of the process.
+    // Appears as the end of the process.
     this.#child.on('error', () => {})
     this.#child.on('message', (text) => {
       if (typeof text !== 'string') return
@@ -254,7 +254,7 @@ class Worker {
     if (this.#outbox.length > 1) return
     setImmediate(() => {
       const batch = JSON.stringify(this.#outbox.splice(0))
-      // A worker that has ended has failed its calls.
+      // A worker that has exited has failed its calls.
       if (this.#child.connected) this.#child.send(batch, () => {})
     })
   }

@@ -22,7 +22,7 @@ const client = {
   region: 'Zürich',
 }
 
-/** A session of ann, unless the parts say something else. */
+/** A session of ann, with the given changes. */
 function summaryOf(parts: Partial<SessionSummary> = {}): SessionSummary {
   return {
     id,
@@ -44,7 +44,7 @@ function summaryOf(parts: Partial<SessionSummary> = {}): SessionSummary {
 }
 
 describe('infoOf', () => {
-  it('S7: has exactly these names, and what is known of the session', () => {
+  it('S7: has exactly these names, and what is known about the session', () => {
     const createdAt = now + 7
 
     expect(infoOf(summaryOf({ type: 'rest', createdAt, client }), 'sleeping')).toEqual({
@@ -78,7 +78,7 @@ describe('activityOf', () => {
     [65_000, 'active'],
     [65_001, 'sleeping'],
     [Number.MAX_SAFE_INTEGER, 'sleeping'],
-  ] as const)('K6: after %i ms, of which 5000 are refreshMs, is %s', (ms, state) => {
+  ] as const)('K6: after %i ms, with a refreshMs of 5000, is %s', (ms, state) => {
     expect(activityOf(summaryOf({ activeAt: 0, now: ms }), 5000)).toBe(state)
   })
 
@@ -111,13 +111,13 @@ describe('activeSessions', () => {
     ])
   })
 
-  it('M2: tells when the session was made where nobody has signed in', () => {
+  it('M2: gives the creation as the sign-in when no user has signed in', () => {
     const [session] = activeSessions([summaryOf({ signedInAt: 0 })], undefined)
 
     expect(session?.dateCreated).toBe(now / 1000 - 5)
   })
 
-  it('M2: takes a sign-in for activity, and asking too', () => {
+  it('M2: counts a sign-in as activity, and the asking request, too', () => {
     const signsIn = summaryOf({ id: 'a', signedInAt: now - 1000, activeAt: now - 9000 })
     const asks = summaryOf({ id: 'b', activeAt: now - 9000 })
 
@@ -129,7 +129,7 @@ describe('activeSessions', () => {
     ])
   })
 
-  it('M2: puts the current one first, then the most recently active', () => {
+  it('M2: lists the current session first, then by the most recent activity', () => {
     const summaries = [
       summaryOf({ id: 'old', activeAt: now - 30_000, signedInAt: 1 }),
       summaryOf({ id: 'current', activeAt: now - 90_000, signedInAt: 1 }),
@@ -142,7 +142,7 @@ describe('activeSessions', () => {
     expect(idsOf(summaries, undefined)).toEqual(['new', 'middle', 'old', 'current'])
   })
 
-  it('M2: puts later sign-ins first where the activity is the same second, then goes by id', () => {
+  it('M2: lists later sign-ins first within one second of activity, then goes by id', () => {
     const summaries = [
       summaryOf({ id: 'c', activeAt: now, signedInAt: now - 10_000 }),
       summaryOf({ id: 'a', activeAt: now + 1, signedInAt: now - 20_000 }),
@@ -153,7 +153,7 @@ describe('activeSessions', () => {
     expect(idsOf(summaries.toReversed(), undefined)).toEqual(['b', 'c', 'a'])
   })
 
-  it('M2: leaves the list alone that it gets', () => {
+  it('M2: does not change the given list', () => {
     const summaries = Object.freeze([summaryOf({ id: 'b' }), summaryOf({ id: 'a' })])
 
     expect(idsOf(summaries, 'a')).toEqual(['a', 'b'])

@@ -13,7 +13,7 @@ import {
 } from '../support/bare-session.ts'
 
 describe('id', () => {
-  it('S1: is a UUID that each session has for itself', () => {
+  it('S1: is a UUID of its own for each session', () => {
     const session = newSession()
 
     expect(session.id).toMatch(uuid)
@@ -21,7 +21,7 @@ describe('id', () => {
     expect(newSession().id).not.toBe(session.id)
   })
 
-  it('S1: stays for the life of the session, also across a sign-in', async () => {
+  it('S1: stays for the life of the session, even across a sign-in', async () => {
     const { browser } = makeApp()
     const client = browser()
     await client.get('/write?a=1')
@@ -53,12 +53,12 @@ describe('id', () => {
 })
 
 describe('type and userName', () => {
-  it('S2: is web, or rest where the app says so', async () => {
+  it('S2: is web, or rest when the app says so', async () => {
     expect(newSession().type).toBe('web')
     expect(newSession({ type: 'rest' }).type).toBe('rest')
   })
 
-  it('S2: stays what the session was made with', async () => {
+  it('S2: stays what the session was created with', async () => {
     const handlers = {
       '/type': (ctx: { session: Session; body: unknown }) => {
         ctx.body = ctx.session.type
@@ -83,7 +83,7 @@ describe('type and userName', () => {
   })
 
   it.each(['Ann', ' ann ', '__proto__', 'a\nb', 'Ångström 🍵', 'x'.repeat(5000)])(
-    'S6: keeps the user name %j as it is, in the next request too',
+    'S6: keeps the user name %j unchanged, in the next request too',
     async (userName) => {
       const { browser } = makeApp({
         '/login-as': ({ session }) => {
@@ -100,7 +100,7 @@ describe('type and userName', () => {
 })
 
 describe('expirationDate', () => {
-  it('S3: is the end after the idle timeout, as ISO text with milliseconds', () => {
+  it('S3: is the end of the idle timeout, as ISO text with milliseconds', () => {
     expect(newSession().expirationDate).toBe('2026-01-01T01:00:00.000Z')
     expect(newSession().expirationDate).toMatch(isoDate)
     expect(newSession({ idleTimeout: 90.5 }).expirationDate).toBe('2026-01-01T01:30:30.000Z')
@@ -125,7 +125,7 @@ describe('expirationDate', () => {
     expect(newSession({ absoluteTimeout: 60 }).expirationDate).toBe('2026-01-01T01:00:00.000Z')
   })
 
-  it('S3: is a date without an absolute limit too', () => {
+  it('S3: is a date even without an absolute limit', () => {
     const session = newSession({ absoluteTimeout: Infinity })
 
     session.idleTimeout = 525_600
@@ -133,7 +133,7 @@ describe('expirationDate', () => {
     expect(session.expirationDate).toBe('2027-01-01T00:00:00.000Z')
   })
 
-  it('S3: moves on with each request, and up to the absolute limit', async () => {
+  it('S3: moves with each request, and up to the absolute limit', async () => {
     const time = freezeTime()
     const { browser } = makeApp({}, { absoluteTimeout: 100 })
     const client = browser()
@@ -201,7 +201,7 @@ describe('idleTimeout', () => {
     ['an array', [90]],
     ['an object that turns into a number', { valueOf: () => 90 }],
     ['a boxed number', Object(90)],
-  ])('S4: refuses %s and stays as it was', (_, value) => {
+  ])('S4: throws for %s and stays as it was', (_, value) => {
     const session = newSession()
     session.idleTimeout = 90
 
@@ -224,7 +224,7 @@ describe('idleTimeout', () => {
     expect(await me(client)).toMatchObject({ isNew: false, idleTimeout: 240 })
   })
 
-  it('S4: keeps the session alive for so long, and no longer', async () => {
+  it('S4: keeps the session alive exactly that long', async () => {
     const time = freezeTime()
     const { browser } = makeApp({
       '/longer': ({ session }) => {
@@ -242,7 +242,7 @@ describe('idleTimeout', () => {
   })
 
   it.each([60, 64.4, 64.01, 100.1, 1000.3, 200 / 3])(
-    'L2: assigned the %d minutes that it has, nothing changes',
+    'L2: changes nothing when it is set to its own value of %d minutes',
     async (minutes) => {
       const { browser, store } = makeApp({
         '/set': ({ session }) => {
@@ -268,7 +268,7 @@ describe('idleTimeout', () => {
 })
 
 describe('storage', () => {
-  it('S5: is empty in a new session, and the same object at each read', () => {
+  it('S5: is empty in a new session, and the same object at each access', () => {
     const session = newSession()
 
     expect({ ...session.storage }).toEqual({})
@@ -302,7 +302,7 @@ describe('info', () => {
     ])
   })
 
-  it('S7: says what is known of a web session, and empty text for the rest', () => {
+  it('S7: describes a web session, with empty text for the rest', () => {
     const session = newSession()
     session.setPrivileges({ userName: 'ann' })
 
@@ -323,7 +323,7 @@ describe('info', () => {
     expect(info.persistentID).toMatch(uuid)
   })
 
-  it('S7: is a new plain object at each read, which changes nothing', () => {
+  it('S7: is a new plain object at each access, which changes nothing', () => {
     const session = newSession()
     const { info } = session
 
@@ -335,7 +335,7 @@ describe('info', () => {
     expect(structuredClone(session.info)).toEqual(session.info)
   })
 
-  it('S7: tells of the creation, not of the request', async () => {
+  it('S7: describes the creation, not the request', async () => {
     const time = freezeTime()
     const seen: Session['info'][] = []
     const { visit } = makeApp({

@@ -21,7 +21,7 @@ const guards: Readonly<Record<string, Handler>> = {
   '/user': (ctx) => user(ctx, async () => {}),
 }
 
-/** What a function makes of a session of this kind, in a request where there is one. */
+/** The result of a function on a session of this kind, in a request if it needs one. */
 async function inSession<T>(
   kind: Kind,
   options: SessionsOptions,
@@ -47,7 +47,7 @@ async function inSession<T>(
   return seen[0]!
 }
 
-/** What P7 is about. */
+/** The calls that P7 restricts. */
 function tryPrivileges(session: Session): readonly unknown[] {
   return [
     session.setPrivileges('browse'),
@@ -101,7 +101,7 @@ describe('the types of sessions', () => {
   })
 
   it.each([{}, { privilegedTypes: [] }, { privilegedTypes: ['web', 'remote'] }] as const)(
-    'P7: do not matter to nested contexts, which have what was named: %j',
+    'P7: do not matter to nested contexts, which have what was granted: %j',
     async (options) => {
       const testApp = makeApp({}, { tokens, ...options })
       const { session } = await testApp.sessions.open({ userName: 'ann', applicationId: 'cli' })
@@ -114,7 +114,7 @@ describe('the types of sessions', () => {
     },
   )
 
-  it('P7: give privileges to nobody by open() where remote sessions have none', async () => {
+  it('P7: give no privileges in open() when remote sessions have none', async () => {
     const testApp = makeApp({}, { tokens })
     const input = { userName: 'ann', applicationId: 'cli', privileges: 'audit' }
     const { session } = await testApp.sessions.open(input)
@@ -164,7 +164,7 @@ describe('the types of sessions', () => {
     ])
   })
 
-  it('K5: have a token, frozen, where they came by one', async () => {
+  it('K5: have a frozen token if they came with one', async () => {
     expect(await inSession('remote', {}, tokenOf)).toEqual({
       applicationId: 'cli',
       sub: 'ann',
@@ -185,7 +185,7 @@ describe('the types of sessions', () => {
     }
   })
 
-  it('K5: keep what was read: names are read-only', async () => {
+  it('K5: have read-only names', async () => {
     const tried = await inSession('remote', {}, (session) =>
       ['user', 'token', 'applicationId', 'instanceName', 'serverCode', 'actor'].map((name) => {
         try {
@@ -200,7 +200,7 @@ describe('the types of sessions', () => {
     expect(await inSession('remote', {}, ({ userName }) => userName)).toBe('ann')
   })
 
-  it('K5: have no token of a session that they have left', async () => {
+  it('K5: have no token after leaving their session', async () => {
     const testApp = makeApp(
       {
         '/leave': (ctx) => {
@@ -224,7 +224,7 @@ describe('guards for bearer callers', () => {
     [{ privilegedTypes: ['remote'] }, undefined, 403],
     [{ privilegedTypes: ['remote'] }, 'browse', 403],
     [{ privilegedTypes: ['remote'] }, 'audit', 200],
-  ])('G1: with %j and %s answer %d', async (options, privileges, status) => {
+  ])('G1: with %j and the grant %s answer %d', async (options, privileges, status) => {
     const testApp = makeApp(guards, { tokens, ...options })
     const granted = privileges === undefined ? {} : { privileges }
     const input = { userName: 'ann', applicationId: 'cli', ...granted }

@@ -16,7 +16,7 @@ import {
 } from '../support/bare-session.ts'
 
 describe('save, reload, destroy, regenerate and touch', () => {
-  it('S9: save stores a session that nothing has changed', async () => {
+  it('S9: save stores an unchanged session', async () => {
     const { browser, store } = makeApp({ '/save': ({ session }) => session.save() })
     const client = browser()
 
@@ -27,7 +27,7 @@ describe('save, reload, destroy, regenerate and touch', () => {
     expect((await me(client)).isNew).toBe(false)
   })
 
-  it('S9: save commits at once, and once', async () => {
+  it('S9: save commits at once, and only once', async () => {
     let seen: unknown
     const { browser, store } = makeApp({
       '/save': async ({ session, req }, testApp) => {
@@ -110,7 +110,7 @@ describe('save, reload, destroy, regenerate and touch', () => {
     expect(await me(client)).toMatchObject(guestView)
   })
 
-  it('S9: regenerate gives the cookie a new secret; id and data stay', async () => {
+  it('S9: regenerate gives the cookie a new secret and keeps id and data', async () => {
     const { visit } = makeApp({ '/regenerate': ({ session }) => session.regenerate() })
     const before = cookieOf(await visit('/login?user=ann'))
     const { id } = (await visit('/me', before)).body
@@ -140,7 +140,7 @@ describe('save, reload, destroy, regenerate and touch', () => {
     expect((await me(client)).storage).toEqual({ a: '1' })
   })
 
-  it('S9: touch leaves a session alone that is not stored', async () => {
+  it('S9: touch does not store a new session', async () => {
     const { visit, store } = makeApp({ '/touch': ({ session }) => session.touch() })
 
     const response = await visit('/touch')
@@ -186,7 +186,7 @@ describe('ctx.session = null', () => {
     expect(seen[1]?.id).not.toBe(seen[0]?.id)
   })
 
-  it('S10: lets the new session be used in the same request', async () => {
+  it('S10: allows changes to the new session in the same request', async () => {
     const { browser } = makeApp({
       '/switch': (ctx) => {
         ctx.session = null
@@ -203,7 +203,7 @@ describe('ctx.session = null', () => {
     expect((await me(client)).id).not.toBe(id)
   })
 
-  it('S10: costs nothing when there is no session', async () => {
+  it('S10: costs nothing without a session', async () => {
     const { visit, store } = makeApp()
 
     const response = await visit('/logout')
@@ -263,7 +263,7 @@ describe('a sealed object', () => {
   )
 
   it.each(['user', 'views', 'cookie', 'maxAge', 'passports', '', '0', 'toString', '__proto__'])(
-    'S11: refuses the property %j and points to storage',
+    'S11: refuses the property %j and suggests storage',
     (name) => {
       const session = newSession()
 
@@ -284,7 +284,7 @@ describe('a sealed object', () => {
     expect(() => Object.setPrototypeOf(session, {})).toThrow(TypeError)
   })
 
-  it('S11: still works as an object: in, instanceof and the methods of all objects', () => {
+  it('S11: supports in, instanceof and the methods of all objects', () => {
     const session = newSession()
 
     expect('id' in session).toBe(true)
@@ -294,7 +294,7 @@ describe('a sealed object', () => {
     expect(Object.hasOwn(session, 'id')).toBe(false)
   })
 
-  it('S11: shows what may be shown in JSON', () => {
+  it('S11: shows its public properties in JSON', () => {
     const session = newSession({ type: 'rest' })
     session.setPrivileges({ privileges: 'browse, audit', userName: 'ann' })
     session.storage.card = secret

@@ -28,7 +28,7 @@ function isTaken(value: unknown): boolean {
 }
 
 describe('isSameText', () => {
-  it('T1: is true of what a text was made of, and of what the text gives back', () => {
+  it('T1: is true for the value of a text, and for what the text parses to', () => {
     assert(
       property(objects.filter(isTaken), (value) => {
         const json = encoded(value)
@@ -39,7 +39,7 @@ describe('isSameText', () => {
     )
   })
 
-  it('T1: is never true where the text would be another one', () => {
+  it('T1: is never true when the text would differ', () => {
     assert(
       property(objects.filter(isTaken), objects.filter(isTaken), (one, other) => {
         expect(isSameText(one, encoded(other))).toBe(encoded(one) === encoded(other))
@@ -61,7 +61,7 @@ describe('isSameText', () => {
     ['one more item', [1, 2], [1, 2, 3]],
     ['a nested change', { a: [{ b: 1 }] }, { a: [{ b: 2 }] }],
     ['an array for an object', { a: [] }, { a: {} }],
-  ])('T1: sees %s', (_, before, after) => {
+  ])('T1: detects %s', (_, before, after) => {
     expect(isSameText(before, encoded(before))).toBe(true)
     expect(isSameText(after, encoded(before))).toBe(false)
   })
@@ -80,7 +80,7 @@ describe('isSameText', () => {
         },
       }),
     ],
-  ])('T5: is not sure of %s, which JSON cannot hold', (_, value) => {
+  ])('T5: is false for %s, which JSON cannot hold', (_, value) => {
     expect(isSameText(value, '{"a":1}')).toBe(false)
   })
 
@@ -89,11 +89,11 @@ describe('isSameText', () => {
     ['an array with a name', Object.assign([1], { index: 0 }), '[1]'],
     ['NaN', [Number.NaN], '[null]'],
     ['a value that refers back to itself', circular(), '{"a":{"a":{}}}'],
-  ])('T5: is not sure of %s', (_, value, json) => {
+  ])('T5: is false for %s', (_, value, json) => {
     expect(isSameText(value, json)).toBe(false)
   })
 
-  it('T5: takes undefined properties for left out, as the text does', () => {
+  it('T5: treats undefined properties as omitted, as the text does', () => {
     expect(isSameText({ a: 1, b: undefined }, '{"a":1}')).toBe(true)
   })
 })

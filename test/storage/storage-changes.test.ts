@@ -14,8 +14,8 @@ function errorOf(action: () => unknown): unknown {
   throw new Error('nothing was thrown')
 }
 
-describe('what changes', () => {
-  it('T3: is nothing when values are only read', () => {
+describe('the changes', () => {
+  it('T3: are none when values are only read', () => {
     const { view, storage } = requestWith({ a: { b: [1, { c: 2 }] }, d: 'e', f: [1.5, null] })
 
     expect(JSON.stringify(view)).toBe('{"a":{"b":[1,{"c":2}]},"d":"e","f":[1.5,null]}')
@@ -25,7 +25,7 @@ describe('what changes', () => {
     expect(storage.changes()).toBeUndefined()
   })
 
-  it('T3: is nothing when a mutation is undone', () => {
+  it('T3: are none when a mutation is undone', () => {
     const { view, storage } = requestWith({ cart: ['tea'], user: { name: 'ann' } })
 
     view.cart.push('milk')
@@ -37,7 +37,7 @@ describe('what changes', () => {
     expect(storage.changes()).toBeUndefined()
   })
 
-  it('L2: is nothing when an equal value is assigned', () => {
+  it('L2: are none when an equal value is assigned', () => {
     const { view, storage } = requestWith({ cart: ['tea'], count: 1, user: { a: 1, b: 2 } })
 
     view.cart = ['tea']
@@ -48,7 +48,7 @@ describe('what changes', () => {
     expect(storage.changes()).toBeUndefined()
   })
 
-  it('L2: is nothing when what was set or deleted is as before again', () => {
+  it('L2: are none when what was set or deleted is as before again', () => {
     const { view, storage } = requestWith({ count: 1 })
 
     view.count = 2
@@ -61,7 +61,7 @@ describe('what changes', () => {
     expect(storage.changes()).toBeUndefined()
   })
 
-  it('T3: is the changed names only', () => {
+  it('T3: contain the changed names only', () => {
     const { view, storage } = requestWith({ a: [1], b: [2], c: [3], d: 4 })
 
     expect(view.a).toEqual([1])
@@ -71,7 +71,7 @@ describe('what changes', () => {
     expect(storage.changes()).toEqual({ set: new Map([['b', '[2,0]']]), removed: ['d'] })
   })
 
-  it('T3: is what came after a commit, once that is committed', () => {
+  it('T3: contain what came after a commit, once that is committed', () => {
     const { view, storage } = requestWith({ a: [1], gone: 1 })
     view.a.push(2)
     view.b = ['x']
@@ -94,7 +94,7 @@ describe('what changes', () => {
     expect({ ...view }).toEqual({ a: [1, 2, 3], b: ['x'], late: true })
   })
 
-  it('T3: is nothing after a commit of a value that was assigned and then mutated', () => {
+  it('T3: are none after a commit of a value that was assigned and then mutated', () => {
     const { view, storage } = requestWith()
     view.cart = ['tea']
     view.cart.push('milk')
@@ -105,7 +105,7 @@ describe('what changes', () => {
     expect(storage.texts()).toEqual(new Map([['cart', '["tea","milk"]']]))
   })
 
-  it('T1: comes with all texts for a session that is new', () => {
+  it('T1: contain all texts for a new session', () => {
     const { view, storage } = requestWith({ a: [1], b: 2, c: 3 })
     view.a.push(2)
     view.d = {}
@@ -149,7 +149,7 @@ describe('what storage refuses', () => {
     ['a cycle', (value) => (value['me'] = value), 'storage.user.me'],
     ['a class instance', (value) => (value['url'] = new URL('http://x/')), 'storage.user.url'],
     ['another prototype', (value) => Object.setPrototypeOf(value, Array.prototype), 'storage.user'],
-  ])('T5: reports %s that a nested mutation has put there, at the commit', (_, mutate, path) => {
+  ])('T5: reports %s from a nested mutation at the commit', (_, mutate, path) => {
     const { view, storage } = requestWith({ user: { name: secret }, count: 1 })
 
     mutate(view.user)
@@ -161,7 +161,7 @@ describe('what storage refuses', () => {
     expect(inspect(error, { depth: Infinity, showHidden: true })).not.toContain(secret)
   })
 
-  it('T7: refuses a value that is over the limit at the assignment', () => {
+  it('T7: refuses a value over the limit at the assignment', () => {
     const { view, storage } = new Request(new Map([['a', '"before"']]), 100)
 
     expect(() => (view.a = 'x'.repeat(100))).toThrow(
@@ -171,7 +171,7 @@ describe('what storage refuses', () => {
     expect(storage.changes()).toBeUndefined()
   })
 
-  it('T7: lets a value be read that is over a limit which was lowered since, and shrink', () => {
+  it('T7: lets a value over a lowered limit be read and shrink', () => {
     const stored = new Map([['cart', JSON.stringify(['tea', 'milk', 'x'.repeat(100)])]])
     const { view, storage } = new Request(stored, 20)
 
@@ -219,7 +219,7 @@ describe('what storage refuses', () => {
     'tea 🍵',
     '0',
     'n'.repeat(10_000),
-  ])('T6: takes %j as any other name', (name) => {
+  ])('T6: accepts %j like any other name', (name) => {
     const request = requestWith()
 
     expect(request.view[name]).toBeUndefined()
@@ -229,7 +229,7 @@ describe('what storage refuses', () => {
     expect(Object.entries(request.next().view)).toEqual([[name, { deep: [name] }]])
   })
 
-  it('T6: pollutes nothing with a hostile body that is stored as it came', () => {
+  it('T6: pollutes no prototype with a hostile body that is stored unchanged', () => {
     const { view, storage } = requestWith()
     const body: unknown = JSON.parse(
       '{"__proto__":{"polluted":1},"a":{"__proto__":{"polluted":1}}}',
@@ -243,7 +243,7 @@ describe('what storage refuses', () => {
     expect(Reflect.get(view, 'polluted')).toBeUndefined()
   })
 
-  it('T6: reads the forbidden names as absent, whatever is done to them', () => {
+  it('T6: reads the forbidden names as absent, even after they are set', () => {
     const { view, storage } = requestWith()
 
     expect(view.__proto__).toBeUndefined()

@@ -36,7 +36,7 @@ function pathOf(action: () => unknown): string {
   return 'path' in error ? error.path : error.message
 }
 
-/** `depth` objects or arrays, one in another. */
+/** `depth` objects or arrays, one inside the other. */
 function nested(depth: number, wrap: (inner: unknown) => unknown): unknown {
   let value: unknown = 'core'
   for (let level = 0; level < depth; level++) value = wrap(value)
@@ -102,7 +102,7 @@ describe('what JSON can hold', () => {
     ['an empty name and one with blanks', { '': 1, ' \n': 2 }],
     ['a nested name with a lone surrogate', { 'a\uDC00': 1 }],
     ['a frozen object', Object.freeze({ a: Object.freeze([1]) })],
-    ['an object that is there twice, which is no cycle', { a: shared, b: [shared, shared] }],
+    ['an object that appears twice, which is not a cycle', { a: shared, b: [shared, shared] }],
   ])('T5: keeps %s exactly', (_, value) => {
     expect(readBack(value)).toStrictEqual(value)
     expect(readBack([value])).toStrictEqual([value])
@@ -119,22 +119,18 @@ describe('what JSON can hold', () => {
     ['a proxy of an object', new Proxy({ a: 1 }, {}), { a: 1 }],
     ['a proxy of an array', new Proxy([1, 2], {}), [1, 2]],
     [
-      'what a getter gives',
+      'the value of a getter',
       Object.defineProperty({}, 'a', { get: () => 1, enumerable: true }),
       { a: 1 },
     ],
-    ['nothing of an undefined property', { a: undefined, b: 1 }, { b: 1 }],
-    [
-      'nothing of a property that is not enumerable',
-      Object.defineProperty({}, 'a', { value: 1 }),
-      {},
-    ],
+    ['no undefined property', { a: undefined, b: 1 }, { b: 1 }],
+    ['no property that is not enumerable', Object.defineProperty({}, 'a', { value: 1 }), {}],
   ])('T5: keeps %s', (_, value, expected) => {
     expect(readBack({ nested: value })).toStrictEqual({ nested: expected })
     expect(readBack([value])).toStrictEqual([expected])
   })
 
-  it('T5: writes the time of a Date, whatever its methods say', () => {
+  it('T5: writes the time of a Date, even if its methods return another', () => {
     const date = Object.assign(new Date(0), {
       getTime: () => 1,
       toISOString: () => undefined,
@@ -144,7 +140,7 @@ describe('what JSON can hold', () => {
     expect(readBack([date])).toEqual(['1970-01-01T00:00:00.000Z'])
   })
 
-  it('T5: reads every property once, so that what was checked is what is written', () => {
+  it('T5: reads every property once, so that it writes what it has checked', () => {
     let reads = 0
     const value = {
       get price() {
@@ -156,7 +152,7 @@ describe('what JSON can hold', () => {
     expect(reads).toBe(1)
   })
 
-  it('T5: takes 32 levels and refuses 33', () => {
+  it('T5: accepts 32 levels and refuses 33', () => {
     expect(readBack(nested(32, inObject))).toStrictEqual(nested(32, inObject))
     expect(readBack(nested(32, inArray))).toStrictEqual(nested(32, inArray))
     expect(pathOf(() => encode('a', nested(33, inObject)))).toBe(`storage${'.a'.repeat(33)}`)
@@ -264,7 +260,7 @@ describe('what JSON cannot hold', () => {
     ['cannot be read: a getter or a proxy throws', () => new Proxy({}, { ownKeys: throwing })],
     ['is undefined, which an array cannot hold in JSON', () => [undefined]],
     ['is nested more than 32 levels deep', () => nested(33, inArray)],
-  ])('T5: says that a value %s', (problem, make) => {
+  ])('T5: explains that a value %s', (problem, make) => {
     expect(errorOf(() => encode('a', make())).message.replace(/^\S+ /, '')).toBe(problem)
   })
 
@@ -311,7 +307,7 @@ describe('what JSON cannot hold', () => {
     expect(error).toHaveProperty('path', path)
   })
 
-  it('T5: refuses a graph whose JSON would double at every level, long before its end', () => {
+  it('T5: refuses a graph whose JSON doubles at every level, long before its end', () => {
     let reads = 0
     let value: unknown = {
       get leaf() {
@@ -328,7 +324,7 @@ describe('what JSON cannot hold', () => {
     expect(reads).toBeLessThan(maxBytes)
   })
 
-  it('T5: refuses long text that is there many times, without making the JSON of it', () => {
+  it('T5: refuses long text that appears many times, without serializing it', () => {
     const long = 'x'.repeat(100_000)
     const name = 'n'.repeat(100_000)
 
@@ -350,7 +346,7 @@ describe('what JSON cannot hold', () => {
     ).toBe('ERR_SESSION_STORAGE_SIZE')
   })
 
-  it('T5: refuses an array that is longer than all of storage, without a walk', () => {
+  it('T5: refuses an array longer than all of storage, without a walk', () => {
     const sparse: unknown[] = []
     sparse.length = 2 ** 32 - 1
 
@@ -388,7 +384,7 @@ describe('names', () => {
     's:cart',
     '{tag}',
     'n'.repeat(10_000),
-  ])('T6: takes the name %j', (name) => {
+  ])('T6: accepts the name %j', (name) => {
     expect(() => checkStorageName(name)).not.toThrow()
     expect(readBack({ nested: [{ [name]: 1 }] })).toEqual({ nested: [{ [name]: 1 }] })
   })
@@ -416,7 +412,7 @@ describe('names', () => {
     })
   })
 
-  it('T6: pollutes nothing with what it copies', () => {
+  it('T6: pollutes no prototype with what it copies', () => {
     const hostile = JSON.parse('{"a":{"__proto__":{"polluted":1}}}')
 
     expect(() => encode('a', hostile)).toThrow(StorageKeyError)
@@ -459,7 +455,7 @@ describe('what errors show', () => {
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain(secret)
   })
 
-  it('H2: shows long and odd names cut and escaped', () => {
+  it('H2: cuts and escapes long and odd names', () => {
     const value = { 'a\nb\u001B[31m': { [`${'n'.repeat(64)}tail`]: 10n } }
 
     const { message } = errorOf(() => encode('x-y', value))

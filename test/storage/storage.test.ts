@@ -53,7 +53,7 @@ describe('the storage object', () => {
     expect(Object.keys(request.next().view)).toEqual([])
   })
 
-  it('T1: sets again what was deleted', () => {
+  it('T1: sets a deleted name again', () => {
     const request = requestWith({ cart: ['tea'] })
     const { view } = request
 
@@ -64,7 +64,7 @@ describe('the storage object', () => {
     expect(request.next().view.cart).toEqual(['milk'])
   })
 
-  it('T1: answers in, Object.hasOwn, Object.keys, values, entries and for-in', () => {
+  it('T1: supports in, Object.hasOwn, Object.keys, values, entries and for-in', () => {
     const { view } = requestWith({ a: 1 })
     view.b = [2]
     const names: string[] = []
@@ -85,7 +85,7 @@ describe('the storage object', () => {
     expect(Reflect.ownKeys(view)).toEqual(['a', 'b'])
   })
 
-  it('T1: spreads, destructures and turns into JSON', () => {
+  it('T1: can be spread, destructured and serialized as JSON', () => {
     const { view } = requestWith({ a: 1, b: { c: [2] } })
     const { a, b, missing = 'default', ...rest } = view
 
@@ -96,7 +96,7 @@ describe('the storage object', () => {
     expect(JSON.stringify({ view })).toBe('{"view":{"a":1,"b":{"c":[2]}}}')
   })
 
-  it('T1: takes Object.assign and Object.defineProperty', () => {
+  it('T1: supports Object.assign and Object.defineProperty', () => {
     const request = requestWith({ a: 1 })
     const { view } = request
 
@@ -120,7 +120,7 @@ describe('the storage object', () => {
     expect(request.storage.changes()).toBeUndefined()
   })
 
-  it('T1: cannot be frozen, sealed or given a prototype, so that it stays what it is', () => {
+  it('T1: cannot be frozen, sealed or given a prototype', () => {
     const { view } = requestWith({ a: 1 })
 
     expect(() => Object.freeze(view)).toThrow(TypeError)
@@ -182,7 +182,7 @@ describe('the storage object', () => {
     expect(request.next().view.cart).toEqual(['tea', 'milk'])
   })
 
-  it('T1: gives the same object at each read, and another one after an assignment', () => {
+  it('T1: returns the same object at each access, and another one after an assignment', () => {
     const request = requestWith({ cart: ['tea'] })
     const { view } = request
     const before = view.cart
@@ -196,7 +196,7 @@ describe('the storage object', () => {
     expect(request.next().view.cart).toEqual(['milk'])
   })
 
-  it('T1: copies values as they are assigned', () => {
+  it('T1: copies values when they are assigned', () => {
     const request = requestWith()
     const { view } = request
     const cart = ['tea']
@@ -212,7 +212,7 @@ describe('the storage object', () => {
     expect(request.next().view.user).toEqual({ name: { first: 'ann' } })
   })
 
-  it('T1: copies what is assigned from one name to another', () => {
+  it('T1: copies a value that is assigned from one name to another', () => {
     const request = requestWith({ cart: ['tea'] })
     const { view } = request
 
@@ -236,7 +236,7 @@ describe('the storage object', () => {
     ['a Date', new Date(0)],
     ['a Date in an array', [new Date(0)]],
     ['an object with numbers for names', { 2: 'b', 1: 'a' }],
-  ])('T1: reads back %s as the next request does', (_, value) => {
+  ])('T1: reads %s back as the next request does', (_, value) => {
     const request = requestWith()
 
     request.view.value = value
@@ -255,7 +255,7 @@ describe('the storage object', () => {
     expect(view.at).toBe('1970-01-01T00:00:00.000Z')
   })
 
-  it('T1: holds plain values, which structuredClone and other code take', () => {
+  it('T1: holds plain values, which structuredClone and other code accept', () => {
     const { view } = requestWith({ stored: { a: [1] } })
     view.assigned = { b: [{ c: 2 }] }
 
@@ -287,7 +287,7 @@ describe('the storage object', () => {
     expect(inspect(requestWith().view)).toBe('{}')
   })
 
-  it('T1: is not taken for a promise or an iterable', async () => {
+  it('T1: is no promise and no iterable', async () => {
     const { view } = requestWith({ a: 1 })
 
     expect(await Promise.resolve(view)).toBe(view)
@@ -304,7 +304,7 @@ describe('the storage object', () => {
     expect('toString' in view).toBe(false)
   })
 
-  it('T1: shows the storage of another session once its owner has moved there', () => {
+  it('T1: shows the storage of another session once its owner has switched to it', () => {
     const one = requestWith({ a: 1 })
     const two = requestWith({ b: 2 })
     const owner = { storage: one.storage, changeableStorage: () => owner.storage }
@@ -317,7 +317,7 @@ describe('the storage object', () => {
     expect(one.storage.changes()).toBeUndefined()
   })
 
-  it('T1: changes nothing of an owner that takes no more changes', () => {
+  it('T1: changes nothing for an owner that refuses changes', () => {
     const { storage } = requestWith({ a: 1 })
     const view = createStorageView({
       storage,
@@ -340,7 +340,7 @@ describe('what another program has stored', () => {
     ['a forbidden name', '{"__proto__":{"polluted":true}}'],
     ['a nested forbidden name', '[{"a":{"constructor":{"prototype":{"polluted":true}}}}]'],
     ['an escaped forbidden name', '{"\\u005f_proto__":{"polluted":true}}'],
-  ])('T6: reads %s as absent, says so, and commits nothing', (_, json) => {
+  ])('T6: reads %s as absent, reports it, and commits nothing', (_, json) => {
     const request = new Request(new Map([['bad', json]]))
 
     expect(request.view.bad).toBeUndefined()
@@ -351,14 +351,14 @@ describe('what another program has stored', () => {
   it.each([
     ['a number out of range', '[1e999]'],
     ['a depth over 32', `${'['.repeat(40)}${']'.repeat(40)}`],
-  ])('H1: lets %s be read without a fault at the commit', (_, json) => {
+  ])('H1: reads %s without an error at the commit', (_, json) => {
     const { view, storage } = new Request(new Map([['odd', json]]))
 
     expect(view.odd).toHaveLength(1)
     expect(storage.changes()).toBeUndefined()
   })
 
-  it('T6: takes the forbidden words for texts', () => {
+  it('T6: accepts the forbidden words as text', () => {
     const request = requestWith()
 
     request.view.words = ['__proto__', { name: 'constructor' }, 'a\u0001']
@@ -383,7 +383,7 @@ describe('what another program has stored', () => {
 })
 
 describe('ctx.session.storage', () => {
-  it('T1: reads in the next request what this one read back', async () => {
+  it('T1: gives the next request the values that this one reads back', async () => {
     const seen: unknown[] = []
     const { browser, errors } = makeApp({
       '/set': ({ session: { storage } }) => {
@@ -409,7 +409,7 @@ describe('ctx.session.storage', () => {
     expect(seen[1]).toStrictEqual(seen[0])
   })
 
-  it('T1: keeps a nested mutation that is all a request does', async () => {
+  it('T1: keeps a nested mutation that is the only change of a request', async () => {
     const { browser } = makeApp({
       '/set': ({ session }) => {
         session.storage.cart = ['tea']
@@ -426,7 +426,7 @@ describe('ctx.session.storage', () => {
     expect((await me(client)).storage).toEqual({ cart: ['tea', 'milk'] })
   })
 
-  it('T2: is seen by nobody else', async () => {
+  it('T2: is visible to no other session', async () => {
     const { browser } = makeApp()
     const ann = browser()
 
@@ -451,7 +451,7 @@ describe('ctx.session.storage', () => {
     expect(store.calls.slice(before)).toEqual(['load'])
   })
 
-  it('T5: answers 500 for a value that a nested mutation broke, and stores nothing', async () => {
+  it('T5: answers 500 to a nested mutation that JSON cannot hold, and stores nothing', async () => {
     const { browser, errors } = makeApp({
       '/set': ({ session }) => {
         session.storage.user = { name: 'ann' }
@@ -478,7 +478,7 @@ describe('ctx.session.storage', () => {
     })
   })
 
-  it('T7: refuses to store more than the limits, and keeps what was there', async () => {
+  it('T7: refuses to exceed the limits, and keeps what was there', async () => {
     const { browser, errors } = makeApp(
       {
         '/keys': ({ session }) => {

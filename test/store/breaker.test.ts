@@ -9,7 +9,7 @@ import { newSession, policy } from './contract-parts.ts'
 const timeoutMs = 1000
 
 describe('a store that does not answer', () => {
-  it('F1: is left alone after three calls in a row, and calls are refused at once', async () => {
+  it('F1: gets no more calls after three timeouts in a row, and calls fail at once', async () => {
     const { store, asked, errors } = frozenStore()
 
     await timeOut(store, 3)
@@ -23,7 +23,7 @@ describe('a store that does not answer', () => {
     expect(errors).toHaveLength(4)
   })
 
-  it('F1: is asked on after two, and after three that are not in a row', async () => {
+  it('F1: still gets calls after two timeouts, and after three that are not in a row', async () => {
     const { store, asked, answer } = frozenStore()
 
     await timeOut(store, 2)
@@ -35,7 +35,7 @@ describe('a store that does not answer', () => {
     expect(asked.filter((name) => name === 'destroy')).toHaveLength(5)
   })
 
-  it('F4: is asked for nothing but a probe until it answers one, then for everything', async () => {
+  it('F4: gets nothing but a probe until it answers one, then everything', async () => {
     const { store, asked, answer } = frozenStore()
     await timeOut(store, 3)
 
@@ -47,13 +47,13 @@ describe('a store that does not answer', () => {
     await vi.advanceTimersByTimeAsync(timeoutMs)
 
     expect(probes).toBe(1)
-    // One in a deadline: each may be waiting in the client.
+    // One per deadline: each may be waiting in the client.
     expect(later).toBe(11)
     expect(await store.destroy('5')).toBe(true)
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('F4: is asked again as soon as an old probe is answered', async () => {
+  it('F4: gets calls again as soon as an old probe is answered', async () => {
     const { store, answer } = frozenStore()
     await timeOut(store, 3)
     await vi.advanceTimersByTimeAsync(250)
@@ -77,7 +77,7 @@ describe('a store that does not answer', () => {
     expect(probes).toBe(4)
   })
 
-  it('F8, M11: is not probed any more once it is closed', async () => {
+  it('F8, M11: is no longer probed once it is closed', async () => {
     const { store } = frozenStore()
     await timeOut(store, 3)
 
@@ -88,7 +88,7 @@ describe('a store that does not answer', () => {
 })
 
 describe('a store of several servers', () => {
-  it('F1, F6: loses the calls of the one that does not answer, and only those', async () => {
+  it('F1, F6: loses only the calls to the one that does not answer', async () => {
     const { store, asked, answer } = frozenStore((id) => id?.charAt(0))
     answer.from = 'b'
 
@@ -99,7 +99,7 @@ describe('a store of several servers', () => {
     expect(await store.destroy('b1')).toBe(true)
   })
 
-  it('F1, F6: blames none of them for what asks several', async () => {
+  it('F1, F6: blames none of them for a call to several', async () => {
     const { store, asked, answer } = frozenStore((id) => id?.charAt(0))
     answer.from = 'nobody'
     const credential = { id: 'a1', secretHash: 'hash' }
@@ -118,7 +118,7 @@ describe('a store of several servers', () => {
     ])
   })
 
-  it('F4: asks for a session of that one until it answers', async () => {
+  it('F4: is probed with a session of that server until it answers', async () => {
     const { store, asked, answer } = frozenStore((id) => id?.charAt(0))
     answer.from = 'b'
     await timeOut(store, 3, 'a1')
@@ -136,11 +136,11 @@ describe('a store of several servers', () => {
 
 interface Frozen {
   readonly store: SessionStore
-  /** What the store inside was asked for. */
+  /** The calls that reached the inner store. */
   readonly asked: readonly string[]
   /**
-   * Whether it answers, or fails, those that it has not answered, and how ids begin that it answers
-   * anyway.
+   * Whether it answers calls, or fails those still pending, and the start of the ids that it
+   * answers anyway.
    */
   readonly answer: { now: boolean; fails: boolean; late: (() => void)[]; from?: string }
   readonly errors: readonly unknown[]
@@ -182,7 +182,7 @@ function frozenStore(nodeOf?: (id?: string) => string | undefined): Frozen {
   return { store, asked, answer, errors }
 }
 
-/** Lets calls go unanswered, one after the other. */
+/** Lets calls time out, one after the other. */
 async function timeOut(store: SessionStore, times: number, id = '1'): Promise<void> {
   for (let time = 0; time < times; time++) await timesOut(store.destroy(id))
 }

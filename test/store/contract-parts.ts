@@ -1,5 +1,5 @@
 /**
- * What the tests of the store contract are made of.
+ * The parts that the tests of the store contract share.
  *
  * @module
  */
@@ -27,7 +27,7 @@ import type { StoreHarness, TestRunner } from './store-contract.d.ts'
 
 export type { StoreHarness }
 
-/** The same as `TestRunner`, but that cases of a table have their types. */
+/** Like `TestRunner`, but with types for the cases of a table. */
 export interface Runner extends Pick<TestRunner, 'describe' | 'expect'> {
   readonly it: {
     (name: string, run: () => Promise<void>): unknown
@@ -106,7 +106,7 @@ export function withLimits(limits: Partial<StorageLimits>): StorePolicy {
   return { ...policy, limits: { ...policy.limits, ...limits } }
 }
 
-/** As a cookie secret's SHA-256 looks. */
+/** In the form of a cookie secret's SHA-256. */
 export function newHash(): string {
   return randomBytes(32).toString('base64url')
 }
@@ -115,7 +115,7 @@ export function newCredential(): SessionCredential {
   return { id: randomUUID(), secretHash: newHash() }
 }
 
-/** A guest, unless the parts say something else. */
+/** A guest, with the given changes. */
 export function draftOf(parts: Partial<RecordDraft> = {}): RecordDraft {
   return {
     type: 'web',
@@ -134,7 +134,7 @@ export function newSession(parts: Partial<RecordDraft> = {}): NewSession {
   return { credential: newCredential(), draft: draftOf(parts), signsIn: false }
 }
 
-/** Stores a session. Answers what opens it. */
+/** Stores a session. Returns its credential. */
 export async function created(store: SessionStore, draft = draftOf()): Promise<SessionCredential> {
   const credential = newCredential()
   const signsIn = draft.userName !== ''
@@ -150,7 +150,7 @@ export function changes(
   return { set: new Map(Object.entries(set)), removed }
 }
 
-/** A commit that changes storage only. */
+/** A commit that changes only storage. */
 export function setting(
   set: Readonly<Record<string, string>>,
   removed: readonly string[] = [],
@@ -158,7 +158,7 @@ export function setting(
   return { ...emptyCommit, storage: changes(set, removed) }
 }
 
-/** A commit that changes grants only. */
+/** A commit that changes only grants. */
 export function granting(grants: Partial<GrantChanges>): SessionCommit {
   return { ...emptyCommit, grants: { ...noGrants, ...grants } }
 }
@@ -168,7 +168,7 @@ export function signInOf(userName: string, newSecretHash: string): SessionCommit
   return { ...granting(grants), userName, newSecretHash, asksFor: 'rights' }
 }
 
-/** A commit that changes all that a commit can. */
+/** A commit that changes everything that a commit can. */
 export function everything(): SessionCommit & { readonly newSecretHash: string } {
   return {
     storage: changes({ x: '1', y: '2' }, ['a']),
@@ -186,7 +186,7 @@ export function everything(): SessionCommit & { readonly newSecretHash: string }
   }
 }
 
-/** Rotates the secret of a session. Answers what opens it now. */
+/** Rotates the secret of a session. Returns its new credential. */
 export async function rotated(
   store: SessionStore,
   credential: SessionCredential,
@@ -198,7 +198,7 @@ export async function rotated(
   return { id: credential.id, secretHash: newSecretHash }
 }
 
-/** Signs `ann` in, with the privilege `browse`. Answers what the sign-in gave. */
+/** Signs `ann` in, with the privilege `browse`. Returns the new credential. */
 export async function signedIn(
   store: SessionStore,
   credential: SessionCredential,
@@ -215,12 +215,12 @@ export async function signedIn(
   return { id: credential.id, secretHash: newSecretHash }
 }
 
-/** What the server asks for by an id alone. */
+/** The calls of the server by id alone. */
 function trusted(id: string): SessionCredential {
   return { id, secretHash: '' }
 }
 
-/** Counts as activity. Returns the time; `undefined` when nothing is live. */
+/** Counts as activity. Returns the time; `undefined` without a live session. */
 export async function touch(
   store: SessionStore,
   credential: SessionCredential,
@@ -240,7 +240,7 @@ export async function addOTP(
   return outcome.status === 'committed'
 }
 
-/** Joins a session by a one-time token. */
+/** Joins a session with a one-time token. */
 export async function redeemOTP(
   store: SessionStore,
   otp: SessionCredential,
@@ -267,7 +267,7 @@ export async function read(store: SessionStore, id: string): Promise<SessionReco
   return outcome?.status === 'live' ? plain(outcome.record) : undefined
 }
 
-/** What is known of a session but its storage. */
+/** Everything about a session except its storage. */
 export async function describeById(
   store: SessionStore,
   id: string,
@@ -280,7 +280,7 @@ export async function describeById(
   return { ...known, activeAt, isPostponed, now }
 }
 
-/** Changes what a session is granted, by the server itself. */
+/** Changes the grants of a session, as the server itself. */
 export async function grant(
   store: SessionStore,
   id: string,
@@ -291,7 +291,7 @@ export async function grant(
   return outcome.status === 'committed'
 }
 
-/** Ends all sessions of a user but one. Returns those that have ended, by id. */
+/** Ends all sessions of a user except one. Returns the ended ones, by id. */
 export async function destroyAll(
   store: SessionStore,
   userName: string,
@@ -303,7 +303,7 @@ export async function destroyAll(
   return ids.filter((_id, index) => areEnded[index])
 }
 
-/** Lets the lease of a lock count from now. */
+/** Restarts the lease of a lock. */
 export async function extendLock(
   store: SessionStore,
   id: string,
@@ -313,12 +313,12 @@ export async function extendLock(
   return outcome.status === 'committed'
 }
 
-/** Gives a lock back. */
+/** Releases a lock. */
 export function unlock(store: SessionStore, id: string, token: string): Promise<boolean> {
   return extendLock(store, id, { token, leaseMs: 0 })
 }
 
-/** The same with a storage that compares as a `Map` does. */
+/** The same with its storage as a `Map`, which can be compared. */
 export function plain(record: SessionRecord): SessionRecord {
   return { ...record, storage: new Map(record.storage) }
 }
@@ -343,7 +343,7 @@ export function sorted(record: SessionRecord): SessionRecord {
   }
 }
 
-/** Reads a live session without any effect on it. */
+/** Reads a live session without affecting it. */
 export async function recordOf(
   store: SessionStore,
   credential: SessionCredential,
@@ -368,7 +368,7 @@ export async function statusOf(
   return outcome?.status
 }
 
-/** Whether a request at this moment makes the store write the time to live anew. */
+/** Whether a request at this moment makes the store write the time to live again. */
 export async function isRefreshed(
   store: SessionStore,
   credential: SessionCredential,
@@ -381,7 +381,7 @@ export function timeOf(outcome: object | undefined): number {
   throw new Error('no time in the outcome')
 }
 
-/** Does to a record what its types forbid. */
+/** Changes a record against its types. */
 export function tamperWith(record: SessionRecord): void {
   const { privileges, roles, storage } = record
   if (Array.isArray(privileges)) privileges.push('WebAdmin')
@@ -401,7 +401,7 @@ export async function summaryOf(
   return summary
 }
 
-/** How many whole minutes ago the last activity was. */
+/** Whole minutes since the last activity. */
 export async function idleTimeOf(
   store: SessionStore,
   credential: SessionCredential,

@@ -12,7 +12,7 @@ import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 import { changes, draftOf, minute, newHash, newSession, policy, setting } from './contract-parts.ts'
 import { signInOf, storageOf } from './contract-parts.ts'
 
-// How many damaged texts are tried. More find more: the seed says which.
+// The number of damaged texts. More texts find more errors; the message names the seed.
 const mutations = 10_000
 const seed = 20_261_128
 const atOnce = 100
@@ -22,9 +22,9 @@ const [userName, privileges, roles] = ['ann', ['browse', 'audit'], ['Clerk']]
 const granted: ReadonlySet<string> = new Set([...privileges, ...roles])
 const redis = connectRedis()
 
-describe('texts that somebody has damaged', () => {
+describe('damaged texts', () => {
   it(
-    'H1, F6: open no more than was granted, and break no call, over 10 000 of them',
+    'H1, F6: grant no more than was granted, and break no call, over 10 000 of them',
     { timeout: 300_000 },
     async () => {
       const prefix = uniquePrefix()
@@ -41,7 +41,7 @@ describe('texts that somebody has damaged', () => {
         for (const word of told) outcomes.set(word, (outcomes.get(word) ?? 0) + 1)
       }
 
-      // Both are met often, so that what is asked after a load means something.
+      // Both occur often, so that the checks after a load have a value.
       expect(outcomes.get('live')).toBeGreaterThan(500)
       expect(outcomes.get('unreadable')).toBeGreaterThan(2000)
       expect(await redis.keys(`${prefix}{*`)).toEqual([])
@@ -49,7 +49,7 @@ describe('texts that somebody has damaged', () => {
     },
   )
 
-  it('H1: decode as one session or as none, and never throw, whatever the bytes are', () => {
+  it('H1: decode as one session or as none, and never throw, whatever the bytes', () => {
     const chance = randomNumbers(seed + 1)
     const originals = sessions().map((session) => Buffer.from(encodeSession(session)))
     for (let index = 0; index < mutations; index++) {
@@ -63,7 +63,7 @@ describe('texts that somebody has damaged', () => {
   })
 })
 
-/** All calls on a damaged text. Answers how the load has ended. */
+/** Makes all calls on a damaged text. Returns the outcome of the load. */
 async function useOf(store: RedisStore, prefix: string, text: Buffer): Promise<string> {
   const id = randomUUID()
   const key = sessionKey(prefix, id)
@@ -78,7 +78,7 @@ async function useOf(store: RedisStore, prefix: string, text: Buffer): Promise<s
   const wrong = await answerOf(() => store.load({ id, secretHash: newHash() }, policy, true))
   expect(['unreadable', undefined]).toContain(wrong?.status)
   await answerOf(() => store.commit(credential, setting({ a: '2', new: '1' }, ['b']), policy))
-  // One that has seen nothing.
+  // One that has not loaded anything.
   await answerOf(() => store.commit({ ...credential }, setting({ a: '3' }), policy))
   const locked = await answerOf(() =>
     store.lock({ ...credential }, { token: 'a', leaseMs: minute }),
@@ -97,7 +97,7 @@ async function useOf(store: RedisStore, prefix: string, text: Buffer): Promise<s
   return loaded?.status ?? 'nothing'
 }
 
-/** What a call answers; nothing where the store has failed, as it may. */
+/** The result of a call; nothing when the store fails, which it may. */
 async function answerOf<T>(call: () => Promise<T>): Promise<T | undefined> {
   try {
     return await call()
@@ -155,7 +155,7 @@ function sessions(): readonly StoredSession[] {
   ]
 }
 
-/** A text with one byte, or some bytes, that are not as they were. */
+/** A text with one or several damaged bytes. */
 function mutated(text: Buffer, chance: () => number): Buffer {
   const at = Math.floor(chance() * text.length)
   const to = at + Math.floor(chance() * 12)
@@ -199,13 +199,13 @@ function mutated(text: Buffer, chance: () => number): Buffer {
 function randomNumbers(from: number): () => number {
   let state = from
   return () => {
-    // The constants of Numerical Recipes.
+    // The constants are from Numerical Recipes.
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
     return state / 2 ** 32
   }
 }
 
-describe('names and values that are bad', () => {
+describe('bad names and values', () => {
   const large = JSON.stringify('x'.repeat(262_000))
   const deep = `${'['.repeat(32)}1${']'.repeat(32)}`
   const awkward: readonly (readonly [string, string, string])[] = [
@@ -267,7 +267,7 @@ describe('names and values that are bad', () => {
     },
   )
 
-  it.each(awkward)('H1: keeps user, privileges and roles apart that have %s', async (_, name) => {
+  it.each(awkward)('H1: keeps user, privileges and roles with %s apart', async (_, name) => {
     const store = new RedisStore(redis, { prefix: uniquePrefix() })
     const names = { userName: `${name}!`, privileges: [name, `${name}?`], roles: [name] }
     const session = { ...newSession({ ...names, storage: new Map([[name, '1']]) }), signsIn: true }
@@ -283,7 +283,7 @@ describe('names and values that are bad', () => {
   })
 
   it.each(['{', 'a}b', 'sess:', '*', '../x', '\n'])(
-    'H1: looks for no other key than its own for the id %j',
+    'H1: looks up no foreign key for the id %j',
     async (id) => {
       const prefix = uniquePrefix()
       const store = new RedisStore(redis, { prefix })
@@ -294,7 +294,7 @@ describe('names and values that are bad', () => {
     },
   )
 
-  it('F6: takes a lock whose key is of another type for none', async () => {
+  it('F6: treats a lock whose key has another type as missing', async () => {
     const prefix = uniquePrefix()
     const store = new RedisStore(redis, { prefix })
     const session = newSession()

@@ -59,14 +59,14 @@ async function loadFrom(store: SessionStore): Promise<unknown> {
 }
 
 describe('DeadlineStore', () => {
-  it('F1: has a deadline for each method of a store that can fail', () => {
+  it('F1: has a deadline for each store method that can fail', () => {
     const { store } = controlledStore()
 
     expect(Object.keys(store).toSorted()).toEqual(operations.map(([name]) => name).toSorted())
     expect(storeOperations.toSorted()).toEqual(Object.keys(store).toSorted())
   })
 
-  it.each(operations)('F1: passes on what %s answers in time', async (operation, call) => {
+  it.each(operations)('F1: passes on what %s returns in time', async (operation, call) => {
     stopTime()
     const { store, answers, calls, errors } = controlledStore()
     const answer = { status: 'committed', now: 1 }
@@ -100,7 +100,7 @@ describe('DeadlineStore', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('F1: gives each call a deadline of its own', async () => {
+  it('F1: gives each call its own deadline', async () => {
     stopTime()
     const { store, answers } = controlledStore()
 
@@ -116,15 +116,15 @@ describe('DeadlineStore', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('F1: rejects in real time, too', async () => {
+  it('F1: also rejects in real time', async () => {
     const { store } = controlledStore(5)
 
     await expect(store.destroy('1')).rejects.toBeInstanceOf(SessionStoreError)
   })
 
-  it('F1: takes an answer that this process was too busy to read in time', async () => {
+  it('F1: accepts an answer that this process was too busy to read in time', async () => {
     const redisStore = new RedisStore(connectRedis())
-    // The connection may take its time.
+    // The connection may take time.
     await redisStore.load(credential, policy, false)
     const store = new DeadlineStore(redisStore, 50, () => {})
 
@@ -139,7 +139,7 @@ describe('DeadlineStore', () => {
     expect(await redisStore.load(credential, policy, false)).toBeUndefined()
   })
 
-  it('F8: drops an answer and an error that come too late', async () => {
+  it('F8: drops an answer and an error that arrive too late', async () => {
     const unhandled: unknown[] = []
     const note = (reason: unknown): void => {
       unhandled.push(reason)
@@ -156,7 +156,7 @@ describe('DeadlineStore', () => {
 
     answers[0]?.resolve(true)
     answers[1]?.reject(new Error('too late'))
-    // Node tells of unhandled rejections before it goes on to these.
+    // Node reports unhandled rejections before these callbacks.
     await turn()
 
     expect(unhandled).toEqual([])
@@ -180,7 +180,7 @@ describe('DeadlineStore', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it.each(operations)('F1: wraps what %s rejects with', async (operation, call) => {
+  it.each(operations)('F1: wraps the rejection of %s', async (operation, call) => {
     const { store, answers, errors } = controlledStore()
     const cause = new TypeError('broken')
 
@@ -194,7 +194,7 @@ describe('DeadlineStore', () => {
     expect(errors).toEqual([[operation, reason]])
   })
 
-  it('F1: wraps what is thrown before there is a promise', async () => {
+  it('F1: wraps an error that is thrown synchronously', async () => {
     stopTime()
     const cause = new Error('broken')
     const errors: unknown[] = []
@@ -211,7 +211,7 @@ describe('DeadlineStore', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('passes on an error of the store as it is', async () => {
+  it('passes on an error of the store unchanged', async () => {
     const { store, answers, errors } = controlledStore()
     const error = new SessionStoreError('Redis failed: READONLY')
 
@@ -258,11 +258,11 @@ interface Answer {
 
 interface ControlledStore {
   readonly store: SessionStore
-  /** What was called of the store inside, with the arguments. */
+  /** The calls of the inner store, with their arguments. */
   readonly calls: readonly (readonly unknown[])[]
-  /** One for each call; it stays without an answer until the test gives one. */
+  /** One for each call; it stays pending until the test settles it. */
   readonly answers: readonly Answer[]
-  /** What `onError` was told. */
+  /** The calls of `onError`. */
   readonly errors: readonly (readonly [StoreOperation, SessionStoreError])[]
 }
 
@@ -318,7 +318,7 @@ function settled(promise: Promise<unknown>): Settled {
   return watched
 }
 
-/** Waits for a turn of the event loop. */
+/** Waits for one turn of the event loop. */
 function turn(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve)

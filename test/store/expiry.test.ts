@@ -11,11 +11,14 @@ describe('timeToLiveMs', () => {
     [1, 0, 1],
     [1, 1, 2],
     [525_600 * minute, 3_600_000, 525_660 * minute],
-  ])('L4: is the idle timeout and the refresh time: %d and %d', (idleTimeoutMs, refreshMs, ttl) => {
-    expect(timeToLiveMs(idleTimeoutMs, { refreshMs, absoluteTimeoutMs: minute })).toBe(ttl)
-  })
+  ])(
+    'L4: equals the idle timeout plus the refresh time: %d and %d',
+    (idleTimeoutMs, refreshMs, ttl) => {
+      expect(timeToLiveMs(idleTimeoutMs, { refreshMs, absoluteTimeoutMs: minute })).toBe(ttl)
+    },
+  )
 
-  it('L4: is a whole number, and never less than was asked for', () => {
+  it('L4: is a whole number, and never less than requested', () => {
     const policy = { refreshMs: 0.4, absoluteTimeoutMs: Infinity }
 
     expect(timeToLiveMs(1000.3, policy)).toBe(1001)
@@ -26,11 +29,11 @@ describe('expiresAt', () => {
   const now = Date.UTC(2026, 10, 22)
 
   it.each([
-    ['the idle timeout where there is no end', Infinity, now + 60 * minute],
-    ['the idle timeout where the end is later', now + 61 * minute, now + 60 * minute],
-    ['the end where that is sooner', now + 59 * minute, now + 59 * minute],
-    ['the end where that has passed', now - 1, now - 1],
-  ])('S3: goes by %s', (_, endsAt, expected) => {
+    ['the idle timeout when there is no end', Infinity, now + 60 * minute],
+    ['the idle timeout when the end is later', now + 61 * minute, now + 60 * minute],
+    ['the end when that is sooner', now + 59 * minute, now + 59 * minute],
+    ['the end when that has passed', now - 1, now - 1],
+  ])('S3: is %s', (_, endsAt, expected) => {
     expect(expiresAt(now, 60 * minute, endsAt)).toBe(expected)
   })
 })

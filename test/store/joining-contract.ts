@@ -46,8 +46,8 @@ const emptyCommit: SessionCommit = {
 }
 
 /**
- * What every store must do for those who come without a cookie: trusted callers, and browsers with
- * a one-time token.
+ * What every store must do for clients without a cookie: trusted callers, and browsers with a
+ * one-time token.
  *
  * @param makeStore Makes an empty store for one test.
  * @param runner The functions of the test runner.
@@ -74,7 +74,7 @@ export function describeJoining(
       expect(await addOTP(store, trusted, newHash(), minute, policy)).toBe(true)
     })
 
-    it('X1: open no session that never was', async () => {
+    it('X1: open no session that never existed', async () => {
       const { store } = await makeStore()
       const id = randomUUID()
 
@@ -110,7 +110,7 @@ export function describeJoining(
       expect(await trustedCalls(store, id)).toEqual(nothing)
     })
 
-    it('X1: keep a session alive as others do', async () => {
+    it('X1: keep a session alive like others', async () => {
       const { store, passTime } = await makeStore()
       const { id } = await created(store)
       const trusted = { id, secretHash: '' }
@@ -123,7 +123,7 @@ export function describeJoining(
       }
     })
 
-    it('X1: are as good after the cookie was rotated', async () => {
+    it('X1: still open the session after the cookie was rotated', async () => {
       const { store } = await makeStore()
       const credential = await created(store)
       await rotated(store, credential)
@@ -134,7 +134,7 @@ export function describeJoining(
       expect(await store.load(credential, policy, false)).toEqual({ status: 'rotated' })
     })
 
-    it('X1: leave the secrets as they are', async () => {
+    it('X1: leave the secrets unchanged', async () => {
       const { store } = await makeStore()
       const credential = await created(store)
       const trusted = { ...credential, secretHash: '' }
@@ -148,7 +148,7 @@ export function describeJoining(
       })
     })
 
-    it('X1: make sessions that no secret opens', async () => {
+    it('X1: create sessions that no secret opens', async () => {
       const { store } = await makeStore()
       const id = randomUUID()
       await created(store, { type: 'remote' }, policy, { id, secretHash: '' })
@@ -167,7 +167,7 @@ export function describeJoining(
 
   describe('kinds of session', () => {
     it.each(['remote', 'storedProcedure'] as const)(
-      'K6: gives back exactly the %s session that was created',
+      'K6: returns exactly the %s session that was created',
       async (type) => {
         const { store } = await makeStore()
         const draft = draftOf({
@@ -192,7 +192,7 @@ export function describeJoining(
       },
     )
 
-    it('M8: keeps a session without idle timeout for ever', async () => {
+    it('M8: keeps a session without an idle timeout forever', async () => {
       const { store, passTime } = await makeStore()
       const expiry = { ...policy.expiry, absoluteTimeoutMs: Infinity }
       const credential = await created(
@@ -217,7 +217,7 @@ export function describeJoining(
       })
     })
 
-    it('M8: changes, locks, opens and ends a session without idle timeout as others', async () => {
+    it('M8: changes, locks, opens and ends a session without an idle timeout like any other', async () => {
       const { store, passTime } = await makeStore()
       const credential = await created(store, { idleTimeoutMs: Infinity })
       const otp = newCredential(credential.id)
@@ -238,7 +238,7 @@ export function describeJoining(
       expect(await statusOf(store, credential)).toBeUndefined()
     })
 
-    it('L5: ends a session without idle timeout at its absolute end', async () => {
+    it('L5: ends a session without an idle timeout at its absolute end', async () => {
       const { store, passTime } = await makeStore()
       const credential = await created(store, { idleTimeoutMs: Infinity })
 
@@ -250,7 +250,7 @@ export function describeJoining(
   })
 
   describe('one-time tokens', () => {
-    it('X5: open their session once, by a secret of their own', async () => {
+    it('X5: open their session once, with a secret of their own', async () => {
       const { store } = await makeStore()
       const { credential, otp } = await withOTP(store)
       const newSecretHash = newHash()
@@ -268,7 +268,7 @@ export function describeJoining(
       ])
     })
 
-    it('X5: give 100 who come at once one winner, whose secret alone is good', async () => {
+    it('X5: give 100 parallel callers one winner, whose secret alone is good', async () => {
       const { store } = await makeStore()
       const { credential, otp } = await withOTP(store)
       const hashes = Array.from({ length: 100 }, newHash)
@@ -283,7 +283,7 @@ export function describeJoining(
       expect(opened.map((status) => status === 'live')).toEqual(winners)
     })
 
-    it('X5: open nothing once their time is over, and no other session', async () => {
+    it('X5: open nothing after their time, and no other session', async () => {
       const { store, passTime } = await makeStore()
       const { credential, otp } = await withOTP(store, minute)
       const other = await created(store)
@@ -309,7 +309,7 @@ export function describeJoining(
       expect(await redeemOTP(store, otp, newHash(), policy)).toMatchObject({ status: 'live' })
     })
 
-    it('X5: end with their session, which they do not bring back', async () => {
+    it('X5: end with their session, and do not bring it back', async () => {
       const { store } = await makeStore()
       const { credential, otp } = await withOTP(store)
       await store.destroy(credential.id)
@@ -317,7 +317,7 @@ export function describeJoining(
       expect(await redeemOTP(store, otp, newHash(), policy)).toBeUndefined()
       expect(await addOTP(store, credential, newHash(), minute, policy)).toBe(false)
       expect(await read(store, credential.id)).toBeUndefined()
-      // Nor do they open the next one under that id.
+      // They do not open the next session under that id either.
       await created(store, {}, policy, credential)
       expect(await redeemOTP(store, otp, newHash(), policy)).toBeUndefined()
     })
@@ -338,7 +338,7 @@ export function describeJoining(
       expect(await redeemOTP(store, idle.otp, newHash(), policy)).toBeUndefined()
     })
 
-    it('X5: are made only with a secret that is good', async () => {
+    it('X5: are created only with a good secret', async () => {
       const { store } = await makeStore()
       const credential = await created(store)
       const good = await rotated(store, credential)
@@ -359,7 +359,7 @@ export function describeJoining(
       const good = await rotated(store, credential)
 
       expect(await redeemOTP(store, otp, newHash(), policy)).toBeUndefined()
-      // And can be made anew.
+      // And new ones can be created.
       await addOTP(store, good, otp.secretHash, minute, policy)
       expect(await redeemOTP(store, otp, newHash(), policy)).toMatchObject({ status: 'live' })
     })
@@ -377,7 +377,7 @@ export function describeJoining(
       expect(await statusOf(store, good)).toBe('live')
     })
 
-    it('C8: stay when a sign-in joins the session by a secret that was rotated out', async () => {
+    it('C8: stay when a sign-in joins the session with a secret that was rotated out', async () => {
       const { store } = await makeStore()
       const before = await created(store, { userName: '' })
       const after = await rotated(store, before, signIn())
@@ -409,12 +409,12 @@ export function describeJoining(
       })
     })
 
-    it('X5: are 32 at most, and of more the first to expire goes', async () => {
+    it('X5: number at most 32, and the first to expire is dropped', async () => {
       const { store } = await makeStore()
       const credential = await created(store)
       const otps = Array.from({ length: maxOTPs + 1 }, () => newCredential(credential.id))
 
-      // Neither the first nor the last that is made.
+      // Neither the first nor the last to be created.
       const shortest = 7
       for (const [index, otp] of otps.entries()) {
         const lifespanMs = index === shortest ? minute : (2 + index) * minute
@@ -429,7 +429,7 @@ export function describeJoining(
       expect(redeemed).toEqual(otps.map((_, index) => index !== shortest))
     })
 
-    it('X5: count no more once their time is over', async () => {
+    it('X5: no longer count after their time', async () => {
       const { store, passTime } = await makeStore()
       const credential = await created(store)
       const lasting = newCredential(credential.id)
@@ -447,7 +447,7 @@ export function describeJoining(
       await addOTP(store, credential, newHash(), minute, policy)
       await addOTP(store, other, newHash(), minute, policy)
 
-      // All are live in one session, all but one are over in the other.
+      // All are live in one session, all but one have expired in the other.
       expect(await redeemOTP(store, lasting, newHash(), policy)).toBeUndefined()
       expect(await redeemOTP(store, first, newHash(), policy)).toMatchObject({ status: 'live' })
     })
@@ -465,7 +465,7 @@ export function describeJoining(
       expect(await statusOf(store, credential)).toBe('live')
     })
 
-    it('K6: end a suspension when they are redeemed, not when they are made', async () => {
+    it('K6: end a suspension when they are redeemed, but not when they are created', async () => {
       const { store } = await makeStore()
       const credential = await created(store)
       const otp = newCredential(credential.id)
@@ -479,7 +479,7 @@ export function describeJoining(
       expect([before?.isPostponed, after?.isPostponed]).toEqual([true, false])
     })
 
-    it('X5: are no activity when they are made', async () => {
+    it('X5: do not count as activity when they are created', async () => {
       const { store, passTime } = await makeStore()
       const credential = await created(store)
       await passTime(30 * minute)
@@ -490,7 +490,7 @@ export function describeJoining(
       expect(await statusOf(store, credential)).toBeUndefined()
     })
 
-    it('X5: are no secrets, and secrets are none of them', async () => {
+    it('X5: are not secrets, and secrets are not tokens', async () => {
       const { store } = await makeStore()
       const { credential, otp } = await withOTP(store)
 
@@ -504,7 +504,7 @@ export function describeJoining(
       expect(await redeemOTP(store, none, newHash(), policy)).toBeUndefined()
     })
 
-    it('X5: are read by nobody', async () => {
+    it('X5: appear in no session that is read', async () => {
       const { store } = await makeStore()
       const { credential, otp } = await withOTP(store)
 
@@ -523,7 +523,7 @@ export function describeJoining(
       expect(texts.filter((text) => /otp/i.test(text))).toEqual([])
     })
 
-    it('T2: hand out a copy of the session', async () => {
+    it('T2: return a copy of the session', async () => {
       const { store } = await makeStore()
       const { credential, otp } = await withOTP(store)
 
@@ -538,10 +538,10 @@ export function describeJoining(
   })
 }
 
-/** What {@link trustedCalls} comes to where there is nothing. */
+/** The results of {@link trustedCalls} without a session. */
 const nothing = [undefined, { status: 'ended' }, undefined, undefined, false]
 
-/** All that a trusted caller can ask for. */
+/** All calls of a trusted caller. */
 async function trustedCalls(store: SessionStore, id: string): Promise<readonly unknown[]> {
   const trusted = { id, secretHash: '' }
   return [
@@ -553,7 +553,7 @@ async function trustedCalls(store: SessionStore, id: string): Promise<readonly u
   ]
 }
 
-/** As the SHA-256 of a secret looks. */
+/** In the form of the SHA-256 of a secret. */
 function newHash(): string {
   return randomBytes(32).toString('base64url')
 }
@@ -591,7 +591,7 @@ async function created(
   return credential
 }
 
-/** A session and a one-time token of it. */
+/** A session and one of its one-time tokens. */
 async function withOTP(
   store: SessionStore,
   lifespanMs = 10 * minute,
@@ -633,7 +633,7 @@ function signIn(): SessionCommit {
   }
 }
 
-/** Rotates the secret. Answers what opens the session now. */
+/** Rotates the secret. Returns the new credential. */
 async function rotated(
   store: SessionStore,
   credential: SessionCredential,

@@ -25,8 +25,8 @@ const policy: StorePolicy = {
 
 const redis = connectRedis()
 
-describe('RedisStore and those without a cookie', () => {
-  it('X1: keeps no secret of a session that only trusted callers open', async () => {
+describe('RedisStore and callers without a cookie', () => {
+  it('X1: keeps no secret in a session that only trusted callers open', async () => {
     const { store, keyOf } = makeStore()
     const { id } = await created(store, { type: 'remote' }, { id: randomUUID(), secretHash: '' })
 
@@ -37,7 +37,7 @@ describe('RedisStore and those without a cookie', () => {
   })
 
   it.each([newHash(), 'undefined', ' '])(
-    'X1: opens to a trusted caller beside a secret, and not by %j',
+    'X1: opens a session with secrets to a trusted caller, but not with %j',
     async (strange) => {
       const { store, keyOf } = makeStore()
       const { id } = await created(store, { type: 'remote' }, { id: randomUUID(), secretHash: '' })
@@ -60,7 +60,7 @@ describe('RedisStore and those without a cookie', () => {
     },
   )
 
-  it('X1: leaves nothing in Redis where a trusted caller finds nothing', async () => {
+  it('X1: creates no key when a trusted caller finds no session', async () => {
     const { store, prefix } = makeStore()
     const trusted = { id: randomUUID(), secretHash: '' }
 
@@ -87,7 +87,7 @@ describe('RedisStore and those without a cookie', () => {
     ['none', Infinity, -1],
     ['that of its absolute end', 120 * minute, 120 * minute],
   ])(
-    'M8, L5: gives a session without idle timeout no other time to live than %s',
+    'M8, L5: gives a session without an idle timeout no time to live other than %s',
     async (_, absoluteTimeoutMs, timeToLiveMs) => {
       const { store, keyOf } = makeStore()
       const own = { ...policy, expiry: { ...policy.expiry, absoluteTimeoutMs } }
@@ -114,7 +114,7 @@ describe('RedisStore and those without a cookie', () => {
     },
   )
 
-  it('X5: keeps of a one-time token its hash and until when, no longer than it works', async () => {
+  it('X5: keeps only the hash and the end of a one-time token, and no longer than it works', async () => {
     const { store, keyOf } = makeStore()
     const credential = await created(store)
     const { id } = credential
@@ -137,13 +137,13 @@ describe('RedisStore and those without a cookie', () => {
     expect(await redis.get(keyOf(id))).not.toContain(otp)
   })
 
-  it('X5: opens no session that it cannot read by a one-time token', async () => {
+  it('X5: opens no unreadable session with a one-time token', async () => {
     const { store, keyOf } = makeStore()
     const credential = await created(store)
     const { id } = credential
     const otp = newHash()
     await addOTP(store, credential, otp, minute, policy)
-    // As a later version may have it.
+    // As a later version may write it.
     await redis.setrange(keyOf(id), 0, '3')
     const before = await redis.get(keyOf(id))
 
@@ -152,7 +152,7 @@ describe('RedisStore and those without a cookie', () => {
     expect(await redis.get(keyOf(id))).toBe(before)
   })
 
-  it('M2: puts a session that is redeemed back into the list of its user', async () => {
+  it('M2: puts a redeemed session back into the list of its user', async () => {
     const { store, prefix } = makeStore()
     const credential = await created(store, { userName: 'ann' })
     const { id } = credential

@@ -32,7 +32,7 @@ import {
 } from './contract-parts.ts'
 import type { Runner, StoreHarness } from './contract-parts.ts'
 
-/** A client of which everything is known. */
+/** A client about which everything is known. */
 const phone: ClientDescription = {
   applicationId: 'com.example.shop',
   appName: 'Shop',
@@ -49,7 +49,7 @@ const phone: ClientDescription = {
 }
 
 /**
- * The part of the contract that is about what is known of a session, and about sessions that wait.
+ * The part of the contract about the description of sessions, and about postponed sessions.
  *
  * @param makeStore Makes an empty store for one test.
  * @param runner The functions of the test runner.
@@ -60,7 +60,7 @@ export function describeKnownSessions(
 ): void {
   describe('describe', () => {
     it.each(['web', 'rest'] as const)(
-      'M1: tells all that is known of a %s session',
+      'M1: returns all that is known about a %s session',
       async (type) => {
         const { store } = await makeStore()
         const { credential, draft } = newSession({ ...signedInDraft, type, client: phone })
@@ -84,7 +84,7 @@ export function describeKnownSessions(
       },
     )
 
-    it('M1: tells of a guest of whom nothing is known', async () => {
+    it('M1: describes a guest about whom nothing is known', async () => {
       const { store } = await makeStore()
       const { credential, draft } = newSession({ ip: '' })
       await store.create({ credential, draft, signsIn: false }, unlimited)
@@ -98,28 +98,31 @@ export function describeKnownSessions(
       })
     })
 
-    it.each(awkwardTexts)('K1: gives back %s in every text of the client', async (_, text) => {
-      const { store } = await makeStore()
-      const client: ClientDescription = {
-        applicationId: text,
-        appName: text,
-        appVersion: text,
-        isOfficialApp: true,
-        deviceModel: text,
-        platform: text,
-        systemVersion: text,
-        machineName: text,
-        systemUserName: text,
-        persistentID: '',
-        country: text,
-        region: text,
-      }
+    it.each(awkwardTexts)(
+      'K1: returns %s unchanged in every text of the client',
+      async (_, text) => {
+        const { store } = await makeStore()
+        const client: ClientDescription = {
+          applicationId: text,
+          appName: text,
+          appVersion: text,
+          isOfficialApp: true,
+          deviceModel: text,
+          platform: text,
+          systemVersion: text,
+          machineName: text,
+          systemUserName: text,
+          persistentID: '',
+          country: text,
+          region: text,
+        }
 
-      const credential = await created(store, draftOf({ client, userName: text }))
+        const credential = await created(store, draftOf({ client, userName: text }))
 
-      expect(await summaryOf(store, credential)).toMatchObject({ client, userName: text })
-      expect(await recordOf(store, credential)).toMatchObject({ client })
-    })
+        expect(await summaryOf(store, credential)).toMatchObject({ client, userName: text })
+        expect(await recordOf(store, credential)).toMatchObject({ client })
+      },
+    )
 
     it('K1: keeps the client for the life of the session', async () => {
       const { store } = await makeStore()
@@ -130,7 +133,7 @@ export function describeKnownSessions(
       expect(await summaryOf(store, before)).toMatchObject({ client: phone, userName: 'eve' })
     })
 
-    it('K1: hands out a copy of the client and keeps one', async () => {
+    it('K1: returns a copy of the client and keeps a copy', async () => {
       const { store } = await makeStore()
       const client = { ...phone }
       const credential = await created(store, draftOf({ client }))
@@ -142,7 +145,7 @@ export function describeKnownSessions(
       expect(await summaryOf(store, credential)).toMatchObject({ client: phone })
     })
 
-    it('M2, H2: tells rights, but no secret and no storage', async () => {
+    it('M2, H2: returns rights, but no secret and no storage', async () => {
       const { store } = await makeStore()
       const before = await created(store, {
         ...signedInDraft,
@@ -178,7 +181,7 @@ export function describeKnownSessions(
       expect(text).not.toContain(credential.secretHash)
     })
 
-    it('M1: finds nothing under an unknown id, nor after the end', async () => {
+    it('M1: finds nothing under an unknown id, or after the end', async () => {
       const { store, passTime } = await makeStore()
       const destroyed = await created(store)
       const idle = await created(store, draftOf({ idleTimeoutMs: 5 * minute }))
@@ -197,7 +200,7 @@ export function describeKnownSessions(
       expect(await describeById(store, randomUUID(), policy)).toBeUndefined()
     })
 
-    it('M2: tells the last activity, which loading and touching are', async () => {
+    it('M2: returns the last activity, which is a load or a touch', async () => {
       const { store, passTime } = await makeStore()
       const credential = await created(store)
 
@@ -214,7 +217,7 @@ export function describeKnownSessions(
       expect(idle).toEqual([0, 2, 0, 3, 0])
     })
 
-    it('M2: tells an activity that wrote nothing refreshMs too early at most', async () => {
+    it('M2: returns an activity that wrote nothing at most refreshMs too early', async () => {
       const { store, passTime } = await makeStore()
       const credential = await created(store)
       await passTime(50 * second)
@@ -225,7 +228,7 @@ export function describeKnownSessions(
       expect(now - activeAt).toBeLessThan(minute)
     })
 
-    it('M2: takes no read, no plain change and no wrong secret for activity', async () => {
+    it('M2: does not count a plain change, an inactive load or a wrong secret as activity', async () => {
       const { store, passTime } = await makeStore()
       const before = await created(store, signedInDraft)
       const credential = await rotated(store, before)
@@ -243,7 +246,7 @@ export function describeKnownSessions(
       expect(await idleTimeOf(store, credential)).toBe(2)
     })
 
-    it('L4: keeps nothing alive', async () => {
+    it('L4: keeps no session alive', async () => {
       const { store, passTime } = await makeStore()
       const credential = await created(store, signedInDraft)
       await passTime(55 * minute)
@@ -259,7 +262,7 @@ export function describeKnownSessions(
   })
 
   describe('postponing', () => {
-    it('K6: is told until the next load that is activity', async () => {
+    it('K6: lasts until the next load that is activity', async () => {
       const { store } = await makeStore()
       const credential = await postponed(store)
 
@@ -270,7 +273,7 @@ export function describeKnownSessions(
       expect((await summaryOf(store, credential)).isPostponed).toBe(false)
     })
 
-    it('K6: is told until the next touch', async () => {
+    it('K6: lasts until the next touch', async () => {
       const { store } = await makeStore()
       const credential = await postponed(store)
 
@@ -279,7 +282,7 @@ export function describeKnownSessions(
       expect((await summaryOf(store, credential)).isPostponed).toBe(false)
     })
 
-    it('K6: is undone by nothing else', async () => {
+    it('K6: is ended by nothing else', async () => {
       const { store } = await makeStore()
       const credential = await postponed(store)
 
@@ -295,7 +298,7 @@ export function describeKnownSessions(
       expect(await store.list('ann', policy)).toMatchObject([{ isPostponed: true }])
     })
 
-    it('K6: can be told anew after an activity', async () => {
+    it('K6: can be repeated after an activity', async () => {
       const { store } = await makeStore()
       const credential = await postponed(store)
       await store.load(credential, policy, true)
@@ -305,7 +308,7 @@ export function describeKnownSessions(
       expect((await summaryOf(store, credential)).isPostponed).toBe(true)
     })
 
-    it('K6: is kept with what it comes with, and is nothing that a session is loaded with', async () => {
+    it('K6: is stored together with other changes, and does not appear in a loaded session', async () => {
       const { store } = await makeStore()
       const credential = await created(store, signedInDraft)
       const before = await recordOf(store, credential)
@@ -318,7 +321,7 @@ export function describeKnownSessions(
       })
     })
 
-    it('L4: lets the session expire as ever', async () => {
+    it('L4: does not keep the session from expiring', async () => {
       const { store, passTime } = await makeStore()
       const credential = await created(store, signedInDraft)
       await passTime(55 * minute)
@@ -335,7 +338,7 @@ function isAMoment(ms: number): boolean {
   return ms >= 0 && ms < 10 * second
 }
 
-/** A signed-in session whose client has said that it suspends. */
+/** A signed-in session whose client has announced that it suspends. */
 async function postponed(store: SessionStore): Promise<SessionCredential> {
   const credential = await created(store, signedInDraft)
   await store.commit(credential, { ...emptyCommit, postpones: true }, policy)

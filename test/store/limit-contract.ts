@@ -36,9 +36,9 @@ import {
 } from './contract-parts.ts'
 import type { Runner, StoreHarness } from './contract-parts.ts'
 
-/** A client of which everything is known. */
+/** A client about which everything is known. */
 /**
- * The part of the contract that is about how many sessions a user may have.
+ * The part of the contract about the number of sessions of a user.
  *
  * @param makeStore Makes an empty store for one test.
  * @param runner The functions of the test runner.
@@ -48,7 +48,7 @@ export function describeSessionLimit(
   { describe, expect, it }: Runner,
 ): void {
   describe('maxSessions: terminateOldest', () => {
-    it('M6: ends the session that was signed in first, whichever was used last', async () => {
+    it('M6: ends the session with the oldest sign-in, whichever was used last', async () => {
       const { store, passTime } = await makeStore()
       const limited = limitedTo(2)
       const first = await signsIn(store, limited)
@@ -65,7 +65,7 @@ export function describeSessionLimit(
       )
     })
 
-    it('M6: goes by the last sign-in of each, and gives a second one no second place', async () => {
+    it('M6: goes by the last sign-in of each session, and counts each session once', async () => {
       const { store } = await makeStore()
       const limited = limitedTo(2)
       const first = await signsIn(store, limited)
@@ -81,7 +81,7 @@ export function describeSessionLimit(
       )
     })
 
-    it('M6: is kept where a guest signs in, too', async () => {
+    it('M6: also applies when a guest signs in', async () => {
       const { store } = await makeStore()
       const limited = limitedTo(1)
       const first = await signsIn(store, limited)
@@ -98,7 +98,7 @@ export function describeSessionLimit(
       })
     })
 
-    it('M6: ends as many as are too many once the limit is lowered', async () => {
+    it('M6: ends as many sessions as are over a lowered limit', async () => {
       const { store } = await makeStore()
       const sessions: SessionCredential[] = []
       for (let index = 0; index < 4; index += 1) sessions.push(await created(store, signedInDraft))
@@ -111,7 +111,7 @@ export function describeSessionLimit(
       )
     })
 
-    it('M6: counts no session that has ended, or is of another user', async () => {
+    it('M6: counts no session that has ended or belongs to another user', async () => {
       const { store, passTime } = await makeStore()
       const limited = limitedTo(2)
       await created(store, { ...signedInDraft, idleTimeoutMs: 5 * minute })
@@ -130,7 +130,7 @@ export function describeSessionLimit(
       expect(await store.list('bob', limited)).toHaveLength(1)
     })
 
-    it('M6: ends nothing for a change that is no sign-in', async () => {
+    it('M6: ends nothing for a change that is not a sign-in', async () => {
       const { store } = await makeStore()
       const sessions = [await created(store, signedInDraft), await created(store, signedInDraft)]
       const [first] = sessions
@@ -143,7 +143,7 @@ export function describeSessionLimit(
       expect(await liveOf(store, sessions)).toEqual(sessions)
     })
 
-    it('M6: ends nothing for a sign-in that stores nothing', async () => {
+    it('M6: ends nothing when a sign-in stores nothing', async () => {
       const { store } = await makeStore()
       const limited = { ...limitedTo(1), limits: { storageBytes: 1, storageKeys: 1 } }
       const first = await created(store, draftOf({ userName: 'ann' }))
@@ -189,7 +189,7 @@ export function describeSessionLimit(
   })
 
   describe('maxSessions: refuse', () => {
-    it('M6: stores nothing of a session that is one too many', async () => {
+    it('M6: stores nothing of a session over the limit', async () => {
       const { store } = await makeStore()
       const refusing = limitedTo(1, 'refuse')
       const first = await signsIn(store, refusing)
@@ -205,7 +205,7 @@ export function describeSessionLimit(
       expect(await store.create(session, policy)).toMatchObject({ status: 'created' })
     })
 
-    it('M6: leaves the guest who is refused as it was', async () => {
+    it('M6: leaves the refused guest as it was', async () => {
       const { store, passTime } = await makeStore()
       const refusing = limitedTo(1, 'refuse')
       await signsIn(store, refusing, 'eve')
@@ -224,7 +224,7 @@ export function describeSessionLimit(
       expect(await store.list('eve', refusing)).toHaveLength(1)
     })
 
-    it('M6: refuses nobody who signs in again, or who is somebody else', async () => {
+    it('M6: refuses neither a repeated sign-in nor another user', async () => {
       const { store } = await makeStore()
       const refusing = limitedTo(2, 'refuse')
       const first = await signsIn(store, refusing)
@@ -314,7 +314,7 @@ export function describeSessionLimit(
       expect(await liveOf(store, [cleared.credential, demoted.credential])).toHaveLength(2)
     })
 
-    it('M6: gives back the place of a sign-in that stored nothing', async () => {
+    it('M6: frees the place of a sign-in that stored nothing', async () => {
       const { store } = await makeStore()
       const refusing = limitedTo(1, 'refuse')
       const limits = { storageBytes: 1, storageKeys: 1 }
@@ -357,7 +357,7 @@ function limitedTo(
   return { ...policy, maxSessions: { perUser, onExceed } }
 }
 
-/** A new session of a user. Answers what opens it, and which ones have ended for it. */
+/** A new session of a user. Returns its credential, and the sessions that ended for it. */
 async function signsIn(
   store: SessionStore,
   limited: StorePolicy,
@@ -379,7 +379,7 @@ function endedIn(outcome: CreateOutcome | CommitOutcome): readonly string[] {
   return 'ended' in outcome ? (outcome.ended ?? []) : []
 }
 
-/** 50 sign-ins of one user at once: of new sessions, or of guests that the store has. */
+/** 50 parallel sign-ins of one user: with new sessions, or with stored guests. */
 async function parallelSignIns(
   store: SessionStore,
   limited: StorePolicy,

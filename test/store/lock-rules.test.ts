@@ -9,7 +9,7 @@ const ann = { token: 'ann', leaseMs: 1000 }
 const held: LockState = { holder: { token: 'bob', until: now + 500 } }
 
 describe('askForLock', () => {
-  it('T4: gives a free lock from now on, for the lease', () => {
+  it('T4: grants a free lock from now on, for the lease', () => {
     expect(askForLock({}, ann, now)).toEqual({
       isLocked: true,
       state: { holder: { token: 'ann', until: now + 1000 }, next: undefined },
@@ -25,7 +25,7 @@ describe('askForLock', () => {
     })
   })
 
-  it('T4: refuses it while another one holds it, and notes who was refused first', () => {
+  it('T4: refuses a lock that another holds, and notes who was refused first', () => {
     const first = askForLock(held, ann, now)
     const second = askForLock(first.state, { ...ann, token: 'eve' }, now)
 
@@ -36,7 +36,7 @@ describe('askForLock', () => {
     expect(second).toEqual({ isLocked: false, state: first.state })
   })
 
-  it('T4: lets the first in the queue rotate its turn as it asks again', () => {
+  it('T4: renews the place of the first in the queue whenever it asks again', () => {
     const { state } = askForLock(held, ann, now)
 
     expect(askForLock(state, ann, now + 100).state.next).toEqual({
@@ -45,7 +45,7 @@ describe('askForLock', () => {
     })
   })
 
-  it('T4: keeps a free lock for whoever was refused first, and gives it to nobody else', () => {
+  it('T4: reserves a free lock for the first that was refused', () => {
     const state: LockState = { next: { token: 'ann', until: now + lockTurnMs } }
 
     const eves = askForLock(state, { ...ann, token: 'eve' }, now)
@@ -55,7 +55,7 @@ describe('askForLock', () => {
     expect(anns).toMatchObject({ isLocked: true, state: { next: undefined } })
   })
 
-  it('T4: lets a turn and a lease end by themselves, at their last millisecond', () => {
+  it('T4: ends a queue turn and a lease at their last millisecond', () => {
     const state: LockState = { ...held, next: { token: 'ann', until: now + lockTurnMs } }
     const eve = { ...ann, token: 'eve' }
 
@@ -65,7 +65,7 @@ describe('askForLock', () => {
     expect(askForLock(held, eve, now + 500).isLocked).toBe(true)
   })
 
-  it('T4: lets the holder go on though another one waits, and keeps that turn', () => {
+  it('T4: extends the lock for its holder though another waits, who keeps its place', () => {
     const state: LockState = { ...held, next: { token: 'ann', until: now + lockTurnMs } }
 
     const { isLocked, state: after } = askForLock(state, { token: 'bob', leaseMs: 1000 }, now)
@@ -76,7 +76,7 @@ describe('askForLock', () => {
 })
 
 describe('extendLock', () => {
-  it('T4: counts the lease from now, or gives the lock back with a lease of 0', () => {
+  it('T4: counts the lease from now, or releases the lock with a lease of 0', () => {
     const bob = { token: 'bob', leaseMs: 1000 }
     const next = { token: 'ann', until: now + 100 }
 
@@ -92,7 +92,7 @@ describe('extendLock', () => {
 
   it.each([
     ['another one holds', held, now],
-    ['nobody holds', {}, now],
+    ['is free', {}, now],
     ['whose lease is over', { holder: { token: 'ann', until: now } }, now],
     ['that is only next', { next: { token: 'ann', until: now + 100 } }, now],
   ])('T4: extends no lock that %s', (_, state, at) => {

@@ -28,7 +28,7 @@ const draft: RecordDraft = {
   storage: new Map(),
 }
 
-/** Makes `Date` stand still, and nothing else. */
+/** Freezes `Date`, and nothing else. */
 function stopTime(): void {
   vi.useFakeTimers({ toFake: ['Date'] })
   onTestFinished(() => {
@@ -72,7 +72,7 @@ describeSessionStore(
 )
 
 describe('MemoryStore', () => {
-  it('ends the session that was used longest ago when there is one too many', async () => {
+  it('ends the least recently used session when there is one too many', async () => {
     const store = new MemoryStore({ capacity: 3 })
     const sessions = [await created(store), await created(store), await created(store)]
 
@@ -102,7 +102,7 @@ describe('MemoryStore', () => {
         ),
     ],
   ] satisfies [string, (store: MemoryStore, credential: SessionCredential) => Promise<unknown>][])(
-    'takes %s for a use',
+    'counts %s as a use',
     async (_, use) => {
       const store = new MemoryStore({ capacity: 2 })
       const used = await created(store)
@@ -145,9 +145,9 @@ describe('MemoryStore', () => {
 
   it('F8: expires sessions without a timer', async () => {
     stopTime()
-    // One of the test runner may be due, which would be missing afterwards.
+    // A timer of the test runner may be due, and would be missing afterwards.
     while (timerCount() > 0) await nextTurn()
-    // A timer that keeps no process alive is no active resource.
+    // A timer that does not keep the process alive is not an active resource.
     const starts = [vi.spyOn(globalThis, 'setTimeout'), vi.spyOn(globalThis, 'setInterval')]
     onTestFinished(() => {
       vi.restoreAllMocks()
@@ -167,7 +167,7 @@ describe('MemoryStore', () => {
     for (const start of starts) expect(start).not.toHaveBeenCalled()
   })
 
-  it('M2: lists no session of another user that has the id of one that has expired', async () => {
+  it('M2: does not list a session under another user who had its id before', async () => {
     stopTime()
     const store = new MemoryStore()
     const credential = newCredential()
@@ -181,7 +181,7 @@ describe('MemoryStore', () => {
     expect(await store.list('bob')).toHaveLength(1)
   })
 
-  it('M11: lets go of all sessions when it is closed', async () => {
+  it('M11: releases all sessions when it is closed', async () => {
     const store = new MemoryStore()
     const sessions = [await created(store), await created(store)]
 
@@ -202,7 +202,7 @@ describe('MemoryStore', () => {
     },
   )
 
-  it('takes one as capacity', async () => {
+  it('accepts one as capacity', async () => {
     const store = new MemoryStore({ capacity: 1 })
 
     const sessions = [await created(store), await created(store)]
@@ -215,7 +215,7 @@ function timerCount(): number {
   return process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout').length
 }
 
-it('reads where an app fakes its timers', async () => {
+it('reads while an app fakes its timers', async () => {
   const store = new MemoryStore()
   const credential = await created(store)
   vi.useFakeTimers()

@@ -20,7 +20,7 @@ describe('escapeText', () => {
     expect(unescapeText(escapeText(text))).toBe(text)
   })
 
-  it('H1: keeps every code unit, on one line that UTF-8 can hold', () => {
+  it('H1: keeps every code unit, on one line of valid UTF-8', () => {
     const text = String.fromCharCode(...Array(0x1_00_00).keys())
 
     const escaped = escapeText(text)
@@ -30,7 +30,7 @@ describe('escapeText', () => {
     expect(Buffer.from(escaped).toString() === escaped).toBe(true)
   })
 
-  it('H1: has another text for each other text', () => {
+  it('H1: escapes different texts differently', () => {
     const names = [
       'a',
       'A',

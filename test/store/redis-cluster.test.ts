@@ -16,10 +16,10 @@ let redis: Cluster
 
 beforeAll(async () => {
   cluster = await startRedisCluster()
-  // A node that does not know a script yet runs it a round trip later, and the next read is not
-  // behind it.
+  // A node that does not know a script yet runs it one round trip later, so that the next read
+  // overtakes it.
   await Promise.all(cluster.nodes.map(({ client }) => loadScripts(client)))
-  // A busy machine may take longer than a client should wait for.
+  // A busy machine may take longer than a client should wait.
   const redisOptions = { ...recommendedClusterOptions.redisOptions, socketTimeout: 20_000 }
   redis = new Cluster([...cluster.addresses], { ...recommendedClusterOptions, redisOptions })
 })
@@ -47,7 +47,7 @@ function makeStore(): StoreHarness & { readonly prefix: string } {
     prefix,
     store: new RedisStore(redis, { prefix }),
     passTime: async (ms) => {
-      // By the store's own connections, so that what the store has sent comes first.
+      // Over the connections of the store, so that what the store has sent comes first.
       await Promise.all(redis.nodes('master').map((node) => passRedisTime(node, prefix, ms)))
     },
   }

@@ -23,7 +23,7 @@ import { backgroundIsDone } from '../support/time.ts'
 import { newHash, touch } from './contract-parts.ts'
 import { idle, rewrite, sessionAt } from './redis/stored-texts.ts'
 
-/** A client that can hold back what it is asked for by a script. */
+/** A client that can hold back its script calls. */
 class Gate {
   readonly sent: string[] = []
   readonly client: RedisClient
@@ -65,7 +65,7 @@ class Gate {
 }
 
 describe('RedisStore', () => {
-  it('L4: lets Redis expire a session after its idle timeout and the refresh time', async () => {
+  it('L4: lets Redis expire a session after its idle timeout plus the refresh time', async () => {
     const { store, keyOf } = makeStore()
     const credential = await created(store, { idleTimeoutMs: 90 * minute })
     const key = keyOf(credential)
@@ -84,7 +84,7 @@ describe('RedisStore', () => {
     expect(refreshed).toSatisfy(isJustUnder(91 * minute))
   })
 
-  it('L4: writes nothing for a request while the idle timeout is still covered', async () => {
+  it('L4: writes nothing for a request while the time to live covers the idle timeout', async () => {
     const { store, keyOf } = makeStore()
     const credential = await created(store)
     await redis.pexpire(keyOf(credential), 60 * minute + 20_000)
@@ -97,7 +97,7 @@ describe('RedisStore', () => {
     expect(await redis.pttl(keyOf(credential))).toSatisfy(isJustUnder(60 * minute + 20_000))
   })
 
-  it('L4: sends a refresh as one script behind the load, and waits for none of it', async () => {
+  it('L4: sends a refresh as one script after the load, and does not wait for it', async () => {
     const stepped = new SteppedRedis(redis)
     const prefix = uniquePrefix()
     const store = new RedisStore(stepped, { prefix })
@@ -110,7 +110,7 @@ describe('RedisStore', () => {
     expect(asked).toEqual({ trips: [['get']], unanswered: ['refresh'] })
   })
 
-  it('L4: writes nothing but the activity and the time to live for a refresh', async () => {
+  it('L4: writes only the activity and the time to live for a refresh', async () => {
     const { store, keyOf } = makeStore()
     const credential = await created(store, { storage: new Map([['a', '1']]) })
     const key = keyOf(credential)
@@ -129,7 +129,7 @@ describe('RedisStore', () => {
     expect(await redis.pttl(key)).toSatisfy(isJustUnder(61 * minute))
   })
 
-  it('L4: refreshes once for many requests, as the first has written the activity', async () => {
+  it('L4: refreshes once for many requests, since the first writes the activity', async () => {
     const { store, keyOf } = makeStore()
     const credential = await created(store)
     await idle(redis, keyOf(credential), 2 * minute)
@@ -160,7 +160,7 @@ describe('RedisStore', () => {
     expect(await redis.get(keyOf(credential))).toBe(before)
   })
 
-  it('L4: refreshes by what the session is now, where it has changed since the load', async () => {
+  it('L4: refreshes with the current session when it has changed since the load', async () => {
     const gate = new Gate()
     const { prefix, keyOf, store: other } = makeStore()
     const store = new RedisStore(gate.client, { prefix })
@@ -178,7 +178,7 @@ describe('RedisStore', () => {
     expect(await redis.pttl(keyOf(credential))).toSatisfy(isJustUnder(6 * minute))
   })
 
-  it('L8: brings no session back by a refresh that comes after its end', async () => {
+  it('L8: brings no session back with a refresh that comes after its end', async () => {
     const gate = new Gate()
     const { prefix, store: other } = makeStore()
     const store = new RedisStore(gate.client, { prefix })
@@ -195,7 +195,7 @@ describe('RedisStore', () => {
     expect(await redis.keys(`${prefix}*`)).toEqual([])
   })
 
-  it('S4: moves the time to live with the idle timeout, and with nothing else', async () => {
+  it('S4: moves the time to live with the idle timeout, and with no other change', async () => {
     const { store, keyOf } = makeStore()
     const credential = await created(store)
     const key = keyOf(credential)
@@ -213,7 +213,7 @@ describe('RedisStore', () => {
     expect(await redis.pttl(key)).toSatisfy(isJustUnder(10 * minute))
   })
 
-  it('L5: lets Redis end a session at its absolute end, whatever keeps it alive', async () => {
+  it('L5: lets Redis end a session at its absolute end, whatever its activity', async () => {
     const { store, keyOf } = makeStore()
     const session = newSession({ idleTimeoutMs: 60 * minute })
     const { credential } = session
@@ -245,12 +245,12 @@ describe('RedisStore', () => {
     )
     await note()
 
-    // The clocks of Redis and of this test are the same, but for the way.
+    // The clocks of Redis and of this test are the same, except for the network delay.
     for (const at of leftMs) expect(Math.abs(at - endsAt)).toBeLessThan(1000)
     expect(leftMs).toHaveLength(4)
   })
 
-  it('L5: counts the end anew from a sign-in, and the time to live with it', async () => {
+  it('L5: restarts the absolute end at a sign-in, and the time to live with it', async () => {
     const { store, keyOf } = makeStore()
     const session = newSession({ idleTimeoutMs: 60 * minute })
     const key = keyOf(session.credential)

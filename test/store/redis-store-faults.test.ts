@@ -33,7 +33,7 @@ import { backgroundIsDone } from '../support/time.ts'
 import { describeById, destroyAll, grant, newHash, read, touch } from './contract-parts.ts'
 import { idle, rewrite, sessionAt } from './redis/stored-texts.ts'
 
-// A stored text that must never be seen in an error.
+// A stored text that must never appear in an error.
 const marker = 'TOP-SECRET'
 
 describe('RedisStore', () => {
@@ -46,7 +46,7 @@ describe('RedisStore', () => {
     ['a sorted set', (key) => redis.zadd(key, 1, 'a')],
     ['a stream', (key) => redis.xadd(key, '*', 'a', 'b')],
   ] satisfies [string, (key: string) => Promise<unknown>][])(
-    'F6: reads %s under the key of a session as unreadable and leaves it alone',
+    'F6: reads %s under the key of a session as unreadable and does not change it',
     async (_, put) => {
       const { store, keyOf } = makeStore()
       const { credential } = newSession()
@@ -82,7 +82,7 @@ describe('RedisStore', () => {
     ['a head that ends early', (text) => text.slice(0, 60)],
     ['a BOM', (text) => `\uFEFF${text}`],
   ] satisfies [string, (text: string) => string][])(
-    'F6: reads a session with %s as unreadable, again and again, and changes nothing',
+    'F6: reads a session with %s as unreadable, repeatedly, and changes nothing',
     async (_, damage) => {
       const { store, keyOf } = makeStore()
       const credential = await created(store, { userName: 'ann', privileges: ['a'] })
@@ -107,7 +107,7 @@ describe('RedisStore', () => {
     },
   )
 
-  it('F6: lists no session that is damaged, and ends it', async () => {
+  it('F6: does not list a damaged session, and ends it', async () => {
     const { store, keyOf } = makeStore()
     const credential = await created(store, { userName: 'ann' })
     const key = keyOf(credential)
@@ -140,7 +140,7 @@ describe('RedisStore', () => {
     ])
   })
 
-  it('F6: works after SCRIPT FLUSH, whatever the call is', async () => {
+  it('F6: works after SCRIPT FLUSH, whatever the call', async () => {
     const { client } = await startServer()
     const store = new RedisStore(client)
     const session = newSession()
@@ -179,7 +179,7 @@ describe('RedisStore', () => {
     ])
   })
 
-  it('F6: stores each of 50 parallel commits once when SCRIPT FLUSH comes between', async () => {
+  it('F6: stores each of 50 parallel commits once when SCRIPT FLUSH comes in between', async () => {
     const { client } = await startServer()
     const store = new RedisStore(client)
     const credential = await created(store)
@@ -195,7 +195,7 @@ describe('RedisStore', () => {
     expect((await storageIn(store, credential)).size).toBe(50)
   })
 
-  it('F7: keeps sessions working on a Redis that is full, their refresh too', async () => {
+  it('F7: keeps sessions working on a full Redis, including their refresh', async () => {
     const { client } = await startServer()
     const store = new RedisStore(client)
     const credential = await created(store, { userName: 'ann', storage: new Map([['a', '1']]) })
@@ -218,7 +218,7 @@ describe('RedisStore', () => {
     await expect(store.create(newSession(), policy)).rejects.toBeInstanceOf(SessionStoreError)
   })
 
-  it('F7: removes names and takes rights away on a Redis that is full', async () => {
+  it('F7: removes names and takes rights away on a full Redis', async () => {
     const { client } = await startServer()
     const store = new RedisStore(client)
     const credential = await created(store, {
@@ -235,7 +235,7 @@ describe('RedisStore', () => {
     const clearing = {
       ...emptyCommit,
       grants: nothing,
-      // Longer than before: the secret that goes is remembered for a while.
+      // Longer than before: the replaced secret is remembered for a while.
       newSecretHash: newHash(),
       asksFor: 'secret',
       storage: storageOf({}, ['passport']),
@@ -251,7 +251,7 @@ describe('RedisStore', () => {
     expect(await client.pttl(key)).toSatisfy(isJustUnder(61 * minute))
   })
 
-  it('F7: stores nothing of a commit that does not fit into a Redis that is full', async () => {
+  it('F7: stores nothing of a commit that does not fit into a full Redis', async () => {
     const { client } = await startServer()
     const store = new RedisStore(client)
     const credential = await created(store, {
@@ -271,7 +271,7 @@ describe('RedisStore', () => {
     )
   })
 
-  it('F7: reads sessions on a Redis that is read-only, a refresh that is due included', async () => {
+  it('F7: reads sessions on a read-only Redis, even when a refresh is due', async () => {
     const { client } = await startServer()
     const store = new RedisStore(client)
     const credential = await created(store, { userName: 'ann' })
@@ -300,7 +300,7 @@ describe('RedisStore', () => {
 
   it.each([
     [
-      'is a replica that lost its master and must not answer with what it has',
+      'is a replica that lost its master and must not serve stale data',
       async (client: Redis) => {
         await client.config('SET', 'replica-serve-stale-data', 'no')
         await makeReadOnly(client)
@@ -310,7 +310,7 @@ describe('RedisStore', () => {
       'forbids the client to read texts',
       (client: Redis) => client.call('ACL', 'SETUSER', 'default', '-get', '-getrange'),
     ],
-  ])('F1: takes no session for absent when Redis %s', async (_, breakIt) => {
+  ])('F1: never treats a session as absent when Redis %s', async (_, breakIt) => {
     const { client } = await startServer()
     const store = new RedisStore(client)
     const credential = await created(store)
@@ -319,7 +319,7 @@ describe('RedisStore', () => {
     const errors = await rejectionsOf([
       store.load(credential, policy, true),
       touch(store, credential, policy),
-      // This one has seen nothing yet.
+      // This one has not loaded anything yet.
       store.commit({ ...credential }, signIn(), policy),
     ])
 
@@ -337,12 +337,12 @@ describe('RedisStore', () => {
       undefined,
     ],
     ['has been stopped', [], stop],
-  ])('H2: tells nothing of what was stored when Redis %s', async (_, args, breakIt) => {
+  ])('H2: reveals nothing stored when Redis %s', async (_, args, breakIt) => {
     const { client } = await startServer({ args })
     const store = new RedisStore(client)
     const session = secretSession()
     const { credential } = session
-    // One that cannot run a script has it from before.
+    // For a server that cannot run a script, the session is stored beforehand.
     if (breakIt) await store.create(session, policy)
     else await client.set(sessionKey('sess:', credential.id), encodeSession(storedFor(session)))
     await breakIt?.(client)
@@ -360,7 +360,7 @@ describe('RedisStore', () => {
     }
   })
 
-  it('H2: is needed: Redis does quote the arguments of a command that it does not know', async () => {
+  it('H2: proves the need: Redis quotes the arguments of an unknown command', async () => {
     const { client } = await startServer({ args: ['--rename-command', 'EVALSHA', ''] })
 
     const [error] = await rejectionsOf([client.evalsha('0'.repeat(40), 1, 'key', marker)])
@@ -374,7 +374,7 @@ describe('RedisStore', () => {
     ['a reply without a code', Object.assign(new Error(marker), { name: 'ReplyError' })],
     ['text', marker],
     ['nothing', undefined],
-  ])('H2: tells nothing of what a client adds to %s', async (_, reason) => {
+  ])('H2: reveals nothing that a client adds to %s', async (_, reason) => {
     const fail = (): Promise<never> => Promise.reject(reason)
     const client: RedisClient = { get: fail, getrange: fail, evalsha: fail, eval: fail }
     const store = new RedisStore(client)
@@ -401,7 +401,7 @@ describe('RedisStore', () => {
     ],
     ['list', (store: SessionStore) => store.list('ann', policy)],
     ['destroy', (store: SessionStore) => store.destroy(newSessionId())],
-  ])('F1: rejects when %s gets an answer that no script gives', async (_, call) => {
+  ])('F1: rejects when %s gets a reply that no script sends', async (_, call) => {
     const text = encodeSession(storedFor(newSession()))
     const client: RedisClient = {
       get: () => Promise.resolve(text),
@@ -418,14 +418,14 @@ function commitOf(store: SessionStore, commit: SessionCommit): Promise<unknown> 
   return store.commit({ id: newSessionId(), secretHash: '' }, commit, policy)
 }
 
-/** As it is stored. */
+/** In its stored form. */
 function storedFor(session: NewSession): StoredSession {
   const stored = newStoredSession(session, Date.now(), policy)
   if (!stored) throw new Error('too large')
   return stored
 }
 
-/** A server of the test's own. */
+/** The test's own server. */
 async function startServer(options?: TestRedisOptions): Promise<{ readonly client: Redis }> {
   const server = await startRedisServer(options)
   onTestFinished(() => server.stop())
@@ -438,17 +438,17 @@ async function fill(client: Redis): Promise<void> {
   await client.config('SET', 'maxmemory', '1')
 }
 
-/** Ends the connection for good. */
+/** Ends the connection permanently. */
 async function stop(client: Redis): Promise<void> {
   client.disconnect()
 }
 
-/** Makes the server a replica of one that is not there: it still answers with what it has. */
+/** Makes the server a replica of a missing master: it still answers with what it has. */
 async function makeReadOnly(client: Redis): Promise<void> {
   await client.replicaof('127.0.0.1', 1)
 }
 
-/** A session of which everything is secret. */
+/** A session in which everything is secret. */
 function secretSession(): NewSession {
   const session = newSession({
     userName: marker,
@@ -476,7 +476,7 @@ async function rejectionsOf(calls: readonly Promise<unknown>[]): Promise<unknown
   })
 }
 
-/** All that anybody could print of a value: its properties, hidden ones and those of its cause too. */
+/** Everything printable of a value: its properties, including hidden ones and those of its cause. */
 function textsIn(value: unknown, seen = new Set<unknown>()): string[] {
   if (typeof value !== 'object' || value === null) return [String(value)]
   if (seen.has(value)) return []

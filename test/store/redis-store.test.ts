@@ -41,7 +41,7 @@ describeSessionStore(
 )
 
 describe('RedisStore', () => {
-  it('T2: keeps a session in one string under its prefix and id, and nothing else', async () => {
+  it('T2: keeps a session in one string under its prefix and id, and in no other key', async () => {
     const { store, prefix } = makeStore()
 
     const { id } = await created(store)
@@ -70,7 +70,7 @@ describe('RedisStore', () => {
     )
   })
 
-  it('M11: leaves the client to the app when it is closed', async () => {
+  it('M11: does not close the client of the app when it is closed', async () => {
     const { store } = makeStore()
 
     await store.close()
@@ -78,7 +78,7 @@ describe('RedisStore', () => {
     expect(await redis.ping()).toBe('PONG')
   })
 
-  it('L3: sends one command for each call, a plain GET for a read', async () => {
+  it('L3: sends one command per call, and a plain GET for a read', async () => {
     const { store, prefix } = makeStore()
     // So that Redis knows the scripts.
     const first = await created(store)
@@ -96,7 +96,7 @@ describe('RedisStore', () => {
     expect(commands).toEqual(names.map((name) => `${name} ${key}`))
   })
 
-  it('L3: changes what a request has not loaded by one more read, that of the head', async () => {
+  it('L3: reads only the head to change a session that the request has not loaded', async () => {
     const stepped = new SteppedRedis(redis)
     const store = new RedisStore(stepped, { prefix: uniquePrefix() })
     const { id, secretHash } = await created(store)
@@ -108,7 +108,7 @@ describe('RedisStore', () => {
     expect(first.trips).toEqual([['getrange'], ['commit']])
   })
 
-  it('C5, L3: works a change out again, by one more script, when another one came before', async () => {
+  it('C5, L3: computes a change again, with one more script, when another came before', async () => {
     const stepped = new SteppedRedis(redis)
     const store = new RedisStore(stepped, { prefix: uniquePrefix() })
     const credential = await created(store)
@@ -125,7 +125,7 @@ describe('RedisStore', () => {
     expect(await read(store, id)).toMatchObject({ privileges: ['a', 'b'] })
   })
 
-  it('C1, C5: never takes an old secret for a good one, whatever the request has seen', async () => {
+  it('C1, C5: never accepts an old secret, whatever the request has seen', async () => {
     const { store } = makeStore()
     const credential = await created(store)
     const [seen, other] = [{ ...credential }, { ...credential }]
@@ -140,13 +140,13 @@ describe('RedisStore', () => {
     expect(await read(store, seen.id)).toMatchObject({ userName: 'ann', privileges: ['a'] })
   })
 
-  it('L8, C1: takes a session for no other one of the same id', async () => {
+  it('L8, C1: never mistakes a session for another one with the same id', async () => {
     const { store } = makeStore()
     const credential = await created(store, { userName: 'ann' })
     const since = Date.now()
     await store.load(credential, policy, true)
     await store.destroy(credential.id)
-    // Their instants tell them apart.
+    // Their instants distinguish them.
     await vi.waitUntil(() => Date.now() > since + 5)
     const session = { ...newSession(), credential: { ...credential, secretHash: newHash() } }
     await store.create(session, policy)
@@ -250,7 +250,7 @@ describe('RedisStore', () => {
     })
   })
 
-  it('T7: counts keys and bytes as MemoryStore does, over 400 commits by chance', async () => {
+  it('T7: counts keys and bytes like MemoryStore, over 400 random commits', async () => {
     const { store, keyOf } = makeStore()
     const memory = new MemoryStore()
     const session = newSession()
@@ -285,7 +285,7 @@ describe('RedisStore', () => {
   })
 })
 
-/** Calls all methods but create, the one that ends the session last. */
+/** Calls all methods except create, and the one that ends the session last. */
 async function callAll(store: SessionStore, credential: SessionCredential): Promise<void> {
   const loaded = await store.load(credential, policy, true)
   const seen = loaded?.status === 'live' ? loaded.seen : undefined
@@ -298,7 +298,7 @@ async function callAll(store: SessionStore, credential: SessionCredential): Prom
 function randomNumbers(seed: number): () => number {
   let state = seed
   return () => {
-    // The constants of Numerical Recipes.
+    // The constants are from Numerical Recipes.
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
     return state / 2 ** 32
   }

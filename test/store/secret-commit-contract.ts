@@ -30,7 +30,7 @@ import {
 import type { Runner, StoreHarness } from './contract-parts.ts'
 
 /**
- * The part of the contract that is about changes of a session's rights and of its secret.
+ * The part of the contract about changes of a session's rights and of its secret.
  *
  * @param makeStore Makes an empty store for one test.
  * @param runner The functions of the test runner.
@@ -40,7 +40,7 @@ export function describeSecretCommits(
   { describe, expect, it }: Runner,
 ): void {
   describe('commit: grants', () => {
-    it('P2: adds privileges and roles to those that are there', async () => {
+    it('P2: adds privileges and roles to the existing ones', async () => {
       const { store } = await makeStore()
       const credential = await created(store, draftOf({ privileges: ['a'], roles: ['Clerk'] }))
 
@@ -67,7 +67,7 @@ export function describeSecretCommits(
       expect(await recordOf(store, credential)).toMatchObject({ privileges: ['a', 'b', 'c'] })
     })
 
-    it('P5: clears everything that was granted and nothing else', async () => {
+    it('P5: clears all grants and nothing else', async () => {
       const { store } = await makeStore()
       const credential = await created(store, signedInDraft)
       const before = await recordOf(store, credential)
@@ -82,7 +82,7 @@ export function describeSecretCommits(
       })
     })
 
-    it('P5: clears the user name, too, where no other is given', async () => {
+    it('P5: also clears the user name when no other is given', async () => {
       const { store } = await makeStore()
       const credential = await created(store, signedInDraft)
 
@@ -91,7 +91,7 @@ export function describeSecretCommits(
       expect(await recordOf(store, credential)).toMatchObject({ userName: '', privileges: [] })
     })
 
-    it('P5: clears first and adds then', async () => {
+    it('P5: clears first and then adds', async () => {
       const { store } = await makeStore()
       const credential = await created(
         store,
@@ -108,7 +108,7 @@ export function describeSecretCommits(
       })
     })
 
-    it('P5: clears no storage, whatever its names are', async () => {
+    it('P5: clears no storage, whatever its names', async () => {
       const { store } = await makeStore()
       const storage = new Map(awkwardTexts.map(([, text]) => [text, '1']))
       const credential = await created(store, draftOf({ privileges: ['a'], storage }))
@@ -132,7 +132,7 @@ export function describeSecretCommits(
       expect(cleared).toMatchObject({ userName: '', privileges: [], roles: [] })
     })
 
-    it('S6: changes the user name, and leaves it where none is given', async () => {
+    it('S6: changes the user name, and keeps it when none is given', async () => {
       const { store } = await makeStore()
       const credential = await created(store, signedInDraft)
 
@@ -148,7 +148,7 @@ export function describeSecretCommits(
       expect(nobody).toMatchObject({ userName: '', roles: signedInDraft.roles })
     })
 
-    it('L5: counts the absolute end anew from a sign-in', async () => {
+    it('L5: restarts the absolute end at a sign-in', async () => {
       const { store, passTime } = await makeStore()
       const hour = withAbsoluteTimeout(60 * minute)
       const session = newSession({ idleTimeoutMs: 120 * minute })
@@ -176,7 +176,7 @@ export function describeSecretCommits(
       expect(await store.load(credential, hour, true)).toBeUndefined()
     })
 
-    it('L5: lifts the end at a sign-in without an absolute timeout, and sets it at one with', async () => {
+    it('L5: removes the end at a sign-in without an absolute timeout, and sets it at one with', async () => {
       const { store } = await makeStore()
       const credential = await created(store)
       const signIn = granting({ userName: 'ann', signsIn: true })
@@ -190,7 +190,7 @@ export function describeSecretCommits(
       expect(set.endsAt).toBe(timeOf(outcome) + minute)
     })
 
-    it('L5: leaves the end where nobody signs in', async () => {
+    it('L5: keeps the end without a sign-in', async () => {
       const { store } = await makeStore()
       const credential = await created(store, signedInDraft)
       const { signedInAt, endsAt } = await recordOf(store, credential)
@@ -215,7 +215,7 @@ export function describeSecretCommits(
       expect(await store.load(third, policy, true)).toMatchObject({ status: 'live' })
     })
 
-    it('C5: is stored in one step with what it comes with', async () => {
+    it('C5: is stored in one step with the other changes', async () => {
       const { store } = await makeStore()
       const credential = await created(store, draftOf({ storage: new Map([['a', '1']]) }))
       const commit = everything()
@@ -235,7 +235,7 @@ export function describeSecretCommits(
       })
     })
 
-    it('C4: stays away where none is given', async () => {
+    it('C4: is not created when none is given', async () => {
       const { store } = await makeStore()
       const credential = await created(store)
 
@@ -244,7 +244,7 @@ export function describeSecretCommits(
       expect(await store.load(credential, policy, true)).toMatchObject({ status: 'live' })
     })
 
-    it('C5: lets one of 20 parallel rotations be the good one', async () => {
+    it('C5: is the good one for one of 20 parallel rotations', async () => {
       const { store } = await makeStore()
       const credential = await created(store)
       const hashes = Array.from({ length: 20 }, () => newHash())
@@ -263,7 +263,7 @@ export function describeSecretCommits(
       )
     })
 
-    it('L10: makes earlier ones read as rotated for 30 s, and as unknown then', async () => {
+    it('L10: makes earlier ones read as rotated out for 30 s, and as unknown then', async () => {
       const { store, passTime } = await makeStore()
       const before = await created(store)
       const credential = await rotated(store, before)
@@ -279,7 +279,7 @@ export function describeSecretCommits(
       expect(await storageOf(store, credential)).toEqual({})
     })
 
-    it('L10: remembers no earlier one for longer because of a later rotation', async () => {
+    it('L10: does not extend the memory of an earlier one at a later rotation', async () => {
       const { store, passTime } = await makeStore()
       const first = await created(store)
       const next = await rotated(store, first)
@@ -295,7 +295,7 @@ export function describeSecretCommits(
       expect(await store.load(fourth, policy, true)).toMatchObject({ status: 'live' })
     })
 
-    it('L10: counts an earlier one as no activity', async () => {
+    it('L10: does not count a use of an earlier one as activity', async () => {
       const { store, passTime } = await makeStore()
       const before = await created(store)
       await passTime(2 * minute)
@@ -329,7 +329,7 @@ export function describeSecretCommits(
       })
     })
 
-    it('C8: takes no new secret with plain changes', async () => {
+    it('C8: accepts no new secret with plain changes', async () => {
       const { store } = await makeStore()
       const before = await created(store)
       const credential = await rotated(store, before)
@@ -363,11 +363,11 @@ export function describeSecretCommits(
     })
 
     it.each([
-      ['a secret, as whoever', 'secret', 'eve'],
+      ['a secret, as any user', 'secret', 'eve'],
       ['a secret, as the user that the session has', 'secret', 'ann'],
       ['rights, as another user', 'rights', 'eve'],
       ['rights, as a user whose name differs in case', 'rights', 'Ann'],
-      ['rights, as nobody', 'rights', ''],
+      ['rights, without a user', 'rights', ''],
     ] as const)('C8: stores nothing when the changes ask for %s', async (_, asksFor, userName) => {
       const { store } = await makeStore()
       const before = await created(store)
@@ -383,7 +383,7 @@ export function describeSecretCommits(
     })
 
     it.each(['rights', 'secret'] as const)(
-      'C8: stores nothing when nobody asks for %s in a session of nobody',
+      'C8: stores nothing when a guest asks for %s in a guest session',
       async (asksFor) => {
         const { store } = await makeStore()
         const before = await created(store)
@@ -398,7 +398,7 @@ export function describeSecretCommits(
       },
     )
 
-    it('C8: stores nothing when nobody asks for rights in a session that its user has left', async () => {
+    it('C8: stores nothing when a guest asks for rights in a session that its user has left', async () => {
       const { store } = await makeStore()
       const before = await created(store, signedInDraft)
       const newSecretHash = newHash()
@@ -413,7 +413,7 @@ export function describeSecretCommits(
       expect(await recordOf(store, credential)).toEqual(stored)
     })
 
-    it('C8: grants rights to the user that the session has by now, with a secret of its own', async () => {
+    it('C8: grants rights to the current user of the session, with a secret of its own', async () => {
       const { store } = await makeStore()
       const before = await created(store)
       const credential = await signedIn(store, before)
@@ -458,7 +458,7 @@ export function describeSecretCommits(
       expect(await store.load(before, policy, true)).toEqual({ status: 'rotated' })
     })
 
-    it('C8: lets one of 20 parallel sign-ins of different users have the session', async () => {
+    it('C8: gives the session to one of 20 parallel sign-ins of different users', async () => {
       const { store } = await makeStore()
       const before = await created(store)
       const users = Array.from({ length: 20 }, (_, index) => `user ${index}`)
@@ -479,7 +479,7 @@ export function describeSecretCommits(
       })
     })
 
-    it.each(awkwardTexts)('C8: knows a user again whose name has %s', async (_, text) => {
+    it.each(awkwardTexts)('C8: recognizes a user whose name has %s', async (_, text) => {
       const { store } = await makeStore()
       const before = await created(store)
       await store.commit(before, signInOf(text, newHash()), policy)
@@ -505,7 +505,7 @@ export function describeSecretCommits(
       expect(await store.load(third, policy, true)).toMatchObject({ status: 'live' })
     })
 
-    it('C8: joins with rights alone where no new secret is given', async () => {
+    it('C8: joins with rights alone when no new secret is given', async () => {
       const { store } = await makeStore()
       const before = await created(store)
       const credential = await signedIn(store, before)
@@ -520,7 +520,7 @@ export function describeSecretCommits(
       expect(await store.load(before, policy, true)).toEqual({ status: 'rotated' })
     })
 
-    it('T7: passes no limit of storage', async () => {
+    it('T7: exceeds no limit of storage', async () => {
       const { store } = await makeStore()
       const before = await created(store, draftOf({ storage: new Map([['a', '1']]) }))
       const credential = await rotated(store, before)

@@ -11,7 +11,7 @@ it.each([
   ['at the limit', oldest, ['a', 'b'], ['a']],
   ['over a limit that was higher', oldest, ['a', 'b', 'c'], ['a', 'b']],
   ['at the limit of refusals', refuse, ['a', 'b'], undefined],
-])('M6: says what ends for one that is new %s', (_, limit, ids, ended) => {
+])('M6: returns what ends for a new session %s', (_, limit, ids, ended) => {
   expect(endedBySignIn('new', ids, limit)).toEqual(ended)
 })
 
@@ -20,6 +20,6 @@ it.each([
   ['at the limit of refusals', refuse, ['new', 'a'], []],
   ['over a limit that was higher', oldest, ['new', 'a', 'b'], ['a']],
   ['over a limit of refusals that was higher', refuse, ['new', 'a', 'b'], undefined],
-])('M6: counts one that signs in again once, %s', (_, limit, ids, ended) => {
+])('M6: counts a session that signs in again once, %s', (_, limit, ids, ended) => {
   expect(endedBySignIn('new', ids, limit)).toEqual(ended)
 })

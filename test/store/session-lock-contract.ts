@@ -31,7 +31,7 @@ export function describeSessionLocks(
   { describe, expect, it }: Runner,
 ): void {
   describe('lock', () => {
-    it('gives a free lock, with the session as it is (T4)', async () => {
+    it('grants a free lock, and returns the current session (T4)', async () => {
       const { store, credential } = await stored(makeStore())
       await store.commit(credential, writing({ color: '"red"' }), policy)
 
@@ -44,7 +44,7 @@ export function describeSessionLocks(
       expect(storageOf(outcome)).toEqual({ first: '1', color: '"red"' })
     })
 
-    it('is busy for all others (T4)', async () => {
+    it('refuses all others while it is held (T4)', async () => {
       const { store, credential } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs })
 
@@ -52,7 +52,7 @@ export function describeSessionLocks(
       expect(await store.lock(credential, { token: 'c', leaseMs })).toEqual({ status: 'busy' })
     })
 
-    it('goes to exactly one of many who ask at once (T4)', async () => {
+    it('goes to exactly one of many that ask at once (T4)', async () => {
       const { store, credential } = await stored(makeStore())
 
       const outcomes = await Promise.all(
@@ -65,7 +65,7 @@ export function describeSessionLocks(
       expect(outcomes.filter((outcome) => outcome?.status === 'busy')).toHaveLength(49)
     })
 
-    it('is one for each session (T4)', async () => {
+    it('is separate for each session (T4)', async () => {
       const { store, credential, passTime } = await stored(makeStore())
       const { credential: another } = await stored({ store, passTime })
       await store.lock(credential, { token: 'a', leaseMs })
@@ -73,7 +73,7 @@ export function describeSessionLocks(
       expect((await store.lock(another, { token: 'b', leaseMs }))?.status).toBe('locked')
     })
 
-    it('is extended for its holder, who reads the session anew (T4)', async () => {
+    it('extends the lock for its holder, and returns the current session (T4)', async () => {
       const { store, credential, passTime } = await stored(makeStore())
       const lease = 50
       await store.lock(credential, { token: 'a', leaseMs: lease })
@@ -86,7 +86,7 @@ export function describeSessionLocks(
       expect((await store.lock(credential, { token: 'b', leaseMs }))?.status).toBe('busy')
     })
 
-    it('goes first to who was refused first (T4)', async () => {
+    it('goes first to the first that was refused (T4)', async () => {
       const { store, credential } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs })
       await store.lock(credential, { token: 'b', leaseMs })
@@ -99,7 +99,7 @@ export function describeSessionLocks(
       expect((await store.lock(credential, { token: 'b', leaseMs }))?.status).toBe('locked')
     })
 
-    it('keeps the turn for one that asks no more for a moment only (T4)', async () => {
+    it('reserves the lock only briefly for one that no longer asks (T4)', async () => {
       const { store, credential, passTime } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs })
       await store.lock(credential, { token: 'gone', leaseMs })
@@ -112,7 +112,7 @@ export function describeSessionLocks(
       expect([early?.status, late?.status]).toEqual(['busy', 'locked'])
     })
 
-    it('has a next turn for the second after the first had it (T4)', async () => {
+    it('goes to the second in the queue after the first had it (T4)', async () => {
       const { store, credential } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs })
       await store.lock(credential, { token: 'b', leaseMs })
@@ -126,7 +126,7 @@ export function describeSessionLocks(
       expect((await store.lock(credential, { token: 'c', leaseMs }))?.status).toBe('locked')
     })
 
-    it('is free when its lease has run out (T4)', async () => {
+    it('is free after its lease (T4)', async () => {
       const { store, credential, passTime } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs: 20 })
 
@@ -136,7 +136,7 @@ export function describeSessionLocks(
       expect(await extendLock(store, credential.id, { token: 'a', leaseMs })).toBe(false)
     })
 
-    it('is undefined for a wrong secret, one rotated out, and no session (T4, C8)', async () => {
+    it('returns undefined for a wrong secret, one rotated out, and no session (T4, C8)', async () => {
       const { store, credential } = await stored(makeStore())
       const rotated = { ...credential, secretHash: hashOf() }
       await store.commit(
@@ -152,7 +152,7 @@ export function describeSessionLocks(
       expect((await store.lock(rotated, { token: 'b', leaseMs }))?.status).toBe('locked')
     })
 
-    it('tells a secret that is not good of no lock, held or free (C1, T4)', async () => {
+    it('reveals no lock to a secret that is not good (C1, T4)', async () => {
       const { store, credential } = await stored(makeStore())
       const wrong = { ...credential, secretHash: hashOf() }
       await store.lock(credential, { token: 'a', leaseMs })
@@ -162,7 +162,7 @@ export function describeSessionLocks(
       expect(await unlock(store, credential.id, 'a')).toBe(true)
     })
 
-    it('is gone with the session, which it does not bring back (T4, L8)', async () => {
+    it('is gone with the session, and does not bring it back (T4, L8)', async () => {
       const { store, credential } = await stored(makeStore())
       const lock = { token: 'a', leaseMs }
       await store.lock(credential, lock)
@@ -177,7 +177,7 @@ export function describeSessionLocks(
       expect(await read(store, credential.id)).toBeUndefined()
     })
 
-    it('does not keep others from plain changes (T3, T4)', async () => {
+    it('does not block plain changes of others (T3, T4)', async () => {
       const { store, credential } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs })
 
@@ -189,7 +189,7 @@ export function describeSessionLocks(
   })
 
   describe('extendLock and unlock', () => {
-    it('lets the lease count anew for the holder (T4)', async () => {
+    it('restart the lease for the holder (T4)', async () => {
       const { store, credential, passTime } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs: 500 })
 
@@ -199,7 +199,7 @@ export function describeSessionLocks(
       expect(await unlock(store, credential.id, 'a')).toBe(false)
     })
 
-    it('is false for strangers, which changes nothing (T4)', async () => {
+    it('return false for others, and change nothing (T4)', async () => {
       const { store, credential } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs })
 
@@ -210,7 +210,7 @@ export function describeSessionLocks(
       expect(await unlock(store, credential.id, 'a')).toBe(true)
     })
 
-    it('is false where nobody holds the lock, and for no session (T4)', async () => {
+    it('return false when the lock is free, and for no session (T4)', async () => {
       const { store, credential } = await stored(makeStore())
 
       expect(await extendLock(store, credential.id, { token: 'a', leaseMs })).toBe(false)
@@ -219,7 +219,7 @@ export function describeSessionLocks(
       expect((await store.lock(credential, { token: 'b', leaseMs }))?.status).toBe('locked')
     })
 
-    it('frees the lock once (T4)', async () => {
+    it('release the lock once (T4)', async () => {
       const { store, credential } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs })
 
@@ -231,7 +231,7 @@ export function describeSessionLocks(
   })
 
   describe('commit under a lock', () => {
-    it('answers the session and keeps the lock with a lease (T4)', async () => {
+    it('returns the session and keeps the lock with a lease (T4)', async () => {
       const { store, credential } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs })
       await store.commit(credential, writing({ other: '2' }), policy)
@@ -261,7 +261,7 @@ export function describeSessionLocks(
       expect((await store.lock(credential, { token: 'b', leaseMs }))?.status).toBe('locked')
     })
 
-    it('gives the lock back with a lease of 0 (T4)', async () => {
+    it('releases the lock with a lease of 0 (T4)', async () => {
       const { store, credential } = await stored(makeStore())
       await store.lock(credential, { token: 'a', leaseMs })
 
@@ -308,7 +308,7 @@ export function describeSessionLocks(
       expect(await unlock(store, credential.id, 'b')).toBe(true)
     })
 
-    it('stores nothing when the lease has run out, though nobody else came (T4)', async () => {
+    it('stores nothing after the lease, even if no other has taken the lock (T4)', async () => {
       const { store, credential, passTime } = await stored(makeStore())
       const outcome = await store.lock(credential, { token: 'a', leaseMs: 20 })
       expect(outcome?.status).toBe('locked')
@@ -345,7 +345,7 @@ export function describeSessionLocks(
       expect(storageOf({ record })).toEqual({ first: '1', color: '"red"' })
     })
 
-    it('is no activity (T9, L4)', async () => {
+    it('does not count as activity (T9, L4)', async () => {
       // So that a refresh is due a moment after the last activity.
       const eager: StorePolicy = { ...policy, expiry: { ...policy.expiry, refreshMs: 0 } }
       const { store, credential, passTime } = await stored(makeStore(), eager)
@@ -356,7 +356,7 @@ export function describeSessionLocks(
       expect(await store.load(credential, eager, true)).toMatchObject({ refreshed: true })
     })
 
-    it('finds nothing under an unknown id, nor after the end (T9)', async () => {
+    it('finds nothing under an unknown id, or after the end (T9)', async () => {
       const { store, credential } = await stored(makeStore())
       expect(await read(store, randomUUID())).toBeUndefined()
 

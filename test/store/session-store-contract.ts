@@ -56,7 +56,7 @@ export type { StoreHarness, TestRunner }
 /**
  * Runs the contract of `SessionStore` against a store.
  *
- * @param name What the store is called in the report.
+ * @param name The name of the store in the report.
  * @param makeStore Makes an empty store for one test.
  * @param runner The functions of the test runner.
  */
@@ -69,7 +69,7 @@ export function describeSessionStore(
   describe(`${name} as a SessionStore`, () => {
     describe('create', () => {
       it.each(['web', 'rest'] as const)(
-        'T2: gives back on load exactly the %s session that was created',
+        'T2: returns on load exactly the %s session that was created',
         async (type) => {
           const { store } = await makeStore()
           const credential = newCredential()
@@ -102,7 +102,7 @@ export function describeSessionStore(
         },
       )
 
-      it('T2: gives back a guest that has nothing', async () => {
+      it('T2: returns an empty guest', async () => {
         const { store } = await makeStore()
         const credential = newCredential()
         const draft = draftOf({ ip: '' })
@@ -119,7 +119,7 @@ export function describeSessionStore(
         })
       })
 
-      it.each(awkwardTexts)('H1: gives back %s in every name and value', async (_, text) => {
+      it.each(awkwardTexts)('H1: returns %s unchanged in every name and value', async (_, text) => {
         const { store } = await makeStore()
         const draft = draftOf({
           userName: text,
@@ -133,7 +133,7 @@ export function describeSessionStore(
         expect(await recordOf(store, credential)).toMatchObject(draft)
       })
 
-      it('T3: tells names apart that differ only in case, form or length', async () => {
+      it('T3: distinguishes names that differ only in case, form or length', async () => {
         const { store } = await makeStore()
         const names = ['a', 'A', 'aa', 'a ', '', '\u00E9', 'e\u0301']
         const storage = new Map(names.map((storageName, index) => [storageName, String(index)]))
@@ -143,7 +143,7 @@ export function describeSessionStore(
         expect(await storageOf(store, credential)).toEqual(Object.fromEntries(storage))
       })
 
-      it('T7: gives back a value of 200 KB', async () => {
+      it('T7: returns a value of 200 KB', async () => {
         const { store } = await makeStore()
         const json = JSON.stringify('line\n"é"\0'.repeat(14_000))
         const storage = new Map([['large', json]])
@@ -154,7 +154,7 @@ export function describeSessionStore(
         expect(await recordOf(store, credential)).toMatchObject({ storage })
       })
 
-      it('L8: refuses an id that is taken, and leaves its session alone', async () => {
+      it('L8: refuses an existing id, and does not change its session', async () => {
         const { store } = await makeStore()
         const credential = await created(store, draftOf({ storage: new Map([['a', '1']]) }))
         const before = await recordOf(store, credential)
@@ -199,7 +199,7 @@ export function describeSessionStore(
         expect(await recordOf(store, session.credential)).toMatchObject({ endsAt: Infinity })
       })
 
-      it('T7: takes exactly as many keys as the limit and not one more', async () => {
+      it('T7: accepts exactly as many keys as the limit and not one more', async () => {
         const { store } = await makeStore()
         const limited = withLimits({ storageKeys: 3 })
         const full = newSession({ storage: new Map(Object.entries({ a: '1', b: '2', c: '3' })) })
@@ -211,7 +211,7 @@ export function describeSessionStore(
         expect(await store.create(over, limited)).toEqual({ status: 'tooLarge' })
       })
 
-      it('T7: takes exactly as many bytes as the limit and not one more, names counted', async () => {
+      it('T7: accepts exactly as many bytes as the limit and not one more, names included', async () => {
         const { store } = await makeStore()
         // In UTF-8 and as JSON: name 5 bytes, value 8; name 4 (a line break is two), value 3.
         const storage = new Map([
@@ -239,7 +239,7 @@ export function describeSessionStore(
         expect(await store.create(session, policy)).toMatchObject({ status: 'created' })
       })
 
-      it('T7: takes 9 000 keys where the limits do', async () => {
+      it('T7: accepts 9 000 keys when the limits do', async () => {
         const { store } = await makeStore()
         const storage = new Map(Array.from({ length: 9000 }, (_, index) => [`key ${index}`, '1']))
         const session = newSession({ storage })
@@ -250,7 +250,7 @@ export function describeSessionStore(
         expect(await recordOf(store, session.credential)).toMatchObject({ storage })
       })
 
-      it('T2: keeps a copy of what it was given', async () => {
+      it('T2: keeps a copy of the given session', async () => {
         const { store } = await makeStore()
         const privileges = ['browse']
         const roles = ['Clerk']
@@ -270,7 +270,7 @@ export function describeSessionStore(
     })
 
     describe('load', () => {
-      it('L1: finds nothing under an id that never was', async () => {
+      it('L1: finds nothing under an id that never existed', async () => {
         const { store } = await makeStore()
         await created(store)
 
@@ -286,7 +286,7 @@ export function describeSessionStore(
         expect(await store.load({ id, secretHash: other.secretHash }, policy, true)).toBeUndefined()
       })
 
-      it('C1: counts a wrong secret as no activity', async () => {
+      it('C1: does not count a wrong secret as activity', async () => {
         const { store, passTime } = await makeStore()
         const credential = await created(store)
         await passTime(2 * minute)
@@ -296,7 +296,7 @@ export function describeSessionStore(
         expect(await store.load(credential, policy, true)).toMatchObject({ refreshed: true })
       })
 
-      it('tells the time', async () => {
+      it('returns the time', async () => {
         const { store } = await makeStore()
         const session = newSession()
         const createdAt = timeOf(await store.create(session, policy))
@@ -320,7 +320,7 @@ export function describeSessionStore(
         expect(refreshedAfter).toEqual([false, false, true, false, true])
       })
 
-      it('L4: ends a session after its idle timeout, refresh time included', async () => {
+      it('L4: ends a session after its idle timeout, including the refresh time', async () => {
         const { store, passTime } = await makeStore()
         const credential = await created(store, draftOf({ idleTimeoutMs: 60 * minute }))
 
@@ -333,7 +333,7 @@ export function describeSessionStore(
         expect(after).toBeUndefined()
       })
 
-      it('L4: keeps a session for its idle timeout after a request that was not due', async () => {
+      it('L4: keeps a session for its idle timeout after a request for which no refresh was due', async () => {
         const { store, passTime } = await makeStore()
         const credential = await created(store, draftOf({ idleTimeoutMs: 60 * minute }))
         await passTime(50 * second)
@@ -358,7 +358,7 @@ export function describeSessionStore(
         expect(await store.load(credential, policy, true)).toBeUndefined()
       })
 
-      it('L4: never refreshes for a read that is no activity', async () => {
+      it('L4: never refreshes for a read that is not activity', async () => {
         const { store, passTime } = await makeStore()
         const credential = await created(store, draftOf({ idleTimeoutMs: 60 * minute }))
 
@@ -370,7 +370,7 @@ export function describeSessionStore(
         expect(await store.load(credential, policy, false)).toBeUndefined()
       })
 
-      it('L4: leaves nothing of an idle session', async () => {
+      it('L4: keeps nothing of an idle session', async () => {
         const { store, passTime } = await makeStore()
         const session = newSession({ idleTimeoutMs: 60 * minute })
         await store.create(session, policy)
@@ -405,7 +405,7 @@ export function describeSessionStore(
         expect(await store.load(credential, twoHours, true)).toBeUndefined()
       })
 
-      it('L5: goes by the end that was stored, whatever the timeout is by now', async () => {
+      it('L5: uses the stored end, whatever the timeout is now', async () => {
         const { store, passTime } = await makeStore()
         const session = newSession({ idleTimeoutMs: 60 * minute })
         await store.create(session, withAbsoluteTimeout(20 * minute))
@@ -419,7 +419,7 @@ export function describeSessionStore(
         expect(await store.load(credential, unlimited, true)).toBeUndefined()
       })
 
-      it('L5: ends a session without an absolute timeout by its idle timeout only', async () => {
+      it('L5: ends a session without an absolute timeout only by its idle timeout', async () => {
         const { store, passTime } = await makeStore()
         const session = newSession({ idleTimeoutMs: 525_600 * minute })
         await store.create(session, unlimited)
@@ -434,7 +434,7 @@ export function describeSessionStore(
         })
       })
 
-      it('T2: hands out a copy each time', async () => {
+      it('T2: returns a copy each time', async () => {
         const { store } = await makeStore()
         const credential = await created(
           store,
@@ -461,7 +461,7 @@ export function describeSessionStore(
         expect(await store.load(credential, policy, true)).toMatchObject({ status: 'live' })
       })
 
-      it('S9: tells the time', async () => {
+      it('S9: returns the time', async () => {
         const { store } = await makeStore()
         const session = newSession()
         const createdAt = timeOf(await store.create(session, policy))
@@ -472,7 +472,7 @@ export function describeSessionStore(
         expect(touchedAt).toBeLessThan(createdAt + minute)
       })
 
-      it('L4: writes the time to live only when that is due', async () => {
+      it('L4: writes the time to live only when a refresh is due', async () => {
         const { store, passTime } = await makeStore()
         const credential = await created(store)
         await passTime(45 * second)
@@ -483,7 +483,7 @@ export function describeSessionStore(
         expect(await isRefreshed(store, credential)).toBe(true)
       })
 
-      it('L4: uses up the refresh that was due', async () => {
+      it('L4: takes the place of the refresh that was due', async () => {
         const { store, passTime } = await makeStore()
         const credential = await created(store)
         await passTime(2 * minute)
@@ -493,7 +493,7 @@ export function describeSessionStore(
         expect(await isRefreshed(store, credential)).toBe(false)
       })
 
-      it('C1: finds nothing under an unknown id, with a wrong secret or with a rotated one', async () => {
+      it('C1: finds nothing under an unknown id, with a wrong secret or one rotated out', async () => {
         const { store } = await makeStore()
         const credential = await created(store)
         const wrong = { id: credential.id, secretHash: newHash() }
@@ -504,7 +504,7 @@ export function describeSessionStore(
         expect(await touch(store, credential, policy)).toBeUndefined()
       })
 
-      it('C1: keeps nothing alive with a wrong secret or with a rotated one', async () => {
+      it('C1: keeps nothing alive with a wrong secret or one rotated out', async () => {
         const { store, passTime } = await makeStore()
         const before = await created(store)
         const credential = await rotated(store, before)
@@ -521,7 +521,7 @@ export function describeSessionStore(
     describeSecretCommits(makeStore, runner)
 
     describe('destroy', () => {
-      it('M3: answers true once and false then', async () => {
+      it('M3: returns true once and then false', async () => {
         const { store } = await makeStore()
         const { id } = await created(store)
 
@@ -530,7 +530,7 @@ export function describeSessionStore(
         expect(await store.destroy(randomUUID())).toBe(false)
       })
 
-      it('M3: answers false for a session that has expired', async () => {
+      it('M3: returns false for a session that has expired', async () => {
         const { store, passTime } = await makeStore()
         const { id } = await created(store, draftOf({ idleTimeoutMs: 60 * minute }))
 
@@ -539,7 +539,7 @@ export function describeSessionStore(
         expect(await store.destroy(id)).toBe(false)
       })
 
-      it('M3: answers true to one of 20 calls at once', async () => {
+      it('M3: returns true to one of 20 parallel calls', async () => {
         const { store } = await makeStore()
         const { id } = await created(store)
 
@@ -548,7 +548,7 @@ export function describeSessionStore(
         expect(answers.filter(Boolean)).toHaveLength(1)
       })
 
-      it('T2: takes everything with it', async () => {
+      it('T2: deletes everything of the session', async () => {
         const { store } = await makeStore()
         const session = newSession(signedInDraft)
         await store.create(session, policy)
@@ -560,7 +560,7 @@ export function describeSessionStore(
         expect(await recordOf(store, session.credential)).toMatchObject(draft)
       })
 
-      it('L8: is undone by nothing that comes later', async () => {
+      it('L8: is not undone by anything later', async () => {
         const { store } = await makeStore()
         const before = await created(store, signedInDraft)
         const credential = await rotated(store, before)
@@ -583,7 +583,7 @@ export function describeSessionStore(
         expect(await store.destroy(credential.id)).toBe(false)
       })
 
-      it('L8: wins against commits, loads and touches at the same time', async () => {
+      it('L8: wins against parallel commits, loads and touches', async () => {
         const { store } = await makeStore()
 
         for (let round = 0; round < 50; round += 1) {

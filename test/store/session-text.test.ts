@@ -73,7 +73,7 @@ const user = having(
 const instant = fc.integer({ min: 0, max: 36 ** 9 - 1 })
 const text = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 30 }),
-  // Lone surrogates, line breaks, and what the format itself is made of.
+  // Lone surrogates, line breaks, and the characters of the format itself.
   fc.array(fc.integer({ min: 0, max: 0xff_ff }), { maxLength: 8 }).map(fromUnits),
   fc.constantFrom(...awkwardTexts.map(([, awkward]) => awkward)),
   fc.constantFrom('\n', '\t', '\tuann', '\npWebAdmin\t1', '\tp', '2a', '\\', '\\n', '\\u000a', '"'),
@@ -85,7 +85,7 @@ const hashes = fc
   )
 const later = fc.integer({ min: 0, max: 2 ** 40 })
 
-/** Whatever a store may keep. */
+/** Anything that a store may keep. */
 const anySession: fc.Arbitrary<StoredSession> = fc
   .record({
     type: fc.constantFrom(...sessionTypes),
@@ -143,13 +143,13 @@ const anySession: fc.Arbitrary<StoredSession> = fc
   })
 
 describe('the text of a session', () => {
-  it('T2: is as the format says, for a guest', () => {
+  it('T2: follows the format, for a guest', () => {
     const body = `mhwsoi68\ti255s0\ts${hash}0`
 
     expect(encodeSession(guest)).toBe(`2a0mhwsoi680000\tw${checkOf('000w', body)}${body}`)
   })
 
-  it('T2: is as the format says, for a user with everything', () => {
+  it('T2: follows the format, for a user with everything', () => {
     const items = [
       'mhwsoi68',
       'i255s0',
@@ -174,7 +174,7 @@ describe('the text of a session', () => {
     )
   })
 
-  it('T2: is read back as the session that it was made of', () => {
+  it('T2: reads back as the session that it was made from', () => {
     fc.assert(
       fc.property(anySession, (session) => {
         const encoded = encodeSession(session)
@@ -187,7 +187,7 @@ describe('the text of a session', () => {
     )
   })
 
-  it('H1: has one line for the head and one for each name, whatever the texts are', () => {
+  it('H1: has one line for the head and one for each name, whatever the texts', () => {
     fc.assert(
       fc.property(anySession, (session) => {
         const lines = encodeSession(session).split('\n')
@@ -200,7 +200,7 @@ describe('the text of a session', () => {
     )
   })
 
-  it('L4: has state and activity at the bytes where a refresh writes them', () => {
+  it('L4: has state and activity at the bytes that a refresh writes', () => {
     fc.assert(
       fc.property(anySession, instant, fc.boolean(), (session, activeAt, isPostponed) => {
         const bytes = Buffer.from(encodeSession(session))
@@ -238,20 +238,20 @@ describe('the text of a session', () => {
     expect(read(encodeSession(having(guest, { type })))?.record.type).toBe(type)
   })
 
-  it('M8: keeps that a session has no idle timeout and no absolute end', () => {
+  it('M8: keeps the absence of an idle timeout and of an absolute end', () => {
     const endless = having(guest, { idleTimeoutMs: Infinity, endsAt: Infinity })
 
     expect(encodeSession(endless)).not.toMatch(/\t[ie]/)
     expect(read(encodeSession(endless))).toEqual(endless)
   })
 
-  it('L5: takes an end beyond all dates for none', () => {
+  it('L5: reads an end beyond all dates as none', () => {
     const session = having(guest, { endsAt: 9e15 })
 
     expect(read(encodeSession(session))?.record.endsAt).toBe(Infinity)
   })
 
-  it('L4: rounds no idle timeout down, and no instant before the creation', () => {
+  it('L4: rounds no idle timeout down, and no instant to before the creation', () => {
     const session = having(guest, { idleTimeoutMs: 0.5, signedInAt: createdAt - 5 })
 
     expect(read(encodeSession(session))?.record).toMatchObject({
@@ -260,7 +260,7 @@ describe('the text of a session', () => {
     })
   })
 
-  it('T2: knows each text of a client by itself, and an official app by its mark alone', () => {
+  it('T2: reads each text of a client on its own, and an official app by its mark alone', () => {
     expect(clientTexts).toHaveLength(11)
     const clients = clientTexts.flatMap((name) => [
       { ...unknownClient, [name]: '1' },
@@ -273,12 +273,12 @@ describe('the text of a session', () => {
     expect(new Set(clients.map((client) => encodeSession(having(guest, { client })))).size).toBe(22)
   })
 
-  it('T2: has nothing of a client of which nothing is known', () => {
+  it('T2: contains nothing about an unknown client', () => {
     expect(read(encodeSession(guest))?.record.client).toBe(unknownClient)
     expect(encodeSession(guest)).not.toMatch(/\t[A-L]/)
   })
 
-  it('H1: hands out one frozen client for one text, which no request can change', () => {
+  it('H1: returns one frozen client for one text, which no request can change', () => {
     const appName = `App ${newHash()}`
     const session = having(guest, { client: { ...unknownClient, appName } })
 
@@ -291,7 +291,7 @@ describe('the text of a session', () => {
     ).toThrow(TypeError)
   })
 
-  it('H1: follows a client object that its app changes', () => {
+  it('H1: follows changes to a client object by its app', () => {
     const client: ClientDescription = { ...unknownClient, appName: 'One' }
     const session = having(guest, { client })
     encodeSession(session)
@@ -301,7 +301,7 @@ describe('the text of a session', () => {
     expect(read(encodeSession(session))?.record.client.appName).toBe('Other')
   })
 
-  it('K1: keeps apart more clients than it remembers', () => {
+  it('K1: keeps apart more clients than it caches', () => {
     const names = Array.from({ length: 2500 }, (_, index) => `App ${index}`)
 
     const sessions = names.map((appName) =>
@@ -312,9 +312,9 @@ describe('the text of a session', () => {
   })
 })
 
-describe('a text that is no session', () => {
+describe('a damaged text of a session', () => {
   const good = encodeSession(user)
-  // Behind the type and the check.
+  // After the type and the checksum.
   const body = good.slice(good.indexOf('\t') + 5, good.indexOf('\n'))
 
   it.each([
@@ -353,12 +353,12 @@ describe('a text that is no session', () => {
 
   it.each([
     ['no creation', body.replace('mhwsoi68', '')],
-    ['a creation that is no number', body.replace('mhwsoi68', 'MHX!')],
+    ['a creation that is not a number', body.replace('mhwsoi68', 'MHX!')],
     ['a creation beyond all dates', body.replace('mhwsoi68', 'z'.repeat(11))],
-    ['an idle timeout that is no number', body.replace('i255s0', 'i-5')],
+    ['an idle timeout that is not a number', body.replace('i255s0', 'i-5')],
     ['an idle timeout that is infinite', body.replace('i255s0', `i${'z'.repeat(300)}`)],
     ['an idle timeout of nothing', body.replace('i255s0', 'i')],
-    ['an end that is no number', body.replace('e16v7k00', 'e1.5')],
+    ['an end that is not a number', body.replace('e16v7k00', 'e1.5')],
     ['an end beyond all dates', body.replace('e16v7k00', `e${'z'.repeat(11)}`)],
     ['an end that is infinite', body.replace('e16v7k00', `e${'z'.repeat(300)}`)],
     ['a sign-in beyond all dates', body.replace('\tn1', `\tn${'z'.repeat(11)}`)],
@@ -385,7 +385,7 @@ describe('a text that is no session', () => {
     ['a privilege behind a role', body.replace('rClerk', 'rClerk\tpWebAdmin')],
     ['a role behind a one-time token', `${body}\trManager`],
     ['a secret behind a joined one', body.replace('\tpbrowse', `\ts${hash}0\tpbrowse`)],
-  ])('F6: a head with %s reads as unreadable, though its check is right', (_, damaged) => {
+  ])('F6: a head with %s reads as unreadable, though its checksum is right', (_, damaged) => {
     expect(damaged).not.toBe(body)
     const right = textOf(body)
     const wrong = textOf(damaged)
@@ -394,7 +394,7 @@ describe('a text that is no session', () => {
     expect(read(wrong)).toBeUndefined()
   })
 
-  it('F6: notices each change of a character in the head, but in state, activity and keys', () => {
+  it('F6: notices each change of a character in the head, except in state, activity and keys', () => {
     const headEnd = good.indexOf('\n')
     const unnoticed = new Set<number>()
     for (let at = 0; at < headEnd; at++) {
@@ -419,7 +419,7 @@ describe('a text that is no session', () => {
     })
   })
 
-  it('F6, T6: takes nothing of the entries for a part of the head', () => {
+  it('F6, T6: never reads an entry as a part of the head', () => {
     const names = ['uadmin', '\tuadmin', '\npWebAdmin', 'p', 's', '2a', '', '\t', 'n', '__proto__']
     const storage = new Map(names.map((name) => [name, JSON.stringify(`\n${name}\tuadmin`)]))
 
@@ -443,7 +443,7 @@ function having(session: StoredSession, parts: Partial<SessionRecord>): StoredSe
   return { ...session, record: { ...session.record, ...parts } }
 }
 
-/** With a storage that compares as a `Map` does. */
+/** With its storage as a `Map`, which can be compared. */
 function withPlainStorage(session: StoredSession): StoredSession {
   return { ...session, record: plain(session.record) }
 }
@@ -453,7 +453,7 @@ function read(encoded: string): StoredSession | undefined {
   return session && withPlainStorage(session)
 }
 
-/** FNV-1a of 32 bits, what is left of it by 36³. */
+/** FNV-1a of 32 bits, modulo 36³. */
 function checkOf(start: string, head: string): string {
   let sum = 0x81_1c_9d_c5
   for (let index = 0; index < start.length + head.length; index++) {

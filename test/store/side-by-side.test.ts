@@ -15,7 +15,7 @@ import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 import { backgroundIsDone, passRedisTime } from '../support/time.ts'
 import { draftOf, minute, newHash, noGrants, second } from './contract-parts.ts'
 
-// How many calls the stores are compared over, in as many worlds as there are seeds. More of either
+// The number of calls over which the stores are compared, in one world for each seed. More of either
 // find more: 100 000 calls take some minutes.
 const callsOfAWorld = 600
 const seeds = [1, 2, 3, 4, 5]
@@ -52,18 +52,18 @@ const privileges = ['browse', 'audit', 'constructor', '\npWebAdmin']
 
 interface Slot {
   readonly id: string
-  /** The newest last. */
+  /** The newest one is last. */
   readonly hashes: string[]
   readonly otps: string[]
   readonly tokens: string[]
-  /** Of requests that are under way, so that they have seen the session as it was. */
+  /** Those of requests in progress, which have seen the session as it was. */
   readonly requests: SessionCredential[]
 }
 
 type Call = (store: SessionStore) => Promise<unknown>
 
 it.each(seeds)(
-  'T2, C5, L4: both stores give the same answers, to calls by chance with seed %i',
+  'T2, C5, L4: both stores give the same answers to random calls with seed %i',
   { timeout: 120_000 },
   async (seed) => {
     const { stores, passTime, passed } = setUp()
@@ -85,7 +85,7 @@ it.each(seeds)(
       told.set(kind, (told.get(kind) ?? 0) + 1)
     }
 
-    // It is of no use where they are asked for little.
+    // Useless with only a few calls.
     expect(told.size).toBeGreaterThan(25)
   },
 )
@@ -93,7 +93,7 @@ it.each(seeds)(
 function setUp(): {
   readonly stores: { readonly memory: SessionStore; readonly redis: SessionStore }
   readonly passTime: (ms: number) => Promise<void>
-  /** How much time has passed so. */
+  /** How much time has passed this way. */
   readonly passed: () => number
 } {
   const [client, prefix] = [connectRedis(), uniquePrefix()]
@@ -112,7 +112,7 @@ function setUp(): {
   }
 }
 
-/** Calls by chance, the same for each seed but for ids and secrets. */
+/** Random calls, the same for each seed except for ids and secrets. */
 class World {
   readonly #slots: Slot[] = []
   #onStored: () => unknown = () => {}
@@ -122,7 +122,7 @@ class World {
     this.#state = seed
   }
 
-  /** What is called next; nothing where time passes. */
+  /** The next call; nothing when time passes. */
   next(): readonly [name: string, call: Call | undefined] {
     this.#onStored = () => {}
     const lot = this.#chance()
@@ -139,12 +139,12 @@ class World {
     return this.#commit()
   }
 
-  /** Notes that what was called last is stored: its new secret is good. */
+  /** Records that the last call is stored: its new secret is good. */
   stored(): void {
     this.#onStored()
   }
 
-  /** No sum of these is what something lasts. */
+  /** No sum of these equals a timeout. */
   timeThatPasses(): number {
     return this.#of([7013, 19_031, 41_057, 7 * minute + 113, 37 * minute + 211])
   }
@@ -171,7 +171,7 @@ class World {
     const { id, secretHash } = credential
     this.#slots.push({ id, hashes: [secretHash], otps: [], tokens: [], requests: [credential] })
     const own = this.#of([policy, ending, refusing])
-    // Of two refusals a store may tell either.
+    // Of two refusals a store may return either.
     const fitting = own === refusing ? { ...draft, storage: new Map() } : draft
     return ['create', (store) => store.create({ credential, draft: fitting, signsIn }, own)]
   }
@@ -191,7 +191,7 @@ class World {
   #lock(): readonly [string, Call] {
     const slot = this.#slot()
     const credential = this.#credential(slot)
-    // Who comes with another secret is another holder.
+    // A caller with another secret is another holder.
     const token = `${this.#of(['one', 'other'])}-${credential.secretHash}`
     slot.tokens.push(token)
     const lock = { token, leaseMs: this.#of([5 * second, 10 * minute]) }
@@ -283,7 +283,7 @@ class World {
     return { set, removed: this.#some(names).filter((name) => !set.has(name)) }
   }
 
-  /** Mostly a good one, of a request that begins or of one that is under way. */
+  /** Usually a good one, of a new request or of one in progress. */
   #credential(slot = this.#slot()): SessionCredential {
     const lot = this.#chance()
     if (lot < 0.2) return this.#of(slot.requests) ?? { id: slot.id, secretHash: '' }
@@ -307,12 +307,12 @@ class World {
     return hash
   }
 
-  /** Mostly of whoever has asked last. */
+  /** Usually that of the last caller. */
   #token({ tokens }: Slot): string {
     return (this.#chance() < 0.6 ? tokens.at(-1) : this.#of(tokens)) ?? 'nobody'
   }
 
-  /** One of the last: those before have ended by now, or may have. */
+  /** One of the last: earlier ones have ended by now, or may have. */
   #slot(): Slot {
     const slot = this.#of(this.#slots.slice(-8))
     if (!slot) throw new Error('no session yet')
@@ -328,15 +328,15 @@ class World {
   }
 
   #chance(): number {
-    // The constants of Numerical Recipes.
+    // The constants are from Numerical Recipes.
     this.#state = (Math.imul(this.#state, 1_664_525) + 1_013_904_223) >>> 0
     return this.#state / 2 ** 32
   }
 }
 
 /**
- * An answer as data: instants so much earlier, as time passes in Redis by moving them; the storage
- * as the list of its entries; a list in one order.
+ * A result as data: instants earlier by the passed time, as time passes in Redis by moving them
+ * back; the storage as the list of its entries; lists sorted.
  */
 function plainOf(answer: unknown, earlierMs: number): unknown {
   if (typeof answer === 'number') return isInstant(answer) ? answer - earlierMs : answer
@@ -370,7 +370,7 @@ function isInstant(value: number): boolean {
   return value > 1e12 && value < Infinity
 }
 
-/** Whether two are the same but for the way of a reply: instants may be some seconds apart. */
+/** Whether two are the same except for the delay of a reply: instants may differ by some seconds. */
 function isSame(one: unknown, other: unknown): boolean {
   if (typeof one === 'number' && typeof other === 'number' && isInstant(one)) {
     return Math.abs(one - other) < 5000

@@ -24,7 +24,7 @@ import {
 import type { Runner, StoreHarness } from './contract-parts.ts'
 
 /**
- * The part of the contract that is about changes of a session's storage and idle timeout.
+ * The part of the contract about changes of a session's storage and idle timeout.
  *
  * @param makeStore Makes an empty store for one test.
  * @param runner The functions of the test runner.
@@ -58,7 +58,7 @@ export function describeStorageCommits(
       expect(await storageOf(store, credential)).toEqual({ a: '3' })
     })
 
-    it('T3: takes a later change of a removed name, and a later removal of a changed one', async () => {
+    it('T3: accepts a later change of a removed name, and a later removal of a changed one', async () => {
       const { store } = await makeStore()
       const credential = await created(
         store,
@@ -71,7 +71,7 @@ export function describeStorageCommits(
       expect(await storageOf(store, credential)).toEqual({ a: '2' })
     })
 
-    it('T3: takes the removal of a name that is not there', async () => {
+    it('T3: accepts the removal of a missing name', async () => {
       const { store } = await makeStore()
       const credential = await created(store, draftOf({ storage: new Map([['a', '1']]) }))
 
@@ -103,7 +103,7 @@ export function describeStorageCommits(
       expect(one.storage).toEqual(new Map([['other', '2'], value]))
     })
 
-    it('T3: changes nothing but what it names', async () => {
+    it('T3: changes only the given names', async () => {
       const { store } = await makeStore()
       const credential = await created(store, signedInDraft)
       const before = await recordOf(store, credential)
@@ -129,7 +129,7 @@ export function describeStorageCommits(
       expect(await recordOf(store, other)).toEqual(before)
     })
 
-    it('L4: leaves the time to live alone', async () => {
+    it('L4: does not change the time to live', async () => {
       const { store, passTime } = await makeStore()
       const credential = await created(store)
       await passTime(2 * minute)
@@ -166,7 +166,7 @@ export function describeStorageCommits(
       expect(await statusOf(store, credential.id, commit.newSecretHash)).toBeUndefined()
     })
 
-    it('T2: keeps a copy of what it was given', async () => {
+    it('T2: keeps a copy of the given changes', async () => {
       const { store } = await makeStore()
       const credential = await created(store, draftOf({ storage: new Map([['gone', '0']]) }))
       const set = new Map([['a', '1']])
@@ -190,7 +190,7 @@ export function describeStorageCommits(
   })
 
   describe('commit: limits of storage', () => {
-    it('T7: takes exactly as many keys as the limit and not one more', async () => {
+    it('T7: accepts exactly as many keys as the limit and not one more', async () => {
       const { store } = await makeStore()
       const limited = withLimits({ storageKeys: 3 })
       const credential = await created(store, draftOf({ storage: new Map([['a', '1']]) }))
@@ -215,7 +215,7 @@ export function describeStorageCommits(
       expect(await storageOf(store, credential)).toEqual({ b: '2', c: '1', d: '1' })
     })
 
-    it('T7: takes exactly as many bytes as the limit and not one more, names counted', async () => {
+    it('T7: accepts exactly as many bytes as the limit and not one more, names included', async () => {
       const { store } = await makeStore()
       const limited = withLimits({ storageBytes: 20 })
       const credential = await created(store, draftOf({ storage: new Map([['číp', '"žába"']]) }))
@@ -254,7 +254,7 @@ export function describeStorageCommits(
       expect(await storageOf(store, credential)).toEqual({ a: '1', b: '1' })
     })
 
-    it('T7: lets no parallel commits pass the keys together', async () => {
+    it('T7: lets no parallel commits exceed the limit of keys together', async () => {
       const { store } = await makeStore()
       const limited = withLimits({ storageKeys: 10 })
       const credential = await created(store)
@@ -270,7 +270,7 @@ export function describeStorageCommits(
       expect((await recordOf(store, credential)).storage.size).toBe(10)
     })
 
-    it('T7: lets no parallel commits pass the bytes together', async () => {
+    it('T7: lets no parallel commits exceed the limit of bytes together', async () => {
       const { store } = await makeStore()
       const limited = withLimits({ storageBytes: 1000 })
       const credential = await created(store)
@@ -303,7 +303,7 @@ export function describeStorageCommits(
       expect(await statusOf(store, credential.id, commit.newSecretHash)).toBeUndefined()
     })
 
-    it('T7: lets a session shrink that is over the limits by now', async () => {
+    it('T7: lets a session over lowered limits shrink', async () => {
       const { store } = await makeStore()
       const storage = new Map(Object.entries({ a: '"xxxxxxxx"', b: '"x"', c: '"x"' }))
       const credential = await created(store, draftOf({ storage }))
@@ -327,7 +327,7 @@ export function describeStorageCommits(
       expect(await storageOf(store, credential)).toEqual({ a: '"xxx"', c: '"x"' })
     })
 
-    it('T7: lets everything else change in a session that is over the limits by now', async () => {
+    it('T7: lets everything else change in a session over lowered limits', async () => {
       const { store } = await makeStore()
       const storage = new Map(Object.entries({ a: '1', b: '2' }))
       const credential = await created(store, draftOf({ storage }))
@@ -343,7 +343,7 @@ export function describeStorageCommits(
       expect(await recordOf(store, credential)).toMatchObject({ userName: 'ann', storage })
     })
 
-    it('T7: takes and removes 9 000 keys in one commit where the limits do', async () => {
+    it('T7: sets and removes 9 000 keys in one commit when the limits allow it', async () => {
       const { store } = await makeStore()
       const limited = withLimits({ storageKeys: 9000 })
       const credential = await created(store)
@@ -361,7 +361,7 @@ export function describeStorageCommits(
   })
 
   describe('commit: idle timeout', () => {
-    it('S4: keeps a session longer from the moment on that the idle timeout grows', async () => {
+    it('S4: keeps a session longer as soon as the idle timeout grows', async () => {
       const { store, passTime } = await makeStore()
       const credential = await created(store, draftOf({ idleTimeoutMs: 60 * minute }))
       await passTime(30 * minute)
@@ -376,7 +376,7 @@ export function describeStorageCommits(
       expect(await store.load(credential, policy, true)).toMatchObject({ status: 'live' })
     })
 
-    it('S4: ends a session sooner from the moment on that the idle timeout shrinks', async () => {
+    it('S4: ends a session sooner as soon as the idle timeout shrinks', async () => {
       const { store, passTime } = await makeStore()
       const credential = await created(store, draftOf({ idleTimeoutMs: 60 * minute }))
 

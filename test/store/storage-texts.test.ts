@@ -36,7 +36,7 @@ const json = fc.oneof(
 const entries = fc.array(fc.tuple(name, json), { maxLength: 60 })
 
 describe('StorageTexts', () => {
-  it('T3: has for each name a line break, the name, a TAB and the JSON', () => {
+  it('T3: holds for each name a line break, the name, a TAB and the JSON', () => {
     const storage = StorageTexts.from(
       new Map([
         ['cart', '["tea"]'],
@@ -49,7 +49,7 @@ describe('StorageTexts', () => {
     expect(storage.size).toBe(3)
   })
 
-  it('T3: reads and changes as a Map does', () => {
+  it('T3: reads and changes like a Map', () => {
     fc.assert(
       fc.property(entries, entries, fc.array(name, { maxLength: 60 }), (first, set, removed) => {
         const model = new Map(first)
@@ -62,14 +62,14 @@ describe('StorageTexts', () => {
         for (const [one, value] of set) model.set(one, value)
         for (const one of gone) model.delete(one)
         expectSame(changed, model)
-        // As the script of Redis keeps them.
+        // As the script in Redis keeps them.
         expectSame(new StorageTexts(changed.text, changed.size), model)
       }),
       { numRuns: 500 },
     )
   })
 
-  it('T3: changes many names as it changes each of them alone', () => {
+  it('T3: changes many names as it changes each one alone', () => {
     fc.assert(
       fc.property(
         entries,
@@ -109,7 +109,7 @@ describe('StorageTexts', () => {
     expect(performance.now() - start).toBeLessThan(5000)
   })
 
-  it('T3: keeps the order of the names, and puts new ones last', () => {
+  it('T3: keeps the order of the names, and appends new ones', () => {
     const storage = StorageTexts.from(new Map(Object.entries({ b: '1', a: '2', c: '3' })))
 
     const changed = storage.changed({
@@ -121,7 +121,7 @@ describe('StorageTexts', () => {
     expect([...storage.keys()]).toEqual(['b', 'a', 'c'])
   })
 
-  it('T3: is the same object where nothing changes', () => {
+  it('T3: returns the same object when nothing changes', () => {
     const storage = StorageTexts.from(new Map([['a', '1']]))
 
     expect(storage.changed({ set: new Map(), removed: [] })).toBe(storage)
@@ -139,7 +139,7 @@ describe('StorageTexts', () => {
     )
   })
 
-  it('H1: finds a name only where an entry begins with all of it', () => {
+  it('H1: finds a name only when an entry begins with all of it', () => {
     const value = JSON.stringify('\neve\t1')
     const storage = StorageTexts.from(new Map([['user', value]]))
 
@@ -149,7 +149,7 @@ describe('StorageTexts', () => {
     expect(storage.get('user')).toBe(value)
   })
 
-  it('T6: keeps names of prototypes as names, and takes none for one', () => {
+  it('T6: treats names of prototypes as plain names, and finds none by default', () => {
     const storage = StorageTexts.from(new Map([['__proto__', '{"a":1}']]))
 
     expect(storage.get('__proto__')).toBe('{"a":1}')
@@ -157,7 +157,7 @@ describe('StorageTexts', () => {
     expect(Reflect.get({}, 'a')).toBeUndefined()
   })
 
-  it('runs as a Map does', () => {
+  it('iterates like a Map', () => {
     const storage = StorageTexts.from(new Map([['a', '1']]))
     const seen: unknown[] = []
     const self = {}
@@ -171,7 +171,7 @@ describe('StorageTexts', () => {
   })
 })
 
-describe('entries that are damaged', () => {
+describe('damaged entries', () => {
   it.each([
     ['no TAB', '\na', []],
     ['no name and no TAB', '\n', []],
@@ -180,7 +180,7 @@ describe('entries that are damaged', () => {
     ['one that is good among others', '\n\n\\u12\t1\na\t1\nb', [['a', '1']]],
     ['more TABs', '\na\t1\t2', [['a', '1\t2']]],
     ['no line break at first', 'a\t1\nb\t2', [['b', '2']]],
-  ])('F6: opens what is good of %s', (_, text, all) => {
+  ])('F6: reads the good part of %s', (_, text, all) => {
     const storage = new StorageTexts(text, 1)
     const asked = new StorageTexts(text, 1)
 
@@ -188,7 +188,7 @@ describe('entries that are damaged', () => {
     for (const [one = '', value] of all) expect(asked.get(one)).toBe(value)
   })
 
-  it('F6: reads the first of two of one name, however it is asked', () => {
+  it('F6: reads the first of two entries of one name, whatever the method', () => {
     const text = '\na\t1\na\t2'
     const [one, other] = [new StorageTexts(text, 2), new StorageTexts(text, 2)]
 
@@ -197,7 +197,7 @@ describe('entries that are damaged', () => {
 })
 
 function expectSame(storage: StorageTexts, model: ReadonlyMap<string, string>): void {
-  // Asked for one by one first: later all of them are known.
+  // Read one by one first: later all of them are known.
   const fresh = new StorageTexts(storage.text, storage.size)
   for (const one of [...model.keys(), ...names]) {
     expect(fresh.get(one)).toBe(model.get(one))

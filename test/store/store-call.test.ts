@@ -6,7 +6,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import { isTraced } from '../../src/store/deadline-store.ts'
 import { tracedCall } from '../../src/store/store-call.ts'
 
-/** What the channel tells of failures from now on. */
+/** The failures that the channel publishes from now on. */
 function listenToErrors(): readonly object[] {
   const told: object[] = []
   const listener = (message: unknown): unknown => told.push(Object(message))
@@ -22,7 +22,7 @@ function breakOff(): never {
   throw new TypeError('no promise')
 }
 
-it('H2: tells that a call has failed, and no error whose properties nobody knows', async () => {
+it('H2: reports a failed call without a foreign error and its properties', async () => {
   const told = listenToErrors()
   const reason = Object.assign(new Error('ERR'), { command: { args: ['S3CRET'] } })
 
@@ -32,7 +32,7 @@ it('H2: tells that a call has failed, and no error whose properties nobody knows
   expect(told).toEqual([{ operation: 'load' }])
 })
 
-it('rejects where a call throws', async () => {
+it('rejects when a call throws', async () => {
   const told = listenToErrors()
 
   await expect(tracedCall({ operation: 'load' }, breakOff)).rejects.toThrow(TypeError)
@@ -40,7 +40,7 @@ it('rejects where a call throws', async () => {
   expect(told).toEqual([{ operation: 'load' }])
 })
 
-it('is off until somebody listens', () => {
+it('is off until a subscriber listens', () => {
   const before = isTraced()
   listenToErrors()
 

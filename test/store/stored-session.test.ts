@@ -49,11 +49,11 @@ describe('newSession', () => {
     expect(created({ policy: withAbsoluteTimeout(Infinity) })?.record.endsAt).toBe(Infinity)
   })
 
-  it('X1: has no secret where only trusted callers come', () => {
+  it('X1: has no secret if only trusted callers may open it', () => {
     expect(created({ secretHash: '' })?.secrets).toEqual([])
   })
 
-  it('T7: makes none whose storage is over a limit', () => {
+  it('T7: creates no session whose storage is over a limit', () => {
     const storage = new Map(Object.entries({ a: '1', b: '22' }))
 
     expect(created({ storage, policy: withLimits({ storageKeys: 1 }) })).toBeUndefined()
@@ -65,7 +65,7 @@ describe('newSession', () => {
 })
 
 describe('openingOf', () => {
-  it('C1: opens by a secret whose hash is known, and by no other text', () => {
+  it('C1: opens for a secret whose hash is known, and for no other text', () => {
     expect(opens(good)).toBe('good')
     const other = good.startsWith('A') ? 'B' : 'A'
     const wrong = [fresh, good.slice(1), `${good}A`, other + good.slice(1), ' ', '\0']
@@ -83,12 +83,12 @@ describe('openingOf', () => {
     expect(opensAfter(now - rotatedMemoryMs - 1)).toBeUndefined()
   })
 
-  it('X1: opens to a trusted caller, whatever the secrets are', () => {
+  it('X1: opens for a trusted caller, whatever the secrets', () => {
     expect(openingOf(session, { id, secretHash: '' }, now)).toBe('good')
     expect(openingOf({ ...session, secrets: [] }, { id, secretHash: '' }, now)).toBe('good')
   })
 
-  it('L5: opens nothing from its absolute end on', () => {
+  it('L5: opens nothing after its absolute end', () => {
     for (const secretHash of [good, '']) {
       const { endsAt } = session.record
       expect(openingOf(session, { id, secretHash }, endsAt - 1)).toBe('good')
@@ -103,10 +103,10 @@ describe('changeSession: who may change', () => {
     ['a secret rotated out long ago', { secretHash: forgotten }, {}, now],
     ['a session past its absolute end', {}, {}, now + lifeMs],
     ['the session of another user', {}, { ownedBy: 'bob' }, now],
-    ['a session with a user where nobody should be', {}, { ownedBy: '' }, now],
+    ['a session with a user instead of a guest', {}, { ownedBy: '' }, now],
     ['a one-time token that is not known', {}, { redeemsOTP: fresh }, now],
     ['a one-time token that is over', {}, { redeemsOTP: otp }, now + minute],
-  ])('L8, C1: changes nothing by %s', (_, credential, commit, at) => {
+  ])('L8, C1: changes nothing for %s', (_, credential, commit, at) => {
     const change = { storage: changes({ a: '2' }), newSecretHash: fresh, ...commit }
 
     expect(
@@ -114,7 +114,7 @@ describe('changeSession: who may change', () => {
     ).toEqual({ status: 'ended' })
   })
 
-  it('M13: lets the server change the session of the user that it means', () => {
+  it('M13: lets the server change a session of the named user', () => {
     const change = { ownedBy: 'ann', grants: { ...noGrants, privileges: ['audit'] } }
 
     const changed = changedBy('', change)
@@ -123,7 +123,7 @@ describe('changeSession: who may change', () => {
     expect(changed.secrets).toBe(session.secrets)
   })
 
-  it('T3, C8: merges plain changes of a secret that was rotated out, and gives it nothing', () => {
+  it('T3, C8: merges plain changes with a secret that was rotated out, and gives it no new one', () => {
     const change: SessionCommit = {
       storage: changes({ a: '2' }),
       grants: { ...noGrants, clears: true, userName: '' },
@@ -139,7 +139,7 @@ describe('changeSession: who may change', () => {
 
   it.each([
     ['a secret', { asksFor: 'secret', newSecretHash: fresh }],
-    ['rights that name nobody', { asksFor: 'rights', newSecretHash: fresh, userName: '' }],
+    ['rights without a user', { asksFor: 'rights', newSecretHash: fresh, userName: '' }],
     ['rights of another user', { asksFor: 'rights', newSecretHash: fresh, userName: 'bob' }],
     ['a one-time token', { newOTP: { hash: fresh, lifespanMs: minute } }],
   ] satisfies [string, SessionCommit][])(
@@ -151,7 +151,7 @@ describe('changeSession: who may change', () => {
     },
   )
 
-  it('C8: lets a second sign-in as the same user join, beside the first', () => {
+  it('C8: lets a second sign-in as the same user join the first', () => {
     const grants = { ...noGrants, userName: 'ann', privileges: ['browse'], signsIn: true }
     const change: SessionCommit = {
       grants,
@@ -171,7 +171,7 @@ describe('changeSession: who may change', () => {
     expect(sessionIn(outcome).otps).toEqual(session.otps)
   })
 
-  it('C8: takes a user name that is empty on both sides for nobody', () => {
+  it('C8: treats an empty user name on both sides as a guest', () => {
     const guest = { ...session, record: { ...session.record, userName: '' } }
     const change = { asksFor: 'rights', userName: '', newSecretHash: fresh } as const
 
@@ -181,8 +181,8 @@ describe('changeSession: who may change', () => {
   })
 })
 
-describe('changeSession: what becomes of it', () => {
-  it('C5: rotates all secrets away by a new one, forgets old ones, and drops one-time tokens', () => {
+describe('changeSession: the result', () => {
+  it('C5: rotates out all secrets with a new one, forgets old ones, and drops one-time tokens', () => {
     const changed = changedBy(good, { newSecretHash: fresh, asksFor: 'secret' })
 
     expect(changed.secrets).toEqual([
@@ -193,7 +193,7 @@ describe('changeSession: what becomes of it', () => {
     expect(changed.otps).toEqual([])
   })
 
-  it('X5: adds a secret for a one-time token, uses it up, and counts as activity', () => {
+  it('X5: adds a secret for a one-time token, consumes it, and counts as activity', () => {
     const before = { ...session, isPostponed: true, activeAt: now - minute }
     const change = { redeemsOTP: otp, newSecretHash: fresh }
 
@@ -212,7 +212,7 @@ describe('changeSession: what becomes of it', () => {
     expect(changed).toMatchObject({ activeAt: now, isPostponed: false })
   })
 
-  it('X5: keeps 32 one-time tokens, without those that are over, and those that live longest', () => {
+  it('X5: keeps the 32 one-time tokens that live longest, and no expired ones', () => {
     const otps = Array.from({ length: maxOTPs }, (_, index) => ({
       hash: newHash(),
       goodUntil: now + index,
@@ -225,7 +225,7 @@ describe('changeSession: what becomes of it', () => {
       { otps: otps.slice(1) },
     )
 
-    // The first of them is over now.
+    // The first of them has expired now.
     expect(changed.otps).toHaveLength(maxOTPs)
     expect(new Set(changed.otps)).toEqual(
       new Set([...otps.slice(1), { hash: fresh, goodUntil: now + minute }]),
@@ -244,7 +244,7 @@ describe('changeSession: what becomes of it', () => {
     ).toBe(1)
   })
 
-  it('C5, L5: counts the absolute end anew from a sign-in, and from nothing else', () => {
+  it('C5, L5: restarts the absolute end at a sign-in, and at no other change', () => {
     const signsIn = { ...noGrants, userName: 'ann', signsIn: true }
 
     const signedIn = changedBy(good, { grants: signsIn, newSecretHash: fresh })
@@ -275,7 +275,7 @@ describe('changeSession: what becomes of it', () => {
     ).toMatchObject({ userName: 'eve', privileges: [], roles: [] })
   })
 
-  it('S4: counts a new idle timeout from now, and leaves the activity alone otherwise', () => {
+  it('S4: counts a new idle timeout from now, and does not change the activity otherwise', () => {
     const before = { activeAt: now - 10 * minute }
 
     const timed = changedBy(good, { idleTimeoutMs: 5 * minute }, before)
@@ -293,7 +293,7 @@ describe('changeSession: what becomes of it', () => {
     expect(refreshed(postponed, now + 5)).toMatchObject({ isPostponed: false, activeAt: now + 5 })
   })
 
-  it('T7: refuses storage that grows over a limit, and takes what shrinks', () => {
+  it('T7: refuses storage that grows over a limit, and accepts what shrinks', () => {
     const storage = new Map(Object.entries({ a: '1', b: '2', c: '3' }))
     const before = { record: { ...session.record, storage } }
     const limits = withLimits({ storageKeys: 1, storageBytes: 3 })
@@ -329,11 +329,11 @@ describe('changeSession: what becomes of it', () => {
     },
   )
 
-  it('T3: begins with revision 0 again after the last one', () => {
+  it('T3: starts at revision 0 again after the last one', () => {
     expect(changedBy(good, { grants: noGrants }, { revision: maxRevision }).revision).toBe(0)
   })
 
-  it('T2: never changes the session that it is given', () => {
+  it('T2: never changes the given session', () => {
     const before = deepFrozen(storedSession())
     const everything: SessionCommit = {
       storage: changes({ x: '1' }, ['a']),
@@ -352,7 +352,7 @@ describe('changeSession: what becomes of it', () => {
     expect(before).toEqual(storedSession())
   })
 
-  it('P8, T6: takes names of prototypes for names', () => {
+  it('P8, T6: treats names of prototypes as plain names', () => {
     const names = ['__proto__', 'constructor', 'toString']
     const grants = { ...noGrants, userName: '__proto__', privileges: names, roles: names }
     const set = Object.fromEntries(names.map((name) => [name, '{"polluted":1}']))
@@ -371,7 +371,7 @@ describe('changeSession: what becomes of it', () => {
 })
 
 describe('isRefreshDue', () => {
-  it('L4: is due when refreshMs have passed since the activity, up to a second before', () => {
+  it('L4: is due when refreshMs have passed since the activity, up to a second early', () => {
     expect([0, 30 * second, 59 * second].map(isDueAfter)).toEqual([false, false, false])
     expect([59 * second + 1, minute, 60 * minute].map(isDueAfter)).toEqual([true, true, true])
   })
@@ -404,7 +404,7 @@ describe('expiryOf', () => {
     [60 * minute, Infinity, now + 61 * minute],
     [Infinity, Infinity, Infinity],
     [1.5, Infinity, now + minute + 2],
-  ])('L4, L5: lets an idle timeout of %s ms and the end %s expire at %s', (idleMs, endsAt, at) => {
+  ])('L4, L5: expires with an idle timeout of %s ms and the end %s at %s', (idleMs, endsAt, at) => {
     const record = { ...session.record, idleTimeoutMs: idleMs, endsAt }
 
     expect(expiryOf({ ...session, activeAt: now, record }, policy.expiry)).toBe(at)
@@ -412,7 +412,7 @@ describe('expiryOf', () => {
 })
 
 describe('summaryOf', () => {
-  it('M2, H2: has what is known, and neither storage nor secrets', () => {
+  it('M2, H2: contains what is known, and neither storage nor secrets', () => {
     const summary = summaryOf(session, now + 5)
 
     expect(summary).toMatchObject({ id, userName: 'ann', isPostponed: false, now: now + 5 })
@@ -441,7 +441,7 @@ function created(parts: {
   return newSession({ credential, draft: draftOf({ storage }), signsIn }, now, own)
 }
 
-/** Ann's, with a good secret, one rotated out 5 s ago, one long ago, and a one-time token. */
+/** Ann's session, with a good secret, one rotated out 5 s ago, one long ago, and a one-time token. */
 function storedSession(): StoredSession {
   const record: SessionRecord = {
     ...draftOf({ userName: 'ann', privileges: ['browse'], roles: ['Clerk'] }),

@@ -30,7 +30,7 @@ import {
 } from './contract-parts.ts'
 import type { Runner, StoreHarness } from './contract-parts.ts'
 
-/** A client of which everything is known. */
+/** A client about which everything is known. */
 const phone: ClientDescription = {
   applicationId: 'com.example.shop',
   appName: 'Shop',
@@ -73,8 +73,8 @@ const namesLikeAnn: readonly string[] = [
 ]
 
 /**
- * The part of the contract that is about a user's sessions: what is known of each, and what their
- * user and the server may do with them.
+ * The part of the contract about a user's sessions: what is known about each, and what their user
+ * and the server may do with them.
  *
  * @param makeStore Makes an empty store for one test.
  * @param runner The functions of the test runner.
@@ -84,7 +84,7 @@ export function describeUserSessions(
   { describe, expect, it }: Runner,
 ): void {
   describe('list', () => {
-    it('M2: describes all sessions of a user and nobody else, as describe does', async () => {
+    it('M2: describes all sessions of a user and no others, like describe', async () => {
       const { store } = await makeStore()
       const first = await created(store, { ...signedInDraft, client: phone })
       const next = await created(store, signedInDraft)
@@ -101,7 +101,7 @@ export function describeUserSessions(
       }
     })
 
-    it('M2: has nobody whom it does not know', async () => {
+    it('M2: is empty for an unknown user', async () => {
       const { store } = await makeStore()
       await created(store, signedInDraft)
 
@@ -124,7 +124,7 @@ export function describeUserSessions(
       }
     })
 
-    it('M2: leaves out guests, and privileges without a name', async () => {
+    it('M2: omits guests, and privileges without a user name', async () => {
       const { store } = await makeStore()
       await created(store, draftOf({ privileges: ['browse'], storage: new Map() }))
       const guest = await created(store)
@@ -133,7 +133,7 @@ export function describeUserSessions(
       expect(await store.list('', policy)).toEqual([])
     })
 
-    it('M2: has a session from its sign-in on, as a guest that it was', async () => {
+    it('M2: has a session from its sign-in on, even if it was a guest before', async () => {
       const { store } = await makeStore()
       const guest = await created(store)
       const before = await store.list('ann', policy)
@@ -144,14 +144,14 @@ export function describeUserSessions(
       expect(await store.list('ann', policy)).toMatchObject([{ id: guest.id, signedInAt: now }])
     })
 
-    it('M2: has a session that has nothing but its name', async () => {
+    it('M2: has a session that has only a user name', async () => {
       const { store } = await makeStore()
       const { id } = await created(store, draftOf({ userName: 'ann' }))
 
       expect(idsOf(await store.list('ann', policy))).toEqual([id])
     })
 
-    it('M2: loses a session that was destroyed, has expired or is past its absolute end', async () => {
+    it('M2: omits a session that was destroyed, has expired or is past its absolute end', async () => {
       const { store, passTime } = await makeStore()
       const stays = await created(store, signedInDraft)
       const destroyed = await created(store, signedInDraft)
@@ -167,7 +167,7 @@ export function describeUserSessions(
       expect(idsOf(await store.list('ann', policy))).toEqual([stays.id])
     })
 
-    it('M2: loses a session whose name is taken back, and has it again after a sign-in', async () => {
+    it('M2: omits a session whose user name is taken back, and has it again after a sign-in', async () => {
       const { store } = await makeStore()
       const credential = await created(store, signedInDraft)
 
@@ -179,7 +179,7 @@ export function describeUserSessions(
       expect(idsOf(await store.list('ann', policy))).toEqual([credential.id])
     })
 
-    it('M2: has a session under the last of its names only', async () => {
+    it('M2: has a session under its latest user name only', async () => {
       const { store } = await makeStore()
       const credential = await created(store, signedInDraft)
 
@@ -201,7 +201,7 @@ export function describeUserSessions(
       expect(idsOf(await store.list('ann', policy))).toEqual([credential.id])
     })
 
-    it('M2: has a session of a later life under an id, and not of an earlier one', async () => {
+    it('M2: has a later session under an id, and not the earlier one', async () => {
       const { store } = await makeStore()
       const session = newSession(signedInDraft)
       await store.create(session, policy)
@@ -217,7 +217,7 @@ export function describeUserSessions(
       ['load', (store, credential) => store.load(credential, policy, true)],
       ['touch', (store, credential) => touch(store, credential, policy)],
     ] satisfies [string, (store: SessionStore, credential: SessionCredential) => unknown][])(
-      'M2: keeps a session that lives on by %s, for whatever time',
+      'M2: keeps a session that lives on by %s, however long',
       async (_, use) => {
         const { store, passTime } = await makeStore()
         const credential = await created(store, signedInDraft)
@@ -259,7 +259,7 @@ export function describeUserSessions(
   })
 
   describe('grant', () => {
-    it('M13: adds to what was granted, and changes nothing else', async () => {
+    it('M13: adds to the grants, and changes nothing else', async () => {
       const { store, passTime } = await makeStore()
       const credential = await created(store, signedInDraft)
       await passTime(2 * minute)
@@ -286,7 +286,7 @@ export function describeUserSessions(
       expect(await idleTimeOf(store, credential)).toBe(2)
     })
 
-    it('M13: clears first and adds then, and keeps the name that is given', async () => {
+    it('M13: clears first and then adds, and keeps the given user name', async () => {
       const { store } = await makeStore()
       const credential = await created(store, {
         ...signedInDraft,
@@ -307,7 +307,7 @@ export function describeUserSessions(
       expect(idsOf(await store.list('ann', policy))).toEqual([credential.id])
     })
 
-    it('M13: takes everything back, the name too; id, storage and secret stay', async () => {
+    it('M13: takes everything back, including the name; id, storage and secret stay', async () => {
       const { store } = await makeStore()
       const credential = await created(store, signedInDraft)
       const before = await recordOf(store, credential)
@@ -348,7 +348,7 @@ export function describeUserSessions(
       expect(await recordOf(store, credential)).toMatchObject({ userName: text, ...names })
     })
 
-    it('M13: changes no session of another user, of nobody, or that has ended', async () => {
+    it('M13: changes no guest session, no ended one, and none of another user', async () => {
       const { store, passTime } = await makeStore()
       const bobs = await created(store, { ...signedInDraft, userName: 'bob' })
       const guest = await created(store, draftOf({ privileges: ['browse'] }))
@@ -377,7 +377,7 @@ export function describeUserSessions(
   })
 
   describe('destroy: of a user', () => {
-    it('M3: ends a session for its user, and for nobody else', async () => {
+    it('M3: ends a session for its user, and for no other', async () => {
       const { store } = await makeStore()
       const credential = await created(store, signedInDraft)
 
@@ -396,7 +396,7 @@ export function describeUserSessions(
       expect(await store.destroy(credential.id, 'ann')).toBe(false)
     })
 
-    it('M3: ends no guest for a user', async () => {
+    it('M3: ends no guest session for a user', async () => {
       const { store } = await makeStore()
       const guest = await created(store)
 
@@ -404,7 +404,7 @@ export function describeUserSessions(
       expect(await isLive(store, guest)).toBe(true)
     })
 
-    it.each(awkwardTexts)('H1: knows a user whose name has %s', async (_, userName) => {
+    it.each(awkwardTexts)('H1: recognizes a user whose name has %s', async (_, userName) => {
       const { store } = await makeStore()
       const { id } = await created(store, draftOf({ userName }))
 
@@ -413,7 +413,7 @@ export function describeUserSessions(
       expect([wrong, await store.destroy(id, userName)]).toEqual([false, true])
     })
 
-    it('M3: answers false past the absolute end', async () => {
+    it('M3: returns false past the absolute end', async () => {
       const { store, passTime } = await makeStore()
       const sessions = [newSession(signedInDraft), newSession(signedInDraft)]
       for (const session of sessions) await store.create(session, withAbsoluteTimeout(minute))
@@ -426,7 +426,7 @@ export function describeUserSessions(
   })
 
   describe('destroyAll', () => {
-    it("M5: ends all sessions of a user and nobody else's", async () => {
+    it('M5: ends all sessions of a user and no others', async () => {
       const { store } = await makeStore()
       const anns = [await created(store, signedInDraft), await created(store, signedInDraft)]
       const bobs = await created(store, { ...signedInDraft, userName: 'bob' })
@@ -439,7 +439,7 @@ export function describeUserSessions(
       expect(await store.list('ann', policy)).toEqual([])
     })
 
-    it('M4: leaves the one that stays', async () => {
+    it('M4: keeps the given session', async () => {
       const { store } = await makeStore()
       const first = await created(store, signedInDraft)
       const stays = await created(store, signedInDraft)
@@ -452,7 +452,7 @@ export function describeUserSessions(
       expect(idsOf(await store.list('ann', policy))).toEqual([stays.id])
     })
 
-    it("M4: ends all where the one that stays is not the user's", async () => {
+    it('M4: ends all sessions if the one to keep belongs to another user', async () => {
       const { store } = await makeStore()
       const anns = await created(store, signedInDraft)
       const bobs = await created(store, { ...signedInDraft, userName: 'bob' })
@@ -461,7 +461,7 @@ export function describeUserSessions(
       expect(await liveOf(store, [anns, bobs])).toEqual([bobs])
     })
 
-    it('M5: answers with nothing where there is none', async () => {
+    it('M5: returns nothing when there is none', async () => {
       const { store } = await makeStore()
       const { id } = await created(store, signedInDraft)
       await store.destroy(id)
@@ -470,7 +470,7 @@ export function describeUserSessions(
       expect(await destroyAll(store, 'bob')).toEqual([])
     })
 
-    it('M5: counts none that has expired', async () => {
+    it('M5: does not count expired sessions', async () => {
       const { store, passTime } = await makeStore()
       const stays = await created(store, signedInDraft)
       await created(store, { ...signedInDraft, idleTimeoutMs: 5 * minute })
@@ -481,7 +481,7 @@ export function describeUserSessions(
       expect(await destroyAll(store, 'ann')).toEqual([stays.id])
     })
 
-    it("M5: leaves sessions alone that are the user's no more", async () => {
+    it('M5: does not end sessions that no longer belong to the user', async () => {
       const { store } = await makeStore()
       const guest = await created(store, signedInDraft)
       const demoted = await created(store, signedInDraft)
@@ -494,7 +494,7 @@ export function describeUserSessions(
       expect(await liveOf(store, [guest, demoted, bobs])).toEqual([guest, demoted, bobs])
     })
 
-    it('M5: tells each session to one of parallel calls', async () => {
+    it('M5: returns each session to only one of several parallel calls', async () => {
       const { store } = await makeStore()
       const sessions = await Promise.all(
         Array.from({ length: 20 }, () => created(store, signedInDraft)),
@@ -506,7 +506,7 @@ export function describeUserSessions(
       expect(await liveOf(store, sessions)).toEqual([])
     })
 
-    it('M5: ends a session whose sign-in was answered, however many run side by side', async () => {
+    it('M5: ends a session whose sign-in was acknowledged, however many run in parallel', async () => {
       const { store } = await makeStore()
       const before = await Promise.all(
         Array.from({ length: 10 }, () => created(store, signedInDraft)),

@@ -27,14 +27,14 @@ import { expect } from 'vitest'
 
 import { connectRedis, uniquePrefix } from './redis-client.ts'
 
-/** Answers one path of a test app. The test app comes along for requests inside of requests. */
+/** Serves one path of a test app. The test app is passed along for requests within requests. */
 export type Handler = (ctx: Context, testApp: TestApp) => unknown
 
-/** A Koa app with `session()` and what a test observes of it. */
+/** A Koa app with `session()`, and what a test observes. */
 export interface TestApp {
   readonly app: Koa
   readonly sessions: Sessions
-  /** The app's store; it is not asked when the app was given `redis`. */
+  /** The app's store; unused when the app was given `redis`. */
   readonly store: ObservedStore
   /** The events of the sessions so far, in order. */
   readonly events: readonly TestEvent[]
@@ -57,7 +57,7 @@ export interface TestEvent {
   readonly event: SessionEvents[SessionEventName]
 }
 
-/** What `/me` answers. */
+/** What `/me` returns. */
 export interface SessionView {
   readonly id: string
   readonly isNew: boolean
@@ -69,11 +69,11 @@ export interface SessionView {
   readonly storage: Readonly<Record<string, unknown>>
 }
 
-/** A method of a store that an `ObservedStore` counts. */
+/** A store method that an `ObservedStore` counts. */
 export type StoreOperation = Exclude<keyof SessionStore, 'close'>
 
 /**
- * For `toMatchObject`, which takes an object for a part of what it looks for: these names and no
+ * For `toMatchObject`, which treats an object as a part of the expected one: these names and no
  * others.
  *
  * @param values A whole storage.
@@ -83,7 +83,7 @@ export function exactly(values: Readonly<Record<string, unknown>>): unknown {
   return expect.toSatisfy((found: unknown) => isDeepStrictEqual(found, values), `is ${shown}`)
 }
 
-/** What `/me` shows of a guest, but for the id and the date, which are new each time. */
+/** What `/me` shows for a guest, except the id and the date, which are new each time. */
 export const guestView = {
   isNew: true,
   isGuest: true,
@@ -99,7 +99,7 @@ export const storeKinds: readonly (readonly [string, () => SessionStore])[] = [
   ['RedisStore', () => new RedisStore(connectRedis(), { prefix: uniquePrefix() })],
 ]
 
-// What most tests need. `/page` has nothing to do with sessions, and `/me` only reads.
+// What most tests need. `/page` does not use sessions, and `/me` only reads.
 const commonHandlers: Readonly<Record<string, Handler>> = {
   '/page': (ctx) => {
     ctx.body = 'page'
@@ -120,11 +120,11 @@ const commonHandlers: Readonly<Record<string, Handler>> = {
 }
 
 /**
- * Makes a Koa app with `session()` and a handler for each path. Paths that it always has: `/page`,
- * `/me`, `/write?name=value`, `/login?user=ann&privileges=browse` and `/logout`.
+ * Makes a Koa app with `session()` and a handler for each path. Built-in paths: `/page`, `/me`,
+ * `/write?name=value`, `/login?user=ann&privileges=browse` and `/logout`.
  *
- * @param handlers By path. One that sets neither status nor body answers 200. Other paths go on to
- *   what a test adds to `app`.
+ * @param handlers By path. One that sets neither status nor body answers 200. Other paths fall
+ *   through to what a test adds to `app`.
  * @param options Of `session()`. By default the sessions are in a `MemoryStore`.
  * @param outer Middleware that is mounted before `session()`.
  */
@@ -164,7 +164,7 @@ export function makeApp(
 }
 
 /**
- * What `/me` says to a client.
+ * What `/me` returns for a client.
  *
  * @param client A browser.
  */

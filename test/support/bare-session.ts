@@ -16,7 +16,7 @@ export const isoDate = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 const now = Date.parse('2026-01-01T00:00:00.000Z')
 export const secret = 'S3CRET'
 
-/** A new session that nobody stores. */
+/** A new session that is never stored. */
 export function newSession(options: SessionsOptions = {}): Session {
   return new Session(liveSession(options))
 }
@@ -28,12 +28,12 @@ export function liveSession(options: SessionsOptions): LiveSession {
   return new LiveSession(state, { cookie: noCarrier })
 }
 
-/** Assigns as strict code does. */
+/** Assigns like strict code. */
 export function assign(target: object, name: string, value: unknown): void {
   Object.assign(target, { [name]: value })
 }
 
-/** Assigns as sloppy code does, where a plain read-only property would swallow it. */
+/** Assigns like sloppy code, in which a plain read-only property would ignore it. */
 export const assignSloppily = compileFunction('target[name] = value', ['target', 'name', 'value'])
 
 export function freezeTime(): { pass(minutes: number): void } {

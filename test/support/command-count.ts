@@ -29,7 +29,7 @@ type ObserverOptions = Omit<RedisOptions, 'replyMapping'>
 const markerPrefix = 'command-count:'
 const scriptCommands = new Set(['EVAL', 'EVALSHA', 'EVAL_RO', 'EVALSHA_RO', 'FCALL', 'FCALL_RO'])
 
-// A second connection like the first, silent about itself, that gives up instead of reconnecting.
+// A second connection like the first, without commands of its own, that gives up instead of reconnecting.
 const observer: ObserverOptions = {
   lazyConnect: false,
   disableClientInfo: true,
@@ -112,7 +112,10 @@ async function addressOf(client: Redis): Promise<string> {
   return address
 }
 
-/** The lines that MONITOR shows, a list that grows; fulfilled when the server has begun to show. */
+/**
+ * The lines that MONITOR shows, a list that grows; fulfilled when the server has begun to show
+ * them.
+ */
 async function watch(monitor: Redis): Promise<Line[]> {
   const lines: Line[] = []
   monitor.on('monitor', (_time: string, args: string[], source: string) => {
@@ -122,7 +125,7 @@ async function watch(monitor: Redis): Promise<Line[]> {
     monitor.once('monitoring', () => resolve())
     monitor.once('end', () => reject(new Error('Redis closed the monitoring connection')))
     monitor.on('error', (error) => {
-      // A line that came together with MONITOR's own OK, before ioredis changed its mode. It stands
+      // A line that came together with MONITOR's own OK, before ioredis changed its mode. It comes
       // before the first marker.
       if (!error.message.startsWith('Command queue state error')) reject(error)
     })
@@ -130,7 +133,7 @@ async function watch(monitor: Redis): Promise<Line[]> {
   return lines
 }
 
-/** Sends a marker and waits until the monitor shows it. Answers its index among the lines. */
+/** Sends a marker and waits until the monitor shows it. Returns its index among the lines. */
 async function mark(fence: Redis, monitor: Redis, lines: readonly Line[]): Promise<number> {
   const marker = `${markerPrefix}${randomUUID()}`
   const shown = new Promise<number>((resolve, reject) => {
@@ -160,13 +163,13 @@ async function whileConnected(client: Redis | undefined, work: () => Promise<voi
   if (reconnected) throw new Error('the client reconnected while its commands were counted')
 }
 
-/** Redis answers a connection in order: after this, nothing that was sent before is under way. */
+/** Redis answers a connection in order: after this, no earlier command is in progress. */
 async function drain(client: Redis): Promise<void> {
   if (client.status !== 'ready') return
   try {
     await client.echo(`${markerPrefix}${randomUUID()}`)
   } catch {
-    // The work has closed the client, which left nothing to wait for.
+    // The work has closed the client, so there is nothing to wait for.
   }
 }
 
@@ -180,7 +183,7 @@ function describeCommand([name = '', ...args]: readonly string[]): string {
   return argument === undefined ? command : `${command} ${argument}`
 }
 
-/** The first key of a script call, whose arguments are the script, the number of keys, the keys. */
+/** The first key of a script call, whose arguments are the script, the number of keys, and the keys. */
 function firstKey([, count, key]: readonly string[]): string | undefined {
   return count === '0' ? undefined : key
 }

@@ -6,16 +6,16 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-// From here packages are found, and git looks at nothing.
+// From here packages are found, and git ignores the files.
 const folder = join(root, 'node_modules/.cache/koa-user-sessions')
 
 const made = new Map<string, Promise<string>>()
 
 /**
- * Makes a program of the tests one file of JavaScript, which a process starts in half of the time
- * that it takes through `tsx`. Packages are loaded as ever.
+ * Bundles a program of the tests into one JavaScript file, which a process starts in half of the
+ * time that `tsx` takes. Packages are loaded as usual.
  *
- * @param url Of the program, in TypeScript.
+ * @param url The program, in TypeScript.
  * @returns The path of the file.
  */
 export function compiled(url: URL): Promise<string> {
@@ -38,7 +38,7 @@ async function compile(path: string): Promise<string> {
     logLevel: 'warning',
   })
   const text = outputFiles[0]?.text ?? ''
-  // The same text has the same name, so that several processes may write it at once.
+  // The same text gets the same name, so that several processes may write it at once.
   const hash = createHash('sha256').update(text).digest('hex').slice(0, 16)
   const file = join(folder, `${basename(path, '.ts')}-${hash}.mjs`)
   mkdirSync(folder, { recursive: true })

@@ -16,7 +16,7 @@ import { connectRedis } from './redis-client.ts'
 import { startRedisServer } from './redis-server.ts'
 import type { TestRedis } from './redis-server.ts'
 
-// Servers that start, fail and come back take a while where others run too.
+// Servers take a while to start, fail and come back when others run, too.
 vi.setConfig({ testTimeout: 60_000 })
 
 const cleanups: (() => unknown)[] = []
@@ -25,8 +25,7 @@ afterAll(async () => {
 })
 
 /**
- * Leaves something to be done after the test file, from wherever it is called: in a concurrent test
- * too.
+ * Registers a cleanup for the end of the test file, from anywhere, even from a concurrent test.
  *
  * @param cleanup The last one is run first.
  */
@@ -37,13 +36,13 @@ export function atEnd(cleanup: () => unknown): void {
 /** Options of ioredis. */
 export type ClientOptions = Omit<RedisOptions, 'replyMapping'>
 
-/** A server to be hurt, an app on it, and a way to the server beside the app. */
+/** A server that will fail, an app on it, and another connection to the server. */
 export interface FaultStage {
   readonly server: TestRedis
   /** The app's client. */
   readonly redis: Redis
   readonly testApp: TestApp
-  /** Of the test, with ioredis' own options. */
+  /** The test's own client, with the default options of ioredis. */
   readonly admin: Redis
 }
 
@@ -51,7 +50,7 @@ export interface FaultStage {
  * Starts a server that ends with the test file.
  *
  * @param args Further arguments of redis-server.
- * @param port For one that comes back.
+ * @param port For a server that comes back.
  */
 export async function startServer(args: readonly string[] = [], port?: number): Promise<TestRedis> {
   const server = await startRedisServer({ args, ...(port !== undefined && { port }) })
@@ -60,9 +59,9 @@ export async function startServer(args: readonly string[] = [], port?: number): 
 }
 
 /**
- * An app with {@link loadHandlers} and a client of its own; both end with the test file.
+ * An app with {@link loadHandlers} and its own client; both end with the test file.
  *
- * @param port Of its server on 127.0.0.1.
+ * @param port The port of its server on 127.0.0.1.
  * @param options Of its sessions.
  * @param redisOptions Of the client.
  */
@@ -98,7 +97,7 @@ export async function openStage(
   return { server, redis, testApp, admin: connectRedis(server.url) }
 }
 
-/** A directory that outlives a server, and goes with the test file. */
+/** A directory that outlives a server, and is removed after the test file. */
 export function keptDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'koa-user-sessions-'))
   atEnd(() => rmSync(directory, { recursive: true, force: true }))

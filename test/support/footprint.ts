@@ -6,10 +6,10 @@ import { queryObjects } from 'node:v8'
 export interface Footprint {
   /** Bytes, after the garbage collector has run. */
   readonly memory: Readonly<Record<'heapUsed' | 'rss' | 'external', number>>
-  /** What keeps the process from ending, by kind. */
+  /** What keeps the process alive, by kind. */
   readonly resources: Readonly<Record<string, number>>
   /**
-   * Objects alive, by kind: timers that keep no process from ending are among them, and each
+   * Live objects, by kind: these include timers that do not keep the process alive, and each
    * listener is a function.
    */
   readonly objects: Readonly<Record<string, number>>
@@ -40,7 +40,7 @@ export async function footprint(): Promise<Footprint> {
   return { memory: { heapUsed, rss, external }, resources: activeResources(), objects }
 }
 
-/** What keeps this process from ending, by kind. */
+/** What keeps this process alive, by kind. */
 export function activeResources(): Readonly<Record<string, number>> {
   const counts: Record<string, number> = {}
   for (const name of process.getActiveResourcesInfo()) counts[name] = (counts[name] ?? 0) + 1
@@ -48,7 +48,7 @@ export function activeResources(): Readonly<Record<string, number>> {
 }
 
 /**
- * How many listeners emitters have, all events together.
+ * How many listeners emitters have, for all events together.
  *
  * @param emitters Any.
  */

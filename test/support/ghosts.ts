@@ -12,27 +12,27 @@ import { storedSession } from './stored-text.ts'
 
 const waitMs = 30_000
 
-/** Writes that a fault overtakes between the lookup of their session and their commit. */
+/** Writes that are hit by a fault between the lookup of their session and their commit. */
 export interface GhostRound {
   /** The app's client. */
   readonly redis: RedisClient
-  /** Of the test, past what is to fail; used only while Redis answers. */
+  /** The test's own client, bypassing the fault; used only while Redis answers. */
   readonly admin: Redis
   readonly prefix: string
-  /** How many: by turns changes of a session that there is, and new sessions. */
+  /** How many: alternately changes of an existing session, and new sessions. */
   readonly writes: number
   readonly storeTimeoutMs: number
   readonly begin: () => unknown
   readonly end: () => unknown
   /**
-   * Whether Redis runs on meanwhile: what is there before the end has come in time then.
+   * Whether Redis keeps running meanwhile: what is stored before the end was then in time.
    *
    * @default false
    */
   readonly runsOn?: boolean
 }
 
-/** What became of them. */
+/** The result. */
 export interface GhostCount {
   /** Answered 503. */
   readonly refused: number
@@ -41,9 +41,9 @@ export interface GhostCount {
 }
 
 /**
- * Lets a fault overtake writes, and counts those that are stored after their deadline.
+ * Has a fault hit writes, and counts those that are stored after their deadline.
  *
- * @param round What happens.
+ * @param round The fault.
  */
 export async function countGhosts(round: GhostRound): Promise<GhostCount> {
   const { redis, admin, prefix, writes, storeTimeoutMs } = round
@@ -65,7 +65,7 @@ export async function countGhosts(round: GhostRound): Promise<GhostCount> {
   const ask = async (name: string, cookie = ''): Promise<Response> =>
     fetch(`http://127.0.0.1:${portOf(server)}/${name}`, { headers: { cookie } })
 
-  // The client may be connecting still.
+  // The client may still be connecting.
   let first = await ask('first')
   await until(async () => first.ok || (first = await ask('first')).ok)
   const id = await first.text()
@@ -90,7 +90,7 @@ export async function countGhosts(round: GhostRound): Promise<GhostCount> {
   const inTime = round.runsOn ? await stored() : new Set<string>()
   await round.end()
   await until(async () => (await ask('first', cookie)).ok)
-  // What the client sends anew comes with what it sends then.
+  // What the client resends comes together with its next command.
   await delay(storeTimeoutMs)
   const refused = new Set(names.filter((_name, index) => answers[index]?.status === 503))
   const after = await stored()

@@ -14,14 +14,14 @@ declare module 'vitest' {
 let shared: TestRedis | undefined
 
 /**
- * Starts the redis-server of the run, once and before all test files. An interrupted run takes it
- * along: see `startRedisServer`.
+ * Starts the redis-server of the run, once and before all test files. An interrupted run ends it,
+ * too: see `startRedisServer`.
  *
- * @param project The vitest project that gets to know the address.
+ * @param project The vitest project that is given the address.
  */
 export async function setup(project: TestProject): Promise<void> {
   shared = await startRedisServer()
-  // So that no file's commands depend on what other files have run before.
+  // So that the commands of a file never depend on earlier files.
   const redis = new Redis(shared.url)
   await loadScripts(redis)
   redis.disconnect()

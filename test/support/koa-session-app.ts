@@ -11,7 +11,7 @@ export const oldKeys: string[] = ['an old signing key']
 
 /**
  * An app on koa-session, loaded without its types, which exclude ours. `/login?user=ann` signs in
- * and fills a cart, `/me` answers the whole session.
+ * and fills a cart, `/me` returns the whole session.
  *
  * @param options Of koa-session.
  */
@@ -37,11 +37,11 @@ export function koaSessionApp(options: object = {}): Koa {
   return app
 }
 
-/** The cookies of one browser, which it takes from any app of one host. */
+/** The cookies of one browser, for any app of one host. */
 export class CookieJar {
   readonly cookies = new Map<string, string>()
 
-  /** What it sends. */
+  /** The `Cookie` header. */
   get header(): string {
     return [...this.cookies].map(([name, value]) => `${name}=${value}`).join('; ')
   }

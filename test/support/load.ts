@@ -9,19 +9,19 @@ import { newSecret, newSessionId } from '../../src/cookie/cookie.ts'
 import { cookieOf, setCookies } from './apps.ts'
 import type { Handler, TestApp } from './apps.ts'
 
-/** Who asks, again and again. */
+/** The kinds of callers, each of which sends requests again and again. */
 export type Lane =
-  /** A page that has nothing to do with sessions, without a cookie. */
+  /** A page that does not use sessions, without a cookie. */
   | 'guest'
-  /** A guarded page, with a well-formed cookie that nobody was given. */
+  /** A guarded page, with a well-formed cookie that was never issued. */
   | 'stranger'
-  /** A guarded page, as somebody who is signed in without the privilege. */
+  /** A guarded page, as a user without the privilege. */
   | 'other'
-  /** A guarded page, as somebody who may see it. */
+  /** A guarded page, as a user with the privilege. */
   | 'admin'
-  /** Who one is. */
+  /** The name of the user. */
   | 'reader'
-  /** Changes its own session, each time by a value that no other change has. */
+  /** Changes its own session, each time to a new value. */
   | 'writer'
   /** Counts in a `use()` block, in a session that all counters share. */
   | 'counter'
@@ -36,13 +36,13 @@ export interface Answer {
   readonly answeredAt: number
   readonly status: number
   readonly retryAfter: string | undefined
-  /** As whom, according to the app; absent where it does not say. */
+  /** The user that the app reports, if it does. */
   readonly user: string | undefined
-  /** The change that it asked for. */
+  /** The requested change. */
   readonly change?: Change
 }
 
-/** A change, and where the answer says that it is stored. */
+/** A change, and where the response says that it is stored. */
 export interface Change {
   readonly id: string
   readonly key: string
@@ -51,14 +51,14 @@ export interface Change {
   readonly cookie: string
 }
 
-/** What the app says to a load. */
+/** What the app returns to a load. */
 interface Said {
   readonly id?: string
   readonly user?: string
   readonly count?: number
 }
 
-// Part of each stored value, and so of what no error may tell.
+// A part of each stored value, and so of what no error may reveal.
 const storedText = `stored-${randomBytes(6).toString('hex')}`
 const nobody = 'nobody'
 // One lane for each name.
@@ -82,16 +82,16 @@ const lanes = [
   'counter',
   'signIn',
 ] as const
-/** The lanes that cannot do without the store. */
+/** The lanes that need the store. */
 export const needsStore: readonly Lane[] = ['reader', 'admin', 'writer', 'counter', 'signIn']
 
 // Few enough for the limits of storage.
 const keysOfWriter = 100
 const pauseMs = 40
-// Far above any deadline: it tells what hangs from what is slow.
+// Far above any deadline: it separates what hangs from what is slow.
 const hangsMs = 15_000
 
-/** What an app needs to be put under load. */
+/** What an app must have to be put under load. */
 export const loadHandlers: Readonly<Record<string, Handler>> = {
   '/who': say,
   '/admin': (ctx) => requirePrivilege('WebAdmin')(ctx, async () => say(ctx)),
@@ -114,17 +114,17 @@ export const loadHandlers: Readonly<Record<string, Handler>> = {
   },
 }
 
-/** A lane, and the browser that it asks from. */
+/** A lane, and its browser. */
 interface Asker {
   readonly lane: Lane
   cookie: string
-  /** Of its session, as far as it was told. */
+  /** The id of its session, as far as it knows. */
   id: string
 }
 
-/** Some requests at a time to an app, of all kinds, until it is told to stop. */
+/** Several requests at a time to an app, of all kinds, until it is stopped. */
 export class Load {
-  /** All answers so far, in order. */
+  /** All responses so far, in order. */
   readonly answers: Answer[] = []
   readonly #app: TestApp
   readonly #secrets: readonly string[]
@@ -167,10 +167,10 @@ export class Load {
   }
 
   /**
-   * Waits until every lane has been answered some times.
+   * Waits until every lane has had this many responses.
    *
-   * @param rounds How often, by requests that begin after this call.
-   * @returns The answers to those.
+   * @param rounds How often, for requests that begin after this call.
+   * @returns Those responses.
    */
   async watch(rounds = 2): Promise<readonly Answer[]> {
     const since = performance.now()
@@ -188,7 +188,7 @@ export class Load {
     return begun()
   }
 
-  /** Waits until nobody is answered 503 any more. */
+  /** Waits until no request is answered 503 any more. */
   async recovered(): Promise<readonly Answer[]> {
     for (let tries = 0; tries < 100; tries++) {
       const answers = await this.watch(2)
@@ -197,16 +197,16 @@ export class Load {
     throw new Error('the app does not get well again')
   }
 
-  /** Lets the last requests be answered. */
+  /** Waits for the last responses. */
   async stop(): Promise<void> {
     this.#isStopped = true
     await this.#lanes
-    // A rejection that nobody handles is told after the turn in which it happened.
+    // An unhandled rejection is reported after the turn of the event loop in which it happened.
     await delay(0)
     process.off('unhandledRejection', this.#onRejection)
   }
 
-  /** What holds under any fault: F1, F2, F8, G4, H2. To be called when it has stopped. */
+  /** What holds under any fault: F1, F2, F8, G4, H2. To be called after it has stopped. */
   expectPromises(): void {
     expect(statuses(this.answers, 'guest')).toEqual([200])
     expect([401, 503]).toEqual(expect.arrayContaining(statuses(this.answers, 'stranger')))
@@ -226,8 +226,8 @@ export class Load {
   }
 
   /**
-   * What the store lacks of the changes that were acknowledged, and what it has that was not asked
-   * for or was counted twice. To be called when it has stopped and all is well.
+   * What the store lacks of the acknowledged changes, and what it has that was never requested or
+   * was counted twice. To be called after it has stopped and Redis is healthy.
    *
    * @param since When the store has last lost everything, by `performance.now()`.
    * @returns One line for each; none when all is right.
@@ -238,7 +238,7 @@ export class Load {
     const signIns = changes.filter((answer) => answer.lane === 'signIn' && isGood(answer))
     const others = changes.filter(({ lane }) => lane !== 'signIn')
     for (const [id, answers] of groups(others, ({ id }) => id)) {
-      // A busy machine is no fault.
+      // A busy machine is not a fault.
       const stored = await vi.waitFor(() => this.#app.sessions.storage(id), { timeout: 10_000 })
       const storage = stored ?? {}
       const isCounter = answers[0]?.lane === 'counter'
@@ -284,7 +284,7 @@ export class Load {
     const { status } = response
     const said: Said = status === 200 && lane !== 'guest' ? response.body : {}
     const cookie = setCookies(response).length > 0 ? cookieOf(response) : asker.cookie
-    // A new user each time has no cookie to come with.
+    // A new user each time has no cookie yet.
     if (lane !== 'signIn') Object.assign(asker, { cookie, id: said.id ?? asker.id })
     const change = { id: said.id ?? asker.id, key, number: said.count ?? number, cookie }
     return {
@@ -306,21 +306,21 @@ export interface Fault {
   readonly end: () => unknown
 }
 
-/** What a load was answered. */
+/** The responses to a load. */
 export interface Answered {
   readonly during: readonly Answer[]
-  /** Once all is well again. */
+  /** After the recovery. */
   readonly after: readonly Answer[]
   readonly all: readonly Answer[]
 }
 
 /**
  * Puts an app under load through a fault, and expects what holds under any: nothing lost, nothing
- * doubled, nobody let in, no guest refused, nothing told.
+ * doubled, no one let in without rights, no guest refused, no secret revealed.
  *
  * @param app Has {@link loadHandlers}.
  * @param fault What happens meanwhile.
- * @param rounds How often each lane is to meet it.
+ * @param rounds How often each lane meets it.
  */
 export async function loadThrough(app: TestApp, fault: Fault, rounds?: number): Promise<Answered> {
   const load = await Load.start(app)
@@ -340,10 +340,10 @@ export async function loadThrough(app: TestApp, fault: Fault, rounds?: number): 
 }
 
 /**
- * The statuses of answers, each once, in order.
+ * The statuses of responses, without duplicates, in order.
  *
- * @param answers Of a load.
- * @param only Of these lanes; of all by default.
+ * @param answers The responses to a load.
+ * @param only For these lanes; for all by default.
  */
 export function statuses(answers: readonly Answer[], ...only: readonly Lane[]): number[] {
   const of = answers.filter(({ lane }) => only.length === 0 || only.includes(lane))
@@ -351,10 +351,10 @@ export function statuses(answers: readonly Answer[], ...only: readonly Lane[]): 
 }
 
 /**
- * As whom a lane was answered, each name once, in order.
+ * The users in the responses to a lane, without duplicates, in order.
  *
- * @param answers Of a load.
- * @param only Of this lane.
+ * @param answers The responses to a load.
+ * @param only For this lane.
  */
 export function users(answers: readonly Answer[], only: Lane): string[] {
   const of = answers.filter(({ lane, status }) => lane === only && status === 200)
@@ -366,7 +366,7 @@ async function signIn(
   user: string,
   privileges: string,
 ): Promise<{ readonly cookie: string; readonly id: string }> {
-  // A busy machine is no fault.
+  // A busy machine is not a fault.
   return vi.waitFor(
     async () => {
       const cookie = cookieOf(await app.visit(`/login?user=${user}&privileges=${privileges}`))
@@ -378,7 +378,7 @@ async function signIn(
   )
 }
 
-/** Well-formed, and of no session. */
+/** Well-formed, but of no session. */
 function unknownCookie(): string {
   return `session=${newSecret(newSessionId()).value}`
 }
@@ -404,7 +404,7 @@ function isGood({ status }: Answer): boolean {
   return status === 200
 }
 
-/** A lane asks one by one, so that a lower number than an acknowledged one has come too late. */
+/** A lane sends one request at a time, so a lower number than an acknowledged one came too late. */
 function wrongValues(
   storage: Readonly<Record<string, unknown>>,
   answers: readonly Answer[],
@@ -426,7 +426,7 @@ function wrongValues(
   return wrongs
 }
 
-/** Each acknowledged number once, and no more counted than was asked for. */
+/** Each acknowledged number once, and no more counted than requested. */
 function wrongCount(
   storage: Readonly<Record<string, unknown>>,
   answers: readonly Answer[],

@@ -3,13 +3,13 @@ import { relative } from 'node:path'
 import { BaseSequencer } from 'vitest/node'
 import type { TestSpecification } from 'vitest/node'
 
-// Most of their time they wait, for processes that start or for a failover.
+// They mostly wait, for processes that start or for a failover.
 const longFolders = ['test/scenarios/', 'test/examples/', 'test/faults/']
 
-/** Starts the longest files first, so that none of them is left over when all others are done. */
+/** Starts the longest files first, so that none of them remains when all others are done. */
 export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    // oxlint-disable-next-line unicorn/no-array-sort -- it is none, and returns another one
+    // oxlint-disable-next-line unicorn/no-array-sort -- not an array; it returns another one
     const sorted = await super.sort(files)
     return sorted.toSorted((one, other) => this.#rank(one) - this.#rank(other))
   }

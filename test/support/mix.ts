@@ -3,15 +3,15 @@ import type { Socket } from 'node:net'
 
 import { newSecret, newSessionId } from '../../src/cookie/cookie.ts'
 
-/** One answer, as much of it as a `Mix` needs. */
+/** One response, as far as a `Mix` needs it. */
 export interface Reply {
   readonly status: number
-  /** The session cookie that it sets; `''` when it takes it away. */
+  /** The session cookie that it sets; `''` when it clears it. */
   readonly cookie: string | undefined
   readonly body: string
 }
 
-/** What a browser and a program on one connection have met so far: how many answers by status. */
+/** What a browser and a program on one connection have met so far: responses by status. */
 export type Statuses = Map<number, number>
 
 interface Waiting {
@@ -21,7 +21,7 @@ interface Waiting {
   readonly reject: (error: Error) => void
 }
 
-/** A connection on which requests are sent without waiting for the answers to those before. */
+/** A connection on which requests are sent without waiting for earlier responses. */
 export class Pipe {
   readonly #socket: Socket
   #bytes = ''
@@ -40,7 +40,7 @@ export class Pipe {
    * Sends requests together.
    *
    * @param requests A path and header lines each.
-   * @returns The answers in the same order.
+   * @returns The responses in the same order.
    */
   ask(requests: readonly (readonly [path: string, header: string])[]): Promise<readonly Reply[]> {
     const text = requests
@@ -91,7 +91,7 @@ export const requestsPerVisit = 14
 const malformed = 'Cookie: session=../../etc/passwd\r\n'
 
 /**
- * Visits of one user's browser and program to a `MixedApp`, by one connection: as a guest, with a
+ * Visits of one user's browser and program to a `MixedApp`, over one connection: as a guest, with a
  * malformed and an unknown cookie, sign-in, reads, changes, `use()`, lists, bearer tokens, a guard
  * that refuses, sign-out.
  */
@@ -119,7 +119,7 @@ export class Mix {
   /**
    * One visit.
    *
-   * @returns How many requests it had: one ends early when nobody could sign in.
+   * @returns How many requests it had: a visit ends early when no sign-in succeeds.
    */
   async visit(): Promise<number> {
     const unknown = `Cookie: session=${newSecret(newSessionId()).value}\r\n`

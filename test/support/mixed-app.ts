@@ -7,7 +7,7 @@ import type { SessionsOptions } from 'koa-user-sessions'
 
 import { makeKey, tokensWith } from './tokens.ts'
 
-/** An app that listens and has a path for each kind of request that a `Mix` sends. */
+/** A listening app with a path for each kind of request that a `Mix` sends. */
 export interface MixedApp {
   readonly sessions: Sessions
   readonly listening: Server

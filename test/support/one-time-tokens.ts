@@ -9,9 +9,9 @@ import { changeStored } from './stored-text.ts'
 import { serve } from './visits.ts'
 import type { Answer, Server } from './visits.ts'
 
-/** Where the sessions of a test are. */
+/** The store of a test's sessions. */
 export interface Backend {
-  /** A store with a client of its own, as another process has. */
+  /** A store with its own client, as in another process. */
   store(): SessionStore
   /** Lets time pass for all one-time tokens. */
   passTime(ms: number): Promise<void>
@@ -45,9 +45,9 @@ export interface ObservedServer extends Server {
   readonly store: ObservedStore
   /** In order. */
   readonly events: (readonly [string, unknown])[]
-  /** Of all one-time tokens so far. Milliseconds. */
+  /** The lifespans of all one-time tokens so far. Milliseconds. */
   readonly lifespans: readonly number[]
-  /** The hashes of those that the store was asked to redeem. */
+  /** The hashes that the store was asked to redeem. */
   readonly redeemed: readonly string[]
 }
 
@@ -78,7 +78,7 @@ export function signIn({ session }: Context): void {
   session.setPrivileges({ userName: 'ann', privileges: 'browse' })
 }
 
-/** Ann signs in in a browser, and makes a token for another one. */
+/** Ann signs in in a browser, and creates a token for another one. */
 export async function signUp(
   server: Server,
 ): Promise<{ readonly cookie: string; readonly otp: string; readonly view: View }> {
@@ -107,7 +107,7 @@ export function restore({ visit }: Server, otp: unknown, cookie?: string): Promi
   }, cookie)
 }
 
-/** As JavaScript may call it. */
+/** Like a call from JavaScript code. */
 export function untyped(session: {
   createOTP(lifespan: unknown): Promise<string>
   restore(otp: unknown): Promise<boolean>
@@ -126,7 +126,7 @@ export async function viewOf({ visit }: Server, cookie: string | undefined): Pro
   return view
 }
 
-/** Neither a new browser nor one with a session of its own notices a token that is not good. */
+/** Neither a new browser nor one with its own session is affected by a bad token. */
 export async function expectUntouched(server: ObservedServer, otp: unknown): Promise<void> {
   const { cookie } = await server.visit(fillCart)
   const before = await viewOf(server, cookie)

@@ -15,7 +15,7 @@ import { recordWarnings } from './apps.ts'
 const src = fileURLToPath(new URL('../../src', import.meta.url))
 export const id = '5f0c1c0e-7d3b-4a53-9d5a-3f6d1f0a7b11'
 
-/** A Redis that notes what it is asked. */
+/** A Redis that records its calls. */
 export function fakeRedis(): RedisClient & { readonly asked: unknown[] } {
   const asked: unknown[] = []
   const note = async (...values: unknown[]): Promise<string> => {
@@ -25,7 +25,7 @@ export function fakeRedis(): RedisClient & { readonly asked: unknown[] } {
   return { asked, get: note, getrange: note, eval: note, evalsha: note }
 }
 
-/** What `session()` throws at once for options that the compiler has not seen. */
+/** The error that `session()` throws at once for options that the compiler has not seen. */
 export function errorOf(options: unknown): SessionOptionError {
   try {
     Reflect.apply(session, undefined, [options])
@@ -56,7 +56,7 @@ export function jwkOf(type: string, options: object = {}): JsonWebKey {
   return privateKey.export({ format: 'jwk' })
 }
 
-/** What anybody may know of a key. */
+/** The public part of a key. */
 export function publicOf(key: object): TokenKey {
   const secrets = new Set(['d', 'p', 'q', 'dp', 'dq', 'qi'])
   return JSON.parse(JSON.stringify(key, (name, value) => (secrets.has(name) ? undefined : value)))
@@ -65,11 +65,11 @@ export function publicOf(key: object): TokenKey {
 /** Tokens with these keys. */
 export function tokensOf(...keys: readonly object[]): TokensOptions {
   const tokens = { keys, issuer: 'https://shop.example', audience: 'api' }
-  // What an app gives that the compiler has not seen.
+  // Options of an app that the compiler has not seen.
   return Reflect.apply(Object, undefined, [tokens])
 }
 
-/** The properties of an interface in `src` with the defaults that their comments tell: none is none. */
+/** The properties of an interface in `src` with the defaults in their comments; without one, none. */
 export function documented(file: string, name: string): Map<string, unknown> {
   const text = readFileSync(join(src, file), 'utf8')
   const body = text.split(`export interface ${name} {\n`, 2)[1]?.split('\n}\n', 1)[0] ?? ''
@@ -86,7 +86,7 @@ export function documented(file: string, name: string): Map<string, unknown> {
 
 /** The warnings of this package while `make` runs. */
 export async function warningsOf(make: () => unknown): Promise<readonly string[]> {
-  // Those of earlier tests may be on their way.
+  // Those of earlier tests may still arrive.
   await setImmediate()
   const { messages, stop } = recordWarnings()
   onTestFinished(stop)

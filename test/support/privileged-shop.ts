@@ -23,10 +23,10 @@ export interface Client {
   get(path: string): PromiseLike<Response>
 }
 
-/** A test app whose requests do what the test says, and a browser of it. */
+/** A test app whose requests do what the test says, and a browser for it. */
 export interface Shop extends TestApp {
   readonly client: Client
-  /** Does `work` in a request, and throws what that request failed of. */
+  /** Runs `work` in a request, and throws the error of that request. */
   readonly run: (work: Handler, client?: Client) => Promise<Response>
 }
 
@@ -43,7 +43,7 @@ export function openShop(options: SessionsOptions = { roles }): Shop {
   return { ...testApp, client, run }
 }
 
-/** Calls a method as code without types does. */
+/** Calls a method like code without types. */
 export function call(session: object, method: string, argument: unknown): unknown {
   return Reflect.apply(Reflect.get(session, method), session, [argument])
 }

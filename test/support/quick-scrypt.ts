@@ -2,8 +2,8 @@ import type * as crypto from 'node:crypto'
 import type { scrypt } from 'node:crypto'
 
 /**
- * `node:crypto` with an scrypt that costs next to nothing, for the many sign-ins of tests that are
- * about something else. `demo-sign-in.test.ts` and `demo-start.test.ts` have the real one.
+ * `node:crypto` with an scrypt that costs next to nothing, for the many sign-ins of tests about
+ * something else. `demo-sign-in.test.ts` and `demo-start.test.ts` use the real one.
  *
  * @param load Loads the real module, as `vi.mock()` passes it.
  */

@@ -6,7 +6,7 @@ import { inject } from 'vitest'
 const clients = new Set<Redis>()
 
 /**
- * Connects to the server shared by the run until the process ends: for a module that several test
+ * Connects to the shared server of the run until the process ends: for a module that several test
  * files of one process share.
  */
 export function lastingRedis(): Redis {
@@ -15,30 +15,30 @@ export function lastingRedis(): Redis {
   return client
 }
 
-/** Ends the connections of a test file; `close-clients.ts` has it called when the file is over. */
+/** Ends the connections of a test file; `close-clients.ts` arranges the call at the end of the file. */
 export function disconnectClients(): void {
   for (const client of clients) client.disconnect()
   clients.clear()
 }
 
 /**
- * Connects to Redis until the end of the test file, from wherever it is called: in a test, also a
- * concurrent one, in a hook or at the top of a file.
+ * Connects to Redis until the end of the test file, from anywhere: in a test, even a concurrent
+ * one, in a hook or at the top of a file.
  *
  * @param url The address of a private server; without it, the server shared by the run.
  * @returns A client of its own.
  */
 export function connectRedis(url: string = inject('redisUrl')): Redis {
   const client = new Redis(url)
-  // Failures reach the test through its commands. Without a listener, ioredis would print each vain
-  // try to reach a private server that the test has stopped.
+  // Failures reach the test through its commands. Without a listener, ioredis would print each failed
+  // attempt to reach a private server that the test has stopped.
   client.on('error', () => {})
   clients.add(client)
   return client
 }
 
 /**
- * A key prefix that no other test has, so that test files can share one server.
+ * A key prefix that is unique to a test, so that test files can share one server.
  *
  * @returns `t:<8 hex digits>:`.
  */

@@ -20,10 +20,10 @@ export interface TestCluster {
   readonly nodes: readonly TestNode[]
   /** The slot of a key. */
   slotOf(key: string): Promise<number>
-  /** The node that is the master of a slot now, of those that answer; `undefined` without one. */
+  /** The current master of a slot, among the nodes that answer; `undefined` without one. */
   masterOf(slot: number): Promise<TestNode | undefined>
   /**
-   * Waits until all nodes that run agree that every slot has a master, and until all replicas have
+   * Waits until all running nodes agree that every slot has a master, and until all replicas have
    * what their masters have. A frozen node never does.
    */
   settled(): Promise<void>
@@ -34,11 +34,11 @@ export interface TestCluster {
    * @param to A master.
    */
   moveSlots(slots: number | readonly number[], to: TestNode): Promise<void>
-  /** Ends all nodes, frozen ones too. Twice is fine. */
+  /** Ends all nodes, including frozen ones. A second call is harmless. */
   stop(): Promise<void>
 }
 
-/** What a node says of itself. */
+/** What a node reports about itself. */
 interface Claim {
   readonly node: TestNode
   readonly epoch: number
@@ -57,7 +57,7 @@ const keysAtOnce = 100
 const slotsAtOnce = 8
 const claimWaitMs = 1000
 
-/** What a node takes as dead when it was silent for so long. Milliseconds. */
+/** The silence after which a node counts as dead. Milliseconds. */
 export const nodeTimeoutMs = 1500
 
 const nodeArguments = Object.entries({
@@ -73,7 +73,7 @@ const nodeArguments = Object.entries({
 /**
  * Starts six redis-servers, makes them a Cluster and waits until it is complete.
  *
- * @returns The running Cluster; the caller stops it. One that was forgotten ends with this process.
+ * @returns The running Cluster; the caller stops it. A forgotten one ends with this process.
  */
 export async function startRedisCluster(): Promise<TestCluster> {
   const started = await Promise.allSettled(Array.from({ length: 2 * masters }, startNode))
@@ -100,7 +100,7 @@ class RunningCluster implements TestCluster {
     return this.nodes.map(({ port }) => ({ host, port }))
   }
 
-  /** Makes strangers a Cluster. The first ones become masters. */
+  /** Makes unconnected nodes a Cluster. The first ones become masters. */
   async join(): Promise<void> {
     const leaders = this.nodes.slice(0, masters)
     await Promise.all(
@@ -111,7 +111,7 @@ class RunningCluster implements TestCluster {
         await client.cluster('ADDSLOTS', ...range(from ?? 0, (to ?? 0) - 1))
       }),
     )
-    // Everybody everybody: they would hear of each other, but later.
+    // Everybody meets everybody: otherwise they would hear of each other later.
     for (const { client } of this.nodes) {
       for (const { port } of this.nodes) await client.cluster('MEET', host, port)
     }
@@ -133,7 +133,7 @@ class RunningCluster implements TestCluster {
     const claims = (await this.#claims()).filter(({ ranges }) =>
       ranges.some(([first, last]) => first <= slot && slot <= last),
     )
-    // One that was frozen takes itself for a master until it hears of its successor.
+    // A formerly frozen node takes itself for a master until it hears of its successor.
     return claims.toSorted((one, other) => other.epoch - one.epoch)[0]?.node
   }
 
@@ -173,7 +173,7 @@ class RunningCluster implements TestCluster {
       if (keys.length === 0) break
       await source.client.migrate(host, to.port, '', 0, settleWaitMs, 'KEYS', ...keys)
     }
-    // First who has it now: in between both would send clients to the other one.
+    // First the current owner: otherwise both would send clients to the other one for a moment.
     await to.client.cluster('SETSLOT', slot, 'NODE', to.id)
     await source.client.cluster('SETSLOT', slot, 'NODE', to.id)
   }
@@ -206,10 +206,10 @@ async function startNode(): Promise<TestNode> {
   }
 }
 
-/** A port that is free like that of the Cluster's bus, 10 000 above. */
+/** A free port whose Cluster bus port, 10 000 above, is free, too. */
 async function freePorts(): Promise<number> {
   for (let tries = 0; tries < portTries; tries++) {
-    // Neither is one that the system gives to connections.
+    // The system gives neither of them to connections.
     const port = 11_000 + Math.floor(Math.random() * 3000)
     if ((await isFree(port)) && (await isFree(port + 10_000))) return port
   }
@@ -219,7 +219,7 @@ async function freePorts(): Promise<number> {
 async function claimOf(node: TestNode): Promise<Claim> {
   const lines = String(await node.client.cluster('NODES')).split('\n')
   const fields = lines.find((line) => line.includes('myself'))?.split(' ') ?? []
-  // Slots on their way are in brackets.
+  // Migrating slots are in brackets.
   const ranges = fields.slice(8).filter((field) => !field.startsWith('['))
   return {
     node,
@@ -258,7 +258,7 @@ async function checkNode({ client, port }: TestNode): Promise<void> {
   }
 }
 
-/** Does something again and again until it does not throw. */
+/** Repeats something until it does not throw. */
 async function eventually<T>(work: () => Promise<T>): Promise<T> {
   const until = performance.now() + settleWaitMs
   for (;;) {

@@ -7,13 +7,13 @@ import type { TestRedis } from './redis-server.ts'
 
 /** One master, two replicas and three Sentinels, private on free ports of 127.0.0.1. */
 export interface TestSentinel {
-  /** For `new Redis()`: what the Sentinels call the set, and where they are. */
+  /** For `new Redis()`: the name and the addresses for the Sentinels. */
   readonly connection: { readonly name: string; readonly sentinels: SentinelAddress[] }
   /** The three Sentinels. */
   readonly sentinels: readonly TestRedis[]
-  /** The servers with data, first the one that was the master at the start. */
+  /** The servers with data, with the original master first. */
   readonly servers: readonly TestRedis[]
-  /** The server that the Sentinels take for the master. Those that stand still have no say. */
+  /** The server that the Sentinels take for the master. Frozen ones have no say. */
   master(): Promise<TestRedis>
   /**
    * Waits until the Sentinels have another master.
@@ -21,19 +21,19 @@ export interface TestSentinel {
    * @param than The one that is gone.
    */
   masterOther(than: TestRedis): Promise<TestRedis>
-  /** Has the Sentinels make a replica the master, as before work on the old one's machine. */
+  /** Has the Sentinels promote a replica, as before maintenance of the old master's machine. */
   failOver(): Promise<void>
   /**
-   * Waits until replicas have all that the master had when this was called.
+   * Waits until replicas have all that the master had at the time of the call.
    *
    * @param replicas How many. Both by default.
    */
   inSync(replicas?: number): Promise<void>
-  /** Ends all processes, stopped ones too. Twice is fine. */
+  /** Ends all processes, including stopped ones. A second call is harmless. */
   stop(): Promise<void>
 }
 
-/** Where a Sentinel is. */
+/** The address of a Sentinel. */
 export interface SentinelAddress {
   readonly host: string
   readonly port: number
@@ -50,13 +50,13 @@ const sentinelCount = 3
 const waitMs = 30_000
 const pollMs = 50
 
-/** Milliseconds after which a Sentinel takes a server that does not answer for down. */
+/** Milliseconds of silence after which a Sentinel considers a server down. */
 export const downAfterMs = 1000
 
 /**
  * Starts the set and waits until the replicas are in sync and the Sentinels know each other.
  *
- * The caller stops it; one that was forgotten ends with this process.
+ * The caller stops it; a forgotten one ends with this process.
  *
  * @param args Further arguments of the servers with data.
  */
@@ -72,7 +72,7 @@ export async function startRedisSentinel(args: readonly string[] = []): Promise<
 
   const stop = async (): Promise<void> => {
     for (const client of clients.values()) client.disconnect()
-    // A master that ends by itself waits for its replicas first.
+    // A master that exits by itself waits for its replicas first.
     for (const server of servers) server.kill('SIGKILL')
     await Promise.all([...servers, ...sentinels].map((server) => server.stop()))
   }
@@ -106,7 +106,7 @@ export async function startRedisSentinel(args: readonly string[] = []): Promise<
     async inSync(replicas = replicaCount) {
       await until(`${replicas} replicas in sync`, async () => {
         const server = await master()
-        // WAIT waits for what its own connection has written last.
+        // WAIT waits for the last write of its own connection.
         await ask(server, 'SET', 'in-sync', '1')
         return Number(await ask(server, 'WAIT', String(replicas), '400')) >= replicas
       })
@@ -115,7 +115,7 @@ export async function startRedisSentinel(args: readonly string[] = []): Promise<
   }
 
   try {
-    // Without a delay meant for many replicas that come at once.
+    // Without the delay that is meant for many replicas coming at once.
     const first = await startRedisServer({ args: ['--repl-diskless-sync-delay', '0', ...args] })
     servers.push(first)
     const replicaOf = ['--repl-diskless-sync-delay', '0', '--replicaof', host, String(first.port)]
@@ -126,7 +126,7 @@ export async function startRedisSentinel(args: readonly string[] = []): Promise<
       const info = String(await ask(first, 'INFO', 'replication'))
       return (info.match(/^slave\d+:.*state=online/gm) ?? []).length === replicaCount
     })
-    // Only now: a Sentinel asks a master that it knows for its replicas every ten seconds.
+    // Only now: a Sentinel asks a known master for its replicas every ten seconds.
     for (let count = 0; count < sentinelCount; count++) {
       sentinels.push(await startRedisServer({ sentinel: sentinelLines(first.port) }))
     }
@@ -147,7 +147,7 @@ function sentinelLines(port: number): readonly string[] {
   return [
     `sentinel monitor ${name} ${host} ${port} ${quorum}`,
     `sentinel down-after-milliseconds ${name} ${downAfterMs}`,
-    // Half of the time until another try, when no Sentinel got the votes.
+    // Half of the time until another attempt, when no Sentinel got the votes.
     `sentinel failover-timeout ${name} 2000`,
     `sentinel parallel-syncs ${name} ${replicaCount}`,
   ]
@@ -163,16 +163,13 @@ async function isComplete(sentinel: TestRedis, ask: Ask): Promise<boolean> {
   )
 }
 
-/**
- * Counts the servers that are nothing but this: those that are away or not yet known have more
- * flags.
- */
+/** Counts the servers with exactly this flag: those that are away or not yet known have more flags. */
 function countUp(servers: unknown, flags: string): number {
   if (!Array.isArray(servers)) return 0
   return servers.filter((fields: unknown) => Array.isArray(fields) && fields.includes(flags)).length
 }
 
-/** A client that soon gives up on a server that stands still. */
+/** A client that soon gives up on a frozen server. */
 function askingClient({ url }: TestRedis): Redis {
   const client = new Redis(url, {
     protocol: 2,

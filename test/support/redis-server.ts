@@ -8,13 +8,13 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 import { Redis } from 'ioredis'
 
-/** What a private redis-server is started with. */
+/** The options of a private redis-server. */
 export interface TestRedisOptions {
-  /** Further arguments of redis-server, such as `['--maxmemory', '1mb']`. They win over our own. */
+  /** Further arguments of redis-server, such as `['--maxmemory', '1mb']`. They override our own. */
   readonly args?: readonly string[]
   /**
-   * The TCP port, for a server that comes back where another one was stopped. Without it a free
-   * port is found; the port is not to be set in `args`.
+   * The TCP port, for a server that comes back in place of a stopped one. Without it a free port is
+   * found; do not set the port in `args`.
    */
   readonly port?: number
   /** For a Sentinel: the lines of its configuration file, which it needs and rewrites. */
@@ -31,9 +31,12 @@ export interface TestRedis {
   readonly pid: number
   /** Whether the process has ended. */
   readonly isGone: boolean
-  /** Ends the process, a stopped (SIGSTOP) one too, and waits until it is gone. Twice is fine. */
+  /**
+   * Ends the process, even a stopped (SIGSTOP) one, and waits until it is gone. A second call is
+   * harmless.
+   */
   stop(): Promise<void>
-  /** Sends a signal to the process; nothing happens when it is gone. */
+  /** Sends a signal to the process; does nothing when it is gone. */
   kill(signal: NodeJS.Signals): void
 }
 
@@ -43,7 +46,7 @@ interface Launch {
   readonly child: ChildProcess
   /** Fulfilled when the process is gone and all of its output was read. */
   readonly closed: Promise<void>
-  /** Tells the last lines that the process wrote. */
+  /** Returns the last lines that the process wrote. */
   readonly output: () => string
 }
 
@@ -52,7 +55,7 @@ class PortTakenError extends Error {}
 const host = '127.0.0.1'
 const startTries = 5
 const portTries = 100
-// Above those of Clusters, and below those that the system gives.
+// Above those of Clusters, and below those that the system assigns.
 const firstPort = 24_000
 const portCount = 8000
 const pingTries = 400
@@ -70,8 +73,8 @@ const missingProgram =
 /**
  * Starts a private redis-server on a free port of 127.0.0.1 and waits until it answers PING.
  *
- * It persists nothing, and its temporary directory goes with it. The caller stops it; one that was
- * forgotten ends with this process, however this process ends.
+ * It persists nothing, and its temporary directory is removed with it. The caller stops it; one
+ * that was forgotten ends with this process, however this process ends.
  *
  * @param options Further arguments and, rarely, the port.
  * @returns The running server.
@@ -173,7 +176,7 @@ function startGuard(pid: number, directory: string): ChildProcess {
     stdio: ['pipe', 'ignore', 'ignore'],
     detached: true,
   })
-  // Without a shell the exit handler has to do.
+  // Without a shell the exit handler must do.
   guard.on('error', () => {})
   guard.unref()
   return guard
@@ -199,8 +202,8 @@ async function ready(launch: Launch): Promise<void> {
     ])
   } catch (error) {
     if (error instanceof PortTakenError || launch.child.exitCode !== null) throw error
-    // What is there instead may have answered, not as a Redis does, before ours has ended. Ours says
-    // why if it is let end by itself.
+    // Another program may have answered there, not as Redis does, before ours has exited. Ours reports
+    // why if it may exit on its own.
     await Promise.race([launch.closed, delay(stopWaitMs, undefined, { ref: false })])
     await launch.server.stop()
     if (inUse.test(launch.output())) throw new PortTakenError(launch.output(), { cause: error })
@@ -247,7 +250,7 @@ async function staysSilent(signal: AbortSignal): Promise<never> {
 
 async function end(child: ChildProcess, closed: Promise<void>): Promise<void> {
   child.kill('SIGTERM')
-  // A process stopped by SIGSTOP meets SIGTERM only when it goes on.
+  // A process stopped by SIGSTOP handles SIGTERM only after SIGCONT.
   child.kill('SIGCONT')
   const timer = new AbortController()
   const late = delay(stopWaitMs, 'late', { signal: timer.signal })
@@ -260,8 +263,8 @@ async function end(child: ChildProcess, closed: Promise<void>): Promise<void> {
 }
 
 /**
- * A port that the system gives to no connection and to no server that asks for any: one of those
- * could have it for a moment, and answer before redis-server does.
+ * A port that the system gives to no connection and to no server that asks for any port: one of
+ * those could have it for a moment, and answer before redis-server does.
  */
 async function freePort(): Promise<number> {
   for (let tries = 0; tries < portTries; tries++) {
@@ -271,7 +274,7 @@ async function freePort(): Promise<number> {
   throw new Error('no free TCP port')
 }
 
-/** Whether nobody listens on a port. */
+/** Whether a port is free. */
 export function isFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = createServer()

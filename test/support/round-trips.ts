@@ -3,14 +3,14 @@ import type { RedisClient } from 'koa-user-sessions'
 
 import { scripts } from './scripts.ts'
 
-/** What a stepped client knows by name: the scripts, and `get` and `getrange` themselves. */
+/** The names of a stepped client's calls: the scripts, and `get` and `getrange` themselves. */
 export type CommandName = keyof typeof scripts | 'get' | 'getrange'
 
-/** What some work has asked of Redis. */
+/** The commands that some work has sent to Redis. */
 export interface RoundTrips {
-  /** The commands that were sent before any of their answers came, one list a round trip. */
+  /** The commands that were sent before any of their replies came, one list per round trip. */
   readonly trips: readonly (readonly string[])[]
-  /** Those that were never answered while the work went on. */
+  /** Those that were never answered during the work. */
   readonly unanswered: readonly string[]
 }
 
@@ -21,7 +21,7 @@ interface HeldCall {
 }
 
 /**
- * A client that can hold Redis' answers back: those to everything that was sent together are
+ * A client that can hold replies of Redis back: those to everything that was sent together are
  * delivered together, so that each delivery is a round trip, however fast Redis is.
  */
 export class SteppedRedis implements RedisClient {
@@ -34,7 +34,7 @@ export class SteppedRedis implements RedisClient {
 
   /**
    * @param client Sends the commands, in the order of the calls.
-   * @param isCluster What the client says of itself.
+   * @param isCluster Whether the client says that it is a Cluster.
    */
   constructor(client: Redis, isCluster = false) {
     this.#client = client
@@ -63,7 +63,7 @@ export class SteppedRedis implements RedisClient {
    * Counts the round trips of some work.
    *
    * @param work What is observed. Redis should know the scripts, or each costs another round trip.
-   * @param unanswered Commands that get no answer before the work is over: it would never end if it
+   * @param unanswered Commands that get no reply before the work is over: it would never end if it
    *   waited for one. By default those that the store runs in the background.
    */
   async roundTrips(
@@ -77,7 +77,7 @@ export class SteppedRedis implements RedisClient {
       state.isOver = true
       this.#wake()
     })
-    // Its failure is the caller's, below.
+    // The caller gets its failure, below.
     working.catch(() => {})
     while (!state.isOver) {
       await this.#sent(() => state.isOver)
@@ -86,7 +86,7 @@ export class SteppedRedis implements RedisClient {
       if (trip.length > 0) trips.push(trip.map(({ name }) => name))
       for (const { deliver } of trip) deliver()
     }
-    // What the work has left to itself goes out with the next turn.
+    // Commands that the work does not await go out with the next turn of the event loop.
     for (let turns = 0; turns < 2; turns++) {
       await new Promise((resolve) => {
         setImmediate(resolve)
@@ -102,7 +102,7 @@ export class SteppedRedis implements RedisClient {
   async #ask<T>(name: string, send: () => Promise<T>): Promise<T> {
     const reply = send()
     if (this.#unanswered === undefined) return reply
-    // It may fail before anybody is told of it.
+    // It may fail before anything awaits it.
     reply.catch(() => {})
     const list = this.#unanswered.includes(name) ? this.#late : this.#held
     await new Promise<void>((resolve) => {
@@ -112,7 +112,7 @@ export class SteppedRedis implements RedisClient {
     return reply
   }
 
-  /** Fulfilled when something waits for its answer. */
+  /** Fulfilled when something waits for its reply. */
   async #sent(isOver: () => boolean): Promise<void> {
     while (this.#held.length === 0 && !isOver()) {
       await new Promise<void>((resolve) => {

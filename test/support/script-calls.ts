@@ -11,7 +11,7 @@ import { startRedisServer } from './redis-server.ts'
 export const head = '2a0mhwsoi680002\twxyzmhwsoi68\ti255s0\tuann'
 export const stored = `${head}\na\t1\nb\t"22"`
 export const now = expect.any(Number)
-// An instant that is long over, and one that comes long after this test.
+// An instant long ago, and one long after this test.
 export const [over, ahead] = [1, 8_640_000_000_000_000]
 
 export const redis = lastingRedis()

@@ -28,7 +28,7 @@ export const scripts = {
 } as const
 
 /**
- * Makes a Redis know all scripts. Otherwise whoever calls one first sends it as text, which is
+ * Makes a Redis know all scripts. Otherwise the first caller of each sends it as text, which costs
  * another command and another round trip.
  *
  * @param redis A server, or a node of a Cluster.

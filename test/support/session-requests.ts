@@ -6,7 +6,7 @@ import type { TestApp } from './apps.ts'
 export const ended = { status: 401, code: 'ERR_SESSION_ENDED' }
 export const storeFailed = { status: 503, code: 'ERR_SESSION_STORE' }
 
-/** A session that a client has, with what it is known by. */
+/** A client's session, with its id and cookie. */
 export async function signedIn(
   testApp: TestApp,
   user = 'ann',
@@ -22,7 +22,7 @@ export function writes(ctx: Context): void {
   ctx.body = 'ok'
 }
 
-/** What a promise is rejected with. */
+/** The reason with which a promise is rejected. */
 export async function failureOf(work: Promise<unknown>): Promise<unknown> {
   try {
     await work

@@ -12,7 +12,7 @@ import { users } from '../../examples/demo/users.ts'
 export type Shop = ReturnType<typeof createApp>
 export type Visitor = ReturnType<typeof request.agent>
 
-/** A shop, what it has reported, and a browser that looks at it. */
+/** A shop, what it has reported, and a browser that visits it. */
 export function visit(shop: Shop = createApp()): {
   shop: Shop
   errors: unknown[]
@@ -56,7 +56,7 @@ export function cookiesOf(response: request.Response): string[] {
   return [response.get('Set-Cookie') ?? []].flat()
 }
 
-/** A session of which nothing is known. */
+/** A session about which nothing is known. */
 export const unknown: ActiveSession = {
   id: '00000000-0000-4000-8000-000000000000',
   isCurrent: false,

@@ -6,7 +6,7 @@ import { createStorageView, Storage } from '../../src/storage/storage.ts'
 const maxBytes = 262_144
 export const secret = 'S3CRET'
 
-/** The storage of one request, over what the store has. */
+/** The storage of one request, over that of the store. */
 export class Request {
   readonly stored: ReadonlyMap<string, string>
   readonly storage: Storage

@@ -4,7 +4,7 @@ import { decodeSession, encodeSession } from '../../src/store/session-text.ts'
 import type { StoredSession } from '../../src/store/stored-session.ts'
 
 /**
- * What Redis has of a session.
+ * Reads a session in Redis.
  *
  * @param redis That of the store.
  * @param key The session's key.
@@ -18,11 +18,12 @@ export async function storedSession(redis: Redis, key: string): Promise<StoredSe
 }
 
 /**
- * Changes what Redis has of a session, as no request can. Its time to live stays.
+ * Changes a session in Redis, as no request can. Its time to live stays.
  *
  * @param redis That of the store.
  * @param key The session's key.
- * @param change What it becomes. It gets a new revision, so that whoever has seen it looks again.
+ * @param change Returns its new form. It gets a new revision, so that requests that have seen it
+ *   notice.
  */
 export async function changeStored(
   redis: Redis,

@@ -54,7 +54,7 @@ describe('startRedisServer', () => {
     expect(isAlive(two.pid)).toBe(false)
   })
 
-  it('persists nothing and takes further arguments', async () => {
+  it('persists nothing and accepts further arguments', async () => {
     const server = await start({ args: ['--maxmemory', '8mb'] })
     const redis = connectRedis(server.url)
 
@@ -78,7 +78,7 @@ describe('startRedisServer', () => {
     expect(isAlive(server.pid)).toBe(false)
   })
 
-  it('stops a server that is stopped by SIGSTOP', async () => {
+  it('stops a server that is frozen by SIGSTOP', async () => {
     const server = await start()
 
     server.kill('SIGSTOP')
@@ -90,7 +90,7 @@ describe('startRedisServer', () => {
   it('stops a server that ignores SIGTERM', async () => {
     const server = await start()
     const redis = connectRedis(server.url)
-    // Redis stays when it cannot write the snapshot that it owes, here because of a directory.
+    // Redis stays when it cannot write the required snapshot, here because of a directory.
     await redis.config('SET', 'save', '900 1')
     const [, directory] = await redis.config('GET', 'dir')
     mkdirSync(join(directory!, 'dump.rdb'))
@@ -112,11 +112,11 @@ describe('startRedisServer', () => {
     expect(again.pid).not.toBe(server.pid)
   })
 
-  it('tells what redis-server wrote when it does not start', async () => {
+  it('reports what redis-server wrote when it does not start', async () => {
     await expect(start({ args: ['--no-such-option', '1'] })).rejects.toThrow(/no-such-option/)
   })
 
-  it('refuses a port that another server has', async () => {
+  it('refuses a port that belongs to another server', async () => {
     const server = await start()
 
     await expect(start({ port: server.port })).rejects.toThrow(/in use|belongs to/)
@@ -124,7 +124,7 @@ describe('startRedisServer', () => {
     expect(await connectRedis(server.url).ping()).toBe('PONG')
   })
 
-  it('refuses a port that has what is no Redis', async () => {
+  it('refuses a port of something other than Redis', async () => {
     const other = createTcpServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))
     onTestFinished(() => void other.close())
     other.listen(0, '127.0.0.1')
@@ -135,7 +135,7 @@ describe('startRedisServer', () => {
     await expect(start({ port })).rejects.toThrow(/address already in use/i)
   })
 
-  it('says what to install when the program is missing', async () => {
+  it('names what to install when the program is missing', async () => {
     vi.stubEnv('PATH', '/nonexistent')
     onTestFinished(() => {
       vi.unstubAllEnvs()
@@ -170,7 +170,7 @@ describe('startRedisServer', () => {
 describe('connectRedis', () => {
   const early = connectRedis()
 
-  it('connects to the server of the run, at the top of a file and in a test', async () => {
+  it('connects to the server of the test run, at the top of a file and in a test', async () => {
     const prefix = uniquePrefix()
 
     await early.set(`${prefix}a`, '1')
@@ -209,7 +209,7 @@ describe('countCommands', () => {
     expect(commands.map(commandName)).toEqual(['SET', 'GET', 'EVALSHA', 'EVAL', 'PING'])
   })
 
-  it('leaves out other clients, and what came before and after', async () => {
+  it('omits other clients, and commands before and after', async () => {
     const client = connectRedis()
     const other = connectRedis()
     const key = `${uniquePrefix()}a`
@@ -223,7 +223,7 @@ describe('countCommands', () => {
     expect(commands).toEqual([`GET ${key}`])
   })
 
-  it('sees a command that nobody awaited', async () => {
+  it('sees a command that was not awaited', async () => {
     const client = connectRedis()
     const key = `${uniquePrefix()}a`
 
@@ -275,7 +275,7 @@ describe('countCommands', () => {
     expect(await countCommands(one, work)).toEqual(['GET a', 'GET b'])
   })
 
-  it('answers an empty list for work without commands', async () => {
+  it('returns an empty list for work without commands', async () => {
     expect(await countCommands({ client: connectRedis() }, async () => {})).toEqual([])
   })
 
@@ -299,7 +299,7 @@ describe('countCommands', () => {
     await Promise.all(load)
   })
 
-  it('counts what a client did that the work has closed', async () => {
+  it('counts the commands of a client that the work has closed', async () => {
     const client = connectRedis()
     const key = `${uniquePrefix()}a`
 
@@ -376,7 +376,7 @@ async function start(options?: TestRedisOptions): Promise<TestRedis> {
   return server
 }
 
-/** A killed server may reset the connection, which is as good an end. */
+/** A killed server may reset the connection, which also counts as the end. */
 function closeOf(socket: Socket): Promise<void> {
   socket.on('error', () => {})
   return new Promise((resolve) => socket.once('close', () => resolve()))

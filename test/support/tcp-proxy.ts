@@ -2,15 +2,15 @@ import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import type { Socket } from 'node:net'
 
-/** What a proxy does with the bytes that come. */
+/** What a proxy does with bytes that arrive. */
 export type ProxyMode =
-  /** Takes them on, both ways; first those that it holds. */
+  /** Forwards them, both ways, beginning with those that it holds. */
   | 'pass'
-  /** Takes requests on and throws replies away; a connection that has lost some breaks at the end. */
+  /** Forwards requests and drops replies; a connection that has lost some breaks at the end. */
   | 'dropReplies'
   /** Holds requests and replies until it passes again. */
   | 'blackHole'
-  /** Takes the next request on, and breaks that connection before its reply. */
+  /** Forwards the next request, and breaks that connection before its reply. */
   | 'cutAfterRequest'
 
 /** A proxy between a client and a server, for faults of the network. */
@@ -19,7 +19,7 @@ export interface TcpProxy {
   mode: ProxyMode
   /** The server's port on 127.0.0.1, for new connections. */
   target: number
-  /** Breaks all connections, as a router that forgets them does. What is held is lost. */
+  /** Breaks all connections, like a router that forgets them. Held bytes are lost. */
   reset(): void
   close(): void
 }
@@ -44,7 +44,7 @@ export async function startTcpProxy(target: number): Promise<TcpProxy> {
     ] as const) {
       sockets.add(socket)
       socket.setNoDelay(true)
-      // Broken connections are what this is for.
+      // Broken connections are its purpose.
       socket.on('error', () => {})
       socket.on('close', () => {
         sockets.delete(socket)

@@ -7,7 +7,7 @@ import { decodeSession, encodeSession } from '../../src/store/session-text.ts'
 import type { StoredSession } from '../../src/store/stored-session.ts'
 import { connectRedis, uniquePrefix } from './redis-client.ts'
 
-/** An empty store and a hand on its time. */
+/** An empty store with a controllable time. */
 export interface TimedStore {
   readonly store: SessionStore
   /** Lets time pass for all sessions in the store, without waiting. */
@@ -16,7 +16,7 @@ export interface TimedStore {
   readonly isQuiet: () => Promise<void>
 }
 
-/** Both stores, for `it.each`: a name and a way to make an empty one whose time can pass. */
+/** Both stores, for `it.each`: a name and a function that makes an empty one with controllable time. */
 export const timedStoreKinds: readonly (readonly [string, () => TimedStore])[] = [
   [
     'MemoryStore',
@@ -48,8 +48,8 @@ export const timedStoreKinds: readonly (readonly [string, () => TimedStore])[] =
 ]
 
 /**
- * Lets time pass for the keys of a prefix: moves all instants back that they have, and what is left
- * of their time.
+ * Lets time pass for the keys of a prefix: moves all their instants back, and shortens their time
+ * to live.
  *
  * @param redis That of the store, so that what the store has sent comes first.
  * @param prefix Of the store.
@@ -71,8 +71,8 @@ export async function passRedisTime(redis: Redis, prefix: string, ms: number): P
 }
 
 /**
- * Waits for what a store has sent and nobody waits for: a refresh behind a load goes out with the
- * next turn of the event loop, and once more where Redis does not know the script.
+ * Waits for commands of a store that are not awaited: a refresh after a load goes out with the next
+ * turn of the event loop, and a second time when Redis does not know the script.
  *
  * @param redis That of the store.
  */
@@ -85,12 +85,12 @@ export async function backgroundIsDone(redis: Redis): Promise<void> {
   }
 }
 
-/** The same session, with everything that has happened to it so much earlier. */
+/** The same session, with all of its instants moved back by that time. */
 export function earlier(session: StoredSession, ms: number): StoredSession {
   const { record, secrets, otps, activeAt } = session
   return {
     ...session,
-    // Whoever has seen the session must look again.
+    // A request that has loaded the session must notice.
     revision: session.revision + 1,
     record: {
       ...record,

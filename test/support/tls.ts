@@ -19,7 +19,7 @@ export interface TestCertificate {
 //     -startdate 20260101000000Z -enddate 21260101000000Z \
 //     -keyfile key.pem -in request.pem -out cert.pem
 //
-// The key guards nothing: it is public on purpose, and only tests meet it.
+// The key protects nothing: it is public on purpose, and only used by tests.
 const key = `-----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg6CdjbK1dlXfIn6ol
 VX/ck/Z6RBVvX31Sb/02O8zuAGihRANCAATQFP9WfOJcXjkH4WITMOQe47pMTBED

@@ -4,7 +4,7 @@ import type { JsonWebKey, KeyObject } from 'node:crypto'
 import type { JWK } from 'jose'
 import type { TokenAlgorithm, TokenKey, TokensOptions } from 'koa-user-sessions'
 
-/** A key as the app gives it, and what a test needs to sign by hand. */
+/** A key in the form of the option, and what a test needs to sign by hand. */
 export interface TestKey {
   readonly kid: string
   readonly alg: TokenAlgorithm
@@ -12,7 +12,7 @@ export interface TestKey {
   readonly option: TokenKey
   /** What verifies it, for `jose`. */
   readonly jwk: JWK
-  /** As anybody may have it; `undefined` for a secret. */
+  /** The public part; `undefined` for a secret. */
   readonly publicKey: KeyObject | undefined
   /** The signature of some text. */
   readonly sign: (text: string) => Buffer
@@ -25,7 +25,7 @@ export const audience = 'https://api.shop.example'
  * A new key.
  *
  * @param alg Its algorithm.
- * @param kid By default the algorithm's name.
+ * @param kid The algorithm's name by default.
  */
 export function makeKey(alg: TokenAlgorithm, kid: string = alg): TestKey {
   if (alg === 'HS256') {
@@ -58,7 +58,7 @@ function pairFor(alg: TokenAlgorithm): { privateKey: KeyObject; publicKey: KeyOb
 /**
  * An HMAC with SHA-256.
  *
- * @param secret Anything that may be one, a public key as text too.
+ * @param secret Anything, even a public key as text.
  * @param text What is signed.
  */
 export function hmac(secret: Buffer | string, text: string): Buffer {
@@ -77,7 +77,7 @@ export function tokensWith(...keys: readonly TestKey[]): TokensOptions {
 /**
  * Some JSON in base64url.
  *
- * @param value Text is taken for JSON already.
+ * @param value Text is treated as JSON already.
  */
 export function encode(value: unknown): string {
   const json = typeof value === 'string' ? value : JSON.stringify(value)
@@ -85,7 +85,7 @@ export function encode(value: unknown): string {
 }
 
 /**
- * What a part of a token says.
+ * The content of a part of a token.
  *
  * @param token A compact JWS.
  * @param index 0 for the header, 1 for the claims.
@@ -95,11 +95,11 @@ export function decode(token: string, index: 0 | 1): Record<string, unknown> {
 }
 
 /**
- * Signs by hand, whatever is given.
+ * Signs any content by hand.
  *
  * @param key Signs.
- * @param header Of the token; text is taken for JSON.
- * @param claims As `header`.
+ * @param header The token's header; text is treated as JSON.
+ * @param claims Like `header`.
  */
 export function signed(key: Pick<TestKey, 'sign'>, header: unknown, claims: unknown): string {
   const text = `${encode(header)}.${encode(claims)}`

@@ -7,10 +7,10 @@ import { cookieOf, makeApp } from './apps.ts'
 import type { Handler } from './apps.ts'
 
 /**
- * Uses everything of this package that asks Redis for something.
+ * Uses everything in this package that sends commands to Redis.
  *
- * @param redis What all of it goes through.
- * @throws {Error} When anything of it fails, what runs in the background too.
+ * @param redis The client for all of it.
+ * @throws {Error} When any of it fails, including what runs in the background.
  */
 export async function tour(redis: RedisClient): Promise<void> {
   const failures: unknown[] = []
@@ -32,7 +32,7 @@ export async function tour(redis: RedisClient): Promise<void> {
   const userName = `ann ${randomUUID()}`
   const other = `bob ${randomUUID()}`
   await Promise.all([requests(watched, userName), calls(watched, other)])
-  // What nobody waits for comes in before its answer.
+  // Replies that are not awaited come before this one.
   await redis.eval('return 1', 0)
   if (failures.length > 0) throw failures[0]
 }

@@ -9,11 +9,11 @@ import { lockKeys, sessionKey } from '../../src/store/redis/keys.ts'
 import { connectRedis, uniquePrefix } from './redis-client.ts'
 import type { Server } from './visits.ts'
 
-/** Where the sessions of a test are. */
+/** The store of a test's sessions. */
 export interface Backend {
-  /** A store with a client of its own, as another process has. */
+  /** A store with its own client, as in another process. */
   store(): SessionStore
-  /** Lets the lease of a session's lock run out. */
+  /** Ends the lease of a session's lock. */
   expireLock(id: string): Promise<void>
 }
 
@@ -45,7 +45,7 @@ export function viewOf({ session }: Context): Record<string, unknown> {
   }
 }
 
-/** What the next request finds. */
+/** What the next request reads. */
 export async function storageOf(server: Server, cookie: string | undefined): Promise<unknown> {
   return (await server.visit((ctx) => ({ ...ctx.session.storage }), cookie)).result
 }
@@ -54,7 +54,7 @@ export async function storageOf(server: Server, cookie: string | undefined): Pro
 export function observed(store: SessionStore): {
   readonly store: SessionStore
   readonly calls: string[]
-  /** The credential of each call of `lock`: each request has one of its own. */
+  /** The credential of each `lock` call: each request has its own. */
   readonly lockers: unknown[]
   /** Methods that reject, without effect. */
   readonly faults: Set<string>

@@ -1,4 +1,4 @@
-/** What some browsers say they are, in the header `User-Agent`. */
+/** The `User-Agent` header of some browsers. */
 export const userAgents = {
   /** Safari 17.5 on an iPhone. */
   phone:

@@ -39,7 +39,7 @@ export const redis = lastingRedis()
 
 export interface Setup {
   readonly store: RedisStore
-  /** The index behind the store's back. */
+  /** Direct access to the index. */
   readonly users: UserIndex
   readonly prefix: string
   readonly keyOf: (id: string) => string
@@ -81,7 +81,7 @@ export async function signedIn(store: SessionStore, userName: string): Promise<S
   return session.credential
 }
 
-/** Lets a user sign in to a session that is there. */
+/** Signs a user in with an existing session. */
 export async function signIn(
   store: SessionStore,
   credential: SessionCredential,

@@ -6,13 +6,13 @@ import { session, Sessions } from 'koa-user-sessions'
 import type { SessionsOptions, SessionStore } from 'koa-user-sessions'
 import { onTestFinished } from 'vitest'
 
-/** A running app. Each visit brings the handler that answers it. */
+/** A running app. Each visit brings the handler that serves it. */
 export interface Server {
   readonly sessions: Sessions
   readonly visit: (handler: (ctx: Context) => unknown, cookie?: string) => Promise<Answer>
 }
 
-/** What one visit came to. */
+/** The result of a visit. */
 export interface Answer {
   readonly status: number
   readonly headers: Headers
@@ -27,7 +27,7 @@ export interface Answer {
 /**
  * Starts an app with `session()`; it ends with the test.
  *
- * @param store Of its sessions.
+ * @param store Keeps its sessions.
  * @param options Its other options.
  */
 export async function serve(store: SessionStore, options: SessionsOptions = {}): Promise<Server> {

@@ -16,7 +16,7 @@ describe('readBearer', () => {
     [[' Bearer abc']],
     [['DPoP Bearer']],
     [['Basic a', 'Digest b']],
-  ])('X2: leaves %j to others', (headers) => {
+  ])('X2: ignores %j', (headers) => {
     expect(readBearer(headers)).toEqual({ status: 'none' })
   })
 
@@ -30,7 +30,7 @@ describe('readBearer', () => {
     expect(readBearer([header])).toEqual({ status: 'token', token })
   })
 
-  it.each(['a', 'a-._~+/', 'a==', '1'])('X2: takes %j for a token, whatever it is', (text) => {
+  it.each(['a', 'a-._~+/', 'a==', '1'])('X2: accepts %j as a token, whatever it is', (text) => {
     expect(readBearer([`Bearer ${text}`])).toEqual({ status: 'token', token: text })
   })
 

@@ -20,7 +20,7 @@ function actors(depth: number): Actor {
 }
 
 describe('readClaims', () => {
-  it('X1: reads a token of a session, and freezes what it read', () => {
+  it('X1: reads a token of a session, and freezes the result', () => {
     const claims = readClaims({ ...common, client_id: 'cli' }, false)
 
     expect(claims).toEqual({ ...common, client_id: 'cli' })
@@ -38,7 +38,7 @@ describe('readClaims', () => {
     expect(claims?.privileges).not.toBe(full.privileges)
   })
 
-  it('X1: keeps nothing that is not known', () => {
+  it('X1: drops unknown claims', () => {
     const json = '{"__proto__":{"isAdmin":true},"scope":"all"}'
     const others: object = JSON.parse(json)
     const claims = readClaims({ ...nested, ...others, constructor: 'x' }, true)
@@ -49,13 +49,13 @@ describe('readClaims', () => {
     expect(act).toEqual({ sub: 'bob' })
   })
 
-  it('X1: does not keep the rights of a token of a session', () => {
+  it('X1: drops the rights in a token of a session', () => {
     const { act: _, ...others } = nested
 
     expect(readClaims(others, false)).toEqual(common)
   })
 
-  it.each(['iss', 'aud', 'sub', 'sid', 'jti', 'iat', 'exp'])('X1: asks for %s', (name) => {
+  it.each(['iss', 'aud', 'sub', 'sid', 'jti', 'iat', 'exp'])('X1: requires %s', (name) => {
     for (const value of [undefined, null, '', {}, [], ['x'], true, Number.NaN, Infinity, 1.5]) {
       expect(readClaims({ ...common, [name]: value }, false)).toBeUndefined()
       expect(readClaims({ ...nested, [name]: value }, true)).toBeUndefined()
@@ -110,7 +110,7 @@ describe('readClaims', () => {
     expect(readClaims({ ...nested, [name]: value }, true)).toBeUndefined()
   })
 
-  it('X3: takes as many actors and names as may be, and a guest as actor', () => {
+  it('X3: accepts as many actors and names as allowed, and a guest as actor', () => {
     const names = Array.from({ length: 64 }, (_, index) => `${index}`.repeat(100))
     const full = { ...nested, act: actors(maxActors), privileges: names, roles: [] }
 
@@ -118,7 +118,7 @@ describe('readClaims', () => {
     expect(readClaims({ ...nested, act: { sub: '' } }, true)?.act).toEqual({ sub: '' })
   })
 
-  it('X3: gives up at the third actor of a chain without end', () => {
+  it('X3: stops at the third actor of an endless chain', () => {
     const act: { sub: string; act?: unknown } = { sub: 'bob' }
     act.act = act
 

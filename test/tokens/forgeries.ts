@@ -29,7 +29,7 @@ export function goodNestedClaims(): Record<string, unknown> {
 }
 
 /**
- * Tokens that nobody may get in with, by name: those of the security notes, each made for real.
+ * Tokens that must never be accepted, by name: those of the security notes, each made for real.
  *
  * @param key The key that the server signs with.
  * @param other Another key of the server, of another algorithm.
@@ -91,7 +91,7 @@ export function forgeries(key: TestKey, other: TestKey): ReadonlyMap<string, str
     'a signature of zeros': `${head}.${body}.${Buffer.alloc(bytes.length).toString('base64url')}`,
     'the signature of another token': `${head}.${encode({ ...claims, sub: 'bob' })}.${signature}`,
     'the signature of other claims of the same id': `${head}.${encode({ ...claims, exp: now + 9999 })}.${signature}`,
-    'a key of somebody else under this kid': signed(foreign, header, claims),
+    'a foreign key under this kid': signed(foreign, header, claims),
     'another key of the server under this kid': signed(other, header, claims),
     'this key under the kid of another one': signed(
       key,
@@ -165,7 +165,7 @@ export function forgeries(key: TestKey, other: TestKey): ReadonlyMap<string, str
     'a header that is an array': signed(key, [header], claims),
     'a header that is null': signed(key, 'null', claims),
     'a header that is text': signed(key, '"alg"', claims),
-    'a header that is no JSON': signed(key, '{alg:', claims),
+    'a header that is not JSON': signed(key, '{alg:', claims),
     'alg twice in the header': signed(
       key,
       JSON.stringify(header).replace('{', '{"alg":"none",'),
@@ -199,17 +199,17 @@ export function forgeries(key: TestKey, other: TestKey): ReadonlyMap<string, str
     'iat as text': say({ iat: String(now) }),
     'nbf in the future': say({ nbf: now + 60 }),
     'nbf as text': say({ nbf: 'now' }),
-    'iss of somebody else': say({ iss: 'https://evil.example' }),
+    'iss of another issuer': say({ iss: 'https://evil.example' }),
     'iss with a slash more': say({ iss: `${issuer}/` }),
     'iss as an array': say({ iss: [issuer] }),
-    'aud of somebody else': say({ aud: 'https://other.example' }),
+    'aud of another audience': say({ aud: 'https://other.example' }),
     'aud as an array': say({ aud: [audience] }),
     'aud as an array with others': say({ aud: ['https://other.example', audience] }),
     'sub as an object': say({ sub: { name: 'ann' } }),
     'sub as an array': say({ sub: ['ann'] }),
     'sub empty': say({ sub: '' }),
     'sub too long': say({ sub: 'x'.repeat(257) }),
-    'sid that is no id': say({ sid: '../other' }),
+    'sid that is not an id': say({ sid: '../other' }),
     'sid in capitals': say({ sid: String(claims['sid']).toUpperCase() }),
     'sid with a brace': say({ sid: '{user}' }),
     'sid as an array': say({ sid: [claims['sid']] }),
@@ -231,7 +231,7 @@ export function forgeries(key: TestKey, other: TestKey): ReadonlyMap<string, str
     'claims with blanks': signed(key, header, JSON.stringify(claims, null, 1)),
     'claims that are an array': signed(key, header, [claims]),
     'claims that are null': signed(key, header, 'null'),
-    'claims that are no JSON': signed(key, header, '{'),
+    'claims that are not JSON': signed(key, header, '{'),
     'claims that are empty': signed(key, header, {}),
     'claims with a byte order mark': signed(key, header, `\uFEFF${json}`),
     'claims that are not UTF-8': `${encode(header)}.${Buffer.from([0xff, 0xfe]).toString('base64url')}.${signature}`,
@@ -298,7 +298,7 @@ function publicTexts(key: NonNullable<TestKey['publicKey']>): {
 const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 
 /**
- * Another spelling of a token: decoders ignore the bits of the last character that no byte needs.
+ * Another spelling of a token: decoders ignore the unused bits of the last character.
  *
  * @param token A compact JWS, whose signature is of 32, 64 or 256 bytes: not divisible by three.
  */
@@ -307,10 +307,10 @@ export function withSpareBits(token: string): string {
 }
 
 /**
- * A token with one character replaced, taken out or put in.
+ * A token with one character replaced, removed or inserted.
  *
  * @param token A good one.
- * @param seed Which one.
+ * @param seed Decides which.
  */
 export function mutated(token: string, seed: number): string {
   const random = new Random(seed)

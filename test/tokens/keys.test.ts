@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { kidForm, resolveTokens } from '../../src/tokens/keys.ts'
 import { audience, issuer, makeKey, tokensWith } from '../support/tokens.ts'
 
-// What is refused stands in options.test.ts, as an app meets it.
+// Refused keys are in options.test.ts, as an app passes them.
 
 function withSecret(secret: string): TokensOptions {
   return { keys: [{ kid: 'a', alg: 'HS256', secret }], issuer, audience }
@@ -27,7 +27,7 @@ describe('the keys of tokens', () => {
     },
   )
 
-  it('X1: take a secret as text, as bytes and as a JWK for the same key', () => {
+  it('X1: accept a secret as text, as bytes and as a JWK for the same key', () => {
     const text = 'ä secret of more than 32 bytes, in UTF-8'
     const bytes = Buffer.from(text)
     const ways = [
@@ -49,7 +49,7 @@ describe('the keys of tokens', () => {
     expect(() => resolveTokens(withSecret('ä'.repeat(15)))).toThrow(/at least 32 bytes/)
   })
 
-  it('X1: are found in a JWK Set with whatever else it holds', () => {
+  it('X1: are found in a JWK Set among other content', () => {
     const key = makeKey('EdDSA', 'a')
     const option = { ...key.option, use: 'sig', key_ops: ['sign'], ext: true }
 
@@ -58,7 +58,7 @@ describe('the keys of tokens', () => {
     expect(keys.get('a')?.alg).toBe('EdDSA')
   })
 
-  it('X1: are kept under names of any kind, those of Object.prototype too', () => {
+  it('X1: can have any name, including those of Object.prototype', () => {
     const odd = makeKey('HS256', '__proto__')
 
     const { keys } = resolveTokens(tokensWith(odd, makeKey('HS256', 'constructor')))
@@ -67,7 +67,7 @@ describe('the keys of tokens', () => {
     expect(keys.get('toString')).toBeUndefined()
   })
 
-  it('X1: do not follow the object that the app gave', () => {
+  it('X1: do not follow later changes of the given object', () => {
     const key = makeKey('ES256', 'a')
     const option = { ...key.option }
     const { signer } = resolveTokens({ keys: [option], issuer, audience })
@@ -79,7 +79,7 @@ describe('the keys of tokens', () => {
   })
 
   it.each(['', ' ', 'a b', '../key', 'a/b', 'a\n', 'é', 'a'.repeat(65)])(
-    'X1: are never called %j',
+    'X1: cannot be named %j',
     (kid) => {
       expect(kidForm.test(kid)).toBe(false)
     },

@@ -22,9 +22,9 @@ const roles = {
 }
 
 interface NestedApp extends TestApp {
-  /** What a handler answers to a caller: a cookie, or a token. */
+  /** What a handler returns to a caller: one with a cookie, or one with a token. */
   readonly as: (caller: string, path: string, headers?: object) => Promise<Response>
-  /** A nested token that this caller's session makes. */
+  /** A nested token that the session of this caller creates. */
   readonly nest: (caller: string, input?: object, headers?: object) => Promise<string>
 }
 
@@ -86,7 +86,7 @@ async function signIn(testApp: TestApp, user = 'ann'): Promise<string> {
 }
 
 describe.each(storeKinds)('a nested token, with a %s', (_, makeStore) => {
-  it("X3: is another user's view of the session that it was made in", async () => {
+  it("X3: is another user's view of the session that created it", async () => {
     const testApp = makeNestedApp({ store: makeStore() })
     const cookie = await signIn(testApp)
     await testApp.visit('/write?item=tea', cookie)
@@ -109,7 +109,7 @@ describe.each(storeKinds)('a nested token, with a %s', (_, makeStore) => {
     expect(seen.privileges.toSorted()).toEqual(['audit', 'browse'])
   })
 
-  it('X3: writes the storage that the session has, and sets no cookie', async () => {
+  it('X3: writes the storage of the session, and sets no cookie', async () => {
     const testApp = makeNestedApp({ store: makeStore() })
     const cookie = await signIn(testApp)
     const token = await testApp.nest(cookie)
@@ -124,7 +124,7 @@ describe.each(storeKinds)('a nested token, with a %s', (_, makeStore) => {
     })
   })
 
-  it('X3: sees what the request that made it has changed before', async () => {
+  it('X3: sees earlier changes of the request that created it', async () => {
     const testApp = makeNestedApp(
       { store: makeStore() },
       {
@@ -141,7 +141,7 @@ describe.each(storeKinds)('a nested token, with a %s', (_, makeStore) => {
     expect((await testApp.visit('/within')).body).toEqual({ item: 'milk' })
   })
 
-  it('X3: dies with its session, on every process', async () => {
+  it('X3: dies with its session, in every process', async () => {
     const store = makeStore()
     const [here, there] = [makeNestedApp({ store }), makeNestedApp({ store })]
     for (const end of ['/logout', 'terminate', 'terminateAll']) {
@@ -162,7 +162,7 @@ describe.each(storeKinds)('a nested token, with a %s', (_, makeStore) => {
     }
   })
 
-  it('X3: outlives a cookie that is rotated, and rights that its session loses', async () => {
+  it('X3: survives a rotated cookie, and rights that its session loses', async () => {
     const testApp = makeNestedApp({ store: makeStore() })
     const cookie = await signIn(testApp)
     const token = await testApp.nest(cookie, { privileges: 'audit' })
@@ -178,7 +178,7 @@ describe.each(storeKinds)('a nested token, with a %s', (_, makeStore) => {
     expect((await testApp.visit('/me', rotated)).body.isGuest).toBe(true)
   })
 
-  it('X3: does not follow a session that goes on as another one', async () => {
+  it('X3: does not follow a session that continues as another one', async () => {
     const testApp = makeNestedApp({ store: makeStore() })
     const cookie = await signIn(testApp)
     const token = await testApp.nest(cookie)
@@ -188,7 +188,7 @@ describe.each(storeKinds)('a nested token, with a %s', (_, makeStore) => {
     expect((await testApp.as(token, '/seen')).status).toBe(401)
   })
 
-  it('X3: is made in a remote session, and in the one of the server', async () => {
+  it('X3: can be created in a remote session, and in that of the server', async () => {
     const testApp = makeNestedApp({ store: makeStore() })
     const remote = await testApp.sessions.open({ userName: 'ann', applicationId: 'cli' })
     const procedure = await testApp.sessions.storedProcedure()
@@ -240,7 +240,7 @@ describe('the rights of a nested token', () => {
     expect(body).toMatchObject({ isGuest: true, privileges: [], userName: 'bob' })
   })
 
-  it('P3: are the declared ones, and the others are warned of', async () => {
+  it('P3: are the declared ones, with a warning for the others', async () => {
     const testApp = makeNestedApp()
     const cookie = await signIn(testApp)
     const { messages, stop } = recordWarnings()
@@ -256,7 +256,7 @@ describe('the rights of a nested token', () => {
     ])
   })
 
-  it('X3: cannot be changed from within, nor can the session be given to others', async () => {
+  it('X3: cannot be changed from within, and cannot give the session to others', async () => {
     const answers: unknown[] = []
     const testApp = makeNestedApp(
       {},
@@ -281,7 +281,7 @@ describe('the rights of a nested token', () => {
     expect(await testApp.sessions.list('carl')).toEqual([])
   })
 
-  it('G1: are what guards ask for', async () => {
+  it('G1: are checked by guards', async () => {
     const [auditors, users] = [requirePrivilege('audit'), requireUser()]
     const testApp = makeNestedApp(
       {},
@@ -315,7 +315,7 @@ describe('the actors of a nested token', () => {
     await expect(testApp.nest(three)).rejects.toThrow(/tokens nest 3 deep at most/)
   })
 
-  it('X3: are seen by whoever logs the session', async () => {
+  it('X3: are visible to code that logs the session', async () => {
     const testApp = makeNestedApp()
     const cookie = await signIn(testApp)
     const { json, inspected } = (await testApp.as(await testApp.nest(cookie), '/seen')).body
@@ -348,7 +348,7 @@ describe('what a nested token inherits', () => {
     'X-Client-UTC-Offset': '60',
   }
 
-  it('X3: is the culture of the request that made it, whoever sends it', async () => {
+  it('X3: is the culture of the request that created it, whoever sends it', async () => {
     const testApp = makeNestedApp()
     const cookie = await signIn(testApp)
     const token = await testApp.nest(cookie, {}, headers)
@@ -361,7 +361,7 @@ describe('what a nested token inherits', () => {
     }
   })
 
-  it('X3: is nothing where that had none', async () => {
+  it('X3: is nothing when that request had none', async () => {
     const testApp = makeNestedApp()
     const token = await testApp.nest(await signIn(testApp))
 
@@ -374,7 +374,7 @@ describe('what a nested token inherits', () => {
 })
 
 describe('createNestedToken()', () => {
-  it('X3: makes tokens that live as long as they are told, and as the session at most', async () => {
+  it('X3: creates tokens that live as long as requested, and at most as long as the session', async () => {
     const testApp = makeNestedApp({ absoluteTimeout: 60 })
     const cookie = await signIn(testApp)
 
@@ -390,10 +390,10 @@ describe('createNestedToken()', () => {
     ['no user', { userName: undefined }],
     ['an empty user', { userName: '' }],
     ['a long user', { userName: 'x'.repeat(257) }],
-    ['a user that is no text', { userName: ['bob'] }],
+    ['a user that is not text', { userName: ['bob'] }],
     ['an unknown name', { isAdmin: true }],
-    ['privileges that are none', { privileges: 7 }],
-    ['roles that are none', { roles: { 0: 'Clerk' } }],
+    ['invalid privileges', { privileges: 7 }],
+    ['invalid roles', { roles: { 0: 'Clerk' } }],
     ['a comma in an array', { privileges: ['browse,edit'] }],
     ['a lifetime of 0', { lifetime: 0 }],
     ['a lifetime with a fraction', { lifetime: 1.5 }],
@@ -405,7 +405,7 @@ describe('createNestedToken()', () => {
     await expect(testApp.nest(cookie, input)).rejects.toThrow(TypeError)
   })
 
-  it('X3: refuses what would make a token that is refused itself', async () => {
+  it('X3: refuses input whose token would be refused', async () => {
     const open = makeApp(handlers, { tokens })
     const nest = (privileges: readonly string[]): Promise<Response> => {
       const input = encodeURIComponent(JSON.stringify({ userName: 'bob', privileges }))
@@ -421,14 +421,14 @@ describe('createNestedToken()', () => {
     expect(open.errors.every((error) => error instanceof TypeError)).toBe(true)
   })
 
-  it('X3: asks for the option "tokens"', async () => {
+  it('X3: requires the option "tokens"', async () => {
     const { visit, errors } = makeApp(handlers)
 
     expect((await visit('/nest?input={"userName":"bob"}')).status).toBe(500)
     expect(errors).toEqual([expect.any(TypeError)])
   })
 
-  it('X3: does not answer for a session that has ended', async () => {
+  it('X3: throws for a session that has ended', async () => {
     const testApp = makeNestedApp(
       {},
       {
@@ -447,7 +447,7 @@ describe('createNestedToken()', () => {
 })
 
 describe('the kind of a token', () => {
-  it('X3: is part of what is signed: neither one passes for the other', async () => {
+  it('X3: is signed: neither kind passes for the other', async () => {
     const testApp = makeNestedApp()
     const cookie = await signIn(testApp)
     const { token: own } = await testApp.sessions.open({ userName: 'ann', applicationId: 'cli' })
@@ -469,7 +469,7 @@ describe('the kind of a token', () => {
     expect((await testApp.as(plain, '/seen')).status).toBe(401)
   })
 
-  it('X3: X4: makes no difference for run()', async () => {
+  it('X3: X4: makes no difference to run()', async () => {
     const testApp = makeNestedApp()
     const cookie = await signIn(testApp)
     const nested = await testApp.nest(cookie, { privileges: 'audit' })

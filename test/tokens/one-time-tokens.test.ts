@@ -17,7 +17,7 @@ import {
 
 describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
   describe('session.createOTP()', () => {
-    it('X5: answers text that fits into a link, another one each time', async () => {
+    it('X5: returns text that fits into a link, different each time', async () => {
       const server = await start(makeBackend())
       const { cookie } = await signUp(server)
 
@@ -28,7 +28,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(otps[0]).not.toBe(otps[1])
     })
 
-    it('X5: leaves the cookie as it is', async () => {
+    it('X5: does not change the cookie', async () => {
       const server = await start(makeBackend())
       const { cookie } = await signUp(server)
 
@@ -47,7 +47,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       [-1, 10_000],
       [-Infinity, 10_000],
       [31_536_000, 31_536_000_000],
-    ])('X5: with a lifespan of %j seconds it works for %i ms', async (seconds, ms) => {
+    ])('X5: with a lifespan of %j seconds works for %i ms', async (seconds, ms) => {
       const server = await start(makeBackend())
       const { cookie } = await signUp(server)
 
@@ -56,7 +56,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(server.lifespans.at(-1)).toBe(ms)
     })
 
-    it('X5: works as long as the session without a request, its own idle timeout', async () => {
+    it('X5: lives as long as the idle timeout of its session by default', async () => {
       const server = await start(makeBackend())
 
       await server.visit(async ({ session }) => {
@@ -67,7 +67,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(server.lifespans).toEqual([5_400_000])
     })
 
-    it('X5: works 10 s at least, however short the idle timeout is', async () => {
+    it('X5: works for at least 10 s, however short the idle timeout is', async () => {
       const server = await start(makeBackend(), { minIdleTimeout: 0.01, idleTimeout: 0.1 })
 
       await server.visit(({ session }) => session.createOTP())
@@ -104,7 +104,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(await viewOf(server, joined.cookie)).toMatchObject({ id, isNew: false })
     })
 
-    it('L9: throws for a new guest once the headers are sent, and works for others', async () => {
+    it('L9: throws for a new guest once the headers are sent, and works for a stored session', async () => {
       const server = await start(makeBackend())
       const { cookie, view } = await signUp(server)
       const guests = await server.visit(createLate)
@@ -114,7 +114,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect((await restore(server, anns.result)).result).toEqual({ isRestored: true, view })
     })
 
-    it('X5: commits a sign-in of the request first, so that it outlives the new cookie', async () => {
+    it('X5: commits a sign-in of the request first, so that it survives the new cookie', async () => {
       const server = await start(makeBackend())
       const guest = await server.visit(fillCart)
 
@@ -129,7 +129,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(joined.result).toEqual({ isRestored: true, view })
     })
 
-    it('C5: makes one that opens nothing after a sign-in that comes later', async () => {
+    it('C5: creates a token that opens nothing after a later sign-in', async () => {
       const server = await start(makeBackend())
       const guest = await server.visit(fillCart)
       const otp = await createOTP(server, guest.cookie)
@@ -140,7 +140,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(await viewOf(server, signedIn.cookie)).toMatchObject({ userName: 'ann' })
     })
 
-    it('C5: makes one that opens nothing after a sign-in later in the same request', async () => {
+    it('C5: creates a token that opens nothing after a later sign-in in the same request', async () => {
       const server = await start(makeBackend())
 
       const { result: otp } = await server.visit(async (ctx) => {
@@ -157,7 +157,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       ['regenerate()', ({ session }: Context) => session.regenerate()],
       ['clearPrivileges()', ({ session }: Context) => void session.clearPrivileges()],
       ['another user', ({ session }: Context) => void session.setPrivileges({ userName: 'bob' })],
-    ])('C5: makes one that opens nothing after %s', async (_what, handler) => {
+    ])('C5: creates a token that opens nothing after %s', async (_what, handler) => {
       const server = await start(makeBackend())
       const { cookie, otp } = await signUp(server)
 
@@ -166,7 +166,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       await expectUntouched(server, otp)
     })
 
-    it('C5: gives whoever has made the token nothing of whom it signs in', async () => {
+    it('C5: gives its creator no access to the user who signs in with it', async () => {
       const server = await start(makeBackend())
       const attacker = await server.visit(({ session }) => session.createOTP())
       const victim = await restore(server, attacker.result)
@@ -212,7 +212,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(failed).toMatchObject({ status: 503, error: { code: 'ERR_SESSION_STORE' } })
     })
 
-    it('X3: throws in a nested context, which can join no session either', async () => {
+    it('X3: throws in a nested context, which cannot join a session either', async () => {
       const server = await start(makeBackend())
       const { cookie, otp } = await signUp(server)
       const { result: token } = await server.visit(
@@ -229,7 +229,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect((await restore(server, otp)).result).toMatchObject({ isRestored: true })
     })
 
-    it("M8: throws in the session of the server's own code, which can join none either", async () => {
+    it("M8: throws in the server's own session, which cannot join one either", async () => {
       const server = await start(makeBackend())
       const { otp } = await signUp(server)
       const session = await server.sessions.storedProcedure()
@@ -241,7 +241,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
   })
 
   describe('a remote session', () => {
-    it('M7: is joined by a browser, beside the client that has its token', async () => {
+    it('M7: can be joined by a browser, beside the client that has its token', async () => {
       const server = await start(makeBackend())
       const { session, token } = await server.sessions.open({
         userName: 'ann',
@@ -265,7 +265,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(seen).toEqual([session.id, { here: 1 }])
     })
 
-    it('M3: is ended for both', async () => {
+    it('M3: ends for both', async () => {
       const server = await start(makeBackend())
       const { session, token } = await server.sessions.open({
         userName: 'ann',
@@ -282,7 +282,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       await expect(run).rejects.toMatchObject({ code: 'ERR_SESSION_TOKEN' })
     })
 
-    it("K6: keeps its installation's id in the browser that joins it", async () => {
+    it('K6: keeps the id of its installation in the browser that joins it', async () => {
       const server = await start(makeBackend())
       const client = { persistentID: 'installation 7', machineName: 'desk' }
       const { session } = await server.sessions.open({
@@ -304,7 +304,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
   })
 
   describe('session.info', () => {
-    it('K6: has a persistentID that a web session is made with and keeps', async () => {
+    it('K6: has a persistentID that a web session is created with and keeps', async () => {
       const server = await start(makeBackend())
       const guest = await server.visit(fillCart)
       const { id } = await viewOf(server, guest.cookie)
@@ -327,7 +327,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(before).not.toBe(id)
     })
 
-    it('K6: is postponed until somebody joins the session', async () => {
+    it('K6: is postponed until a browser joins the session', async () => {
       const server = await start(makeBackend())
       const { cookie, view } = await signUp(server)
       const { result: otp } = await server.visit(async ({ session }) => {
@@ -345,7 +345,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
   })
 })
 
-/** Makes a token when the headers are sent. */
+/** Creates a token after the headers are sent. */
 async function createLate(ctx: Context): Promise<void> {
   ctx.respond = false
   ctx.res.writeHead(200)

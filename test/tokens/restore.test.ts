@@ -31,7 +31,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(server.events.filter(([name]) => name === 'session:ended')).toEqual([])
     })
 
-    it('X5: makes it one session, whose storage both browsers have', async () => {
+    it('X5: makes it one session, whose storage both browsers share', async () => {
       const server = await start(makeBackend())
       const { cookie, otp } = await signUp(server)
 
@@ -66,7 +66,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(await viewOf(server, joined)).toMatchObject({ isNew: true, userName: '' })
     })
 
-    it('X5: lets several browsers join, by a token each', async () => {
+    it('X5: lets several browsers join, with a token each', async () => {
       const server = await start(makeBackend())
       const { cookie, view } = await signUp(server)
       const otps = [await createOTP(server, cookie), await createOTP(server, cookie)]
@@ -77,7 +77,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(await viewOf(server, cookie)).toEqual(view)
     })
 
-    it('X5: has one winner of 100 that come at once to two servers', async () => {
+    it('X5: has one winner of 100 parallel requests to two servers', async () => {
       const backend = makeBackend()
       const servers = [await start(backend), await start(backend)]
       const { cookie, otp, view } = await signUp(servers[0]!)
@@ -94,7 +94,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(await viewOf(servers[1]!, cookie)).toEqual(view)
     })
 
-    it('X5: is false for one that is used, and leaves the session of the request alone', async () => {
+    it('X5: returns false for a used token, and does not change the session of the request', async () => {
       const server = await start(makeBackend())
       const { otp } = await signUp(server)
       await restore(server, otp)
@@ -102,7 +102,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       await expectUntouched(server, otp)
     })
 
-    it('X5: is false for one whose time is over', async () => {
+    it('X5: returns false for an expired token', async () => {
       const backend = makeBackend()
       const server = await start(backend)
       const { cookie } = await signUp(server)
@@ -113,7 +113,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       await expectUntouched(server, otp)
     })
 
-    it('X5: is true until its time is over', async () => {
+    it('X5: returns true until its time is over', async () => {
       const backend = makeBackend()
       const server = await start(backend)
       const { cookie } = await signUp(server)
@@ -124,7 +124,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect((await restore(server, otp)).result).toMatchObject({ isRestored: true })
     })
 
-    it('X5: is false for one of a session that has ended', async () => {
+    it('X5: returns false for a token of an ended session', async () => {
       const server = await start(makeBackend())
       const { otp, view } = await signUp(server)
       await server.sessions.terminate(view.id)
@@ -133,7 +133,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       await expectUntouched(server, otp)
     })
 
-    it('X5: is false for one that is made up, whether its session is there or not', async () => {
+    it('X5: returns false for an invented token, whether its session exists or not', async () => {
       const server = await start(makeBackend())
       const { view } = await signUp(server)
 
@@ -141,7 +141,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       await expectUntouched(server, newSecret(newSessionId()).value)
     })
 
-    it('X5: is false for a cookie value, and no token is a cookie value', async () => {
+    it('X5: returns false for a cookie value, and a token is not a cookie', async () => {
       const server = await start(makeBackend())
       const { cookie, otp } = await signUp(server)
 
@@ -161,7 +161,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       '__proto__',
       '\0',
       '漢'.repeat(64),
-    ])('X5, H1: is false for the malformed token %j, without a store call', async (otp) => {
+    ])('X5, H1: returns false for the malformed token %j, without a store call', async (otp) => {
       const server = await start(makeBackend())
 
       await expectUntouched(server, otp)
@@ -170,7 +170,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
     })
 
     it.each([undefined, null, 5, true, {}, [], ['A'.repeat(64)], { length: 64 }])(
-      'X5, H1: is false for %j, which is no text',
+      'X5, H1: returns false for %j, which is not text',
       async (otp) => {
         const server = await start(makeBackend())
 
@@ -178,7 +178,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       },
     )
 
-    it('X5: ends the session that it leaves, as replaced', async () => {
+    it('X5: ends the session that it leaves, with the reason replaced', async () => {
       const server = await start(makeBackend())
       const { otp, view } = await signUp(server)
       const guest = await server.visit(fillCart)
@@ -196,7 +196,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(await viewOf(server, guest.cookie)).toMatchObject({ isNew: true, storage: {} })
     })
 
-    it('X5: goes over even if the session that it leaves cannot be ended', async () => {
+    it('X5: joins even if the session that it leaves cannot be ended', async () => {
       const server = await start(makeBackend())
       const { otp, view } = await signUp(server)
       const guest = await server.visit(fillCart)
@@ -208,7 +208,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(await viewOf(server, joined.cookie)).toEqual(view)
     })
 
-    it('X5: drops what the request has changed before, and takes nothing of it along', async () => {
+    it('X5: drops earlier changes of the request, and takes none of them along', async () => {
       const server = await start(makeBackend())
       const { otp, view } = await signUp(server)
 
@@ -227,7 +227,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(created).toHaveLength(1)
     })
 
-    it('X5: leaves nothing behind in the browser that has made the token', async () => {
+    it('X5: leaves nothing in the browser that created the token', async () => {
       const server = await start(makeBackend())
       const { cookie, otp, view } = await signUp(server)
       server.events.length = 0
@@ -240,7 +240,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(await viewOf(server, cookie)).toEqual(view)
     })
 
-    it('X5: does not end the session that it joins, though the request had signed out of it', async () => {
+    it('X5: does not end the session that it joins, even if the request had signed out of it', async () => {
       const server = await start(makeBackend())
       const { cookie, otp, view } = await signUp(server)
 
@@ -253,7 +253,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(await viewOf(server, joined.cookie)).toEqual(view)
     })
 
-    it('X5: works inside of use(), whose lock it gives back', async () => {
+    it('X5: works inside use(), whose lock it releases', async () => {
       const server = await start(makeBackend())
       const { cookie, otp, view } = await signUp(server)
       const guest = await server.visit(fillCart)
@@ -277,7 +277,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(used.result).toEqual({ ...view.storage, here: 1 })
     })
 
-    it('X5: gives the browser its cookie when the handler then throws below 500', async () => {
+    it('X5: gives the browser its cookie even if the handler then throws below 500', async () => {
       const server = await start(makeBackend())
       const { otp, view } = await signUp(server)
 
@@ -290,7 +290,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect(await viewOf(server, joined.cookie)).toEqual(view)
     })
 
-    it('L9: throws once the headers are sent, and does not use the token up', async () => {
+    it('L9: throws once the headers are sent, and does not consume the token', async () => {
       const server = await start(makeBackend())
       const { otp } = await signUp(server)
 
@@ -306,7 +306,7 @@ describe.each(backends)('one-time tokens with a %s', (_name, makeBackend) => {
       expect((await restore(server, otp)).result).toMatchObject({ isRestored: true })
     })
 
-    it('L10: is refused to a request whose cookie was rotated a moment ago', async () => {
+    it('L10: throws in a request whose cookie was rotated a moment ago', async () => {
       const server = await start(makeBackend())
       const { otp } = await signUp(server)
       const { cookie } = await server.visit(fillCart)

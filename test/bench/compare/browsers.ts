@@ -1,4 +1,4 @@
-/** What browsers send with the navigation to a page, but for cookies. */
+/** What browsers send with the navigation to a page, except cookies. */
 export const browsers: readonly Readonly<Record<string, string>>[] = [
   {
     'sec-ch-ua': '"Google Chrome";v="131", "Chromium";v="131", "Not_A Brand";v="24"',

@@ -10,17 +10,17 @@ import type { Size } from './works.ts'
 const idleMs = 3_600_000
 // Ours lets a session live `refreshSeconds` longer, koa-session keeps it 10 s longer than its cookie.
 const graceMs = 61_000
-// Ours does not let the answer wait for it.
+// Ours does not delay the response for it.
 const refreshTries = 100
 const refreshEveryMs = 10
 
 /**
- * Makes sure that a server really reads, changes and keeps sessions alive, and does not mix them
- * up.
+ * Makes sure that a server really reads, changes and keeps sessions alive, and does not confuse
+ * them.
  *
  * @param server A fresh one.
  * @param size Of the session.
- * @throws {Error} When an answer is wrong.
+ * @throws {Error} When a response is wrong.
  */
 export async function checkServer(server: Server, size: Size): Promise<void> {
   const { contestant, redis, urls } = server
@@ -66,7 +66,7 @@ export async function checkServer(server: Server, size: Size): Promise<void> {
 /** Lets half of the idle timeout pass. */
 async function age(redis: Redis): Promise<void> {
   for (const key of await redis.keys('*')) {
-    // Ours tells of the last activity in its text, the others by the time to live alone.
+    // Ours stores the last activity in its text, the others only in the time to live.
     const id = /\{([-0-9a-f]{36})\}$/.exec(key)?.[1]
     const session = id && decodeSession(id, (await redis.get(key)) ?? '')
     if (session) {

@@ -4,19 +4,19 @@ import { medianOf, printTable, spreadOf, textOf } from './statistics.ts'
 import { sizes } from './works.ts'
 import type { Size } from './works.ts'
 
-/** One thing that this package wants to reach. */
+/** One target of this package. */
 export interface Figure {
   readonly title: string
   readonly reach: string
   readonly reached: string
   /**
-   * What was reached over what was to be reached; above 1 it is missed. `undefined` where nothing
-   * is to be reached, or it could not be measured.
+   * The result divided by the target; above 1 the target is missed. `undefined` when there is no
+   * target, or when it could not be measured.
    */
   readonly excess: number | undefined
 }
 
-/** What is to be reached; nothing for a figure that is only told. */
+/** The target; absent for a figure without one. */
 interface Limit {
   readonly max?: number | undefined
   readonly min?: number | undefined
@@ -30,7 +30,7 @@ const perSecond = (round: Round): number => round.perSecond
 const sent = (round: Round): number => round.redis?.sent ?? Number.NaN
 
 /**
- * The figures that compare, as far as what they need was measured.
+ * The figures that compare, as far as their data was measured.
  *
  * @param cells What was measured.
  */
@@ -190,7 +190,7 @@ function difference(title: string, [cell, base]: Pair): readonly Figure[] {
   return [{ title, reach: '', reached: `${textOf(spreadOf(micros), 1)} us`, excess: undefined }]
 }
 
-/** The servers and not the load must have most to do. */
+/** The servers, not the load, must do most of the work. */
 function loadFigures(cells: readonly Cell[]): readonly Figure[] {
   const parts = cells.map(({ work, size, lane, rounds }) => {
     const { processes = 1 } = lane.contestant
@@ -212,9 +212,9 @@ function loadFigures(cells: readonly Cell[]): readonly Figure[] {
 /**
  * Prints the table of figures.
  *
- * @param figures Those that were computed.
- * @param tolerance By which part a figure may be missed.
- * @returns Whether none was missed by more.
+ * @param figures The computed ones.
+ * @param tolerance The fraction by which a figure may miss its target.
+ * @returns Whether none missed by more.
  */
 export function printFigures(figures: readonly Figure[], tolerance: number): boolean {
   if (figures.length === 0) return true

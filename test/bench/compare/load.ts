@@ -1,18 +1,18 @@
-// The load, as the bench asks `servers/load.mjs` for it.
+// The load that the bench requests from `servers/load.mjs`.
 
 import { property, startWorker } from './processes.ts'
 
-/** What the answers to a request must be. */
+/** What the responses to a request must be. */
 export interface Expected {
   /**
-   * `same`: this text. `next`: this text with its number one higher, and one more each time.
-   * `pattern`: what this regular expression matches.
+   * `same`: this text. `next`: this text with its number incremented each time. `pattern`: any text
+   * that matches this regular expression.
    */
   readonly kind: 'same' | 'next' | 'pattern'
   readonly text: string
 }
 
-/** A request that is sent again and again, but never twice at the same time. */
+/** A request that is sent again and again, but never twice at once. */
 export interface Target {
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
@@ -21,14 +21,14 @@ export interface Target {
 
 /** Requests to one server. */
 export interface Load {
-  /** Where its processes listen. The connections are spread over them. */
+  /** The addresses of its processes. The connections are spread over them. */
   readonly urls: readonly string[]
   readonly connections: number
-  /** At least as many as connections. They are taken in turn. */
+  /** At least as many as connections. They are used by turns. */
   readonly targets: readonly Target[]
 }
 
-/** What a round of load gave. */
+/** The result of a round of load. */
 export interface LoadResult {
   readonly perSecond: number
   /** Milliseconds. */
@@ -38,20 +38,20 @@ export interface LoadResult {
   readonly loadCpu: number
 }
 
-/** The process that the requests come from. */
+/** The process that sends the requests. */
 export interface LoadProcess {
   /**
-   * Tells it of requests.
+   * Registers requests.
    *
-   * @returns The number by which they are opened.
+   * @returns The number that opens them.
    */
   prepare(load: Load): Promise<number>
   /** Opens the connections, and waits until they are open. */
   open(number: number): Promise<void>
   /**
-   * Sends so many requests over them.
+   * Sends this many requests over them.
    *
-   * @throws {Error} When one got a wrong answer, or none.
+   * @throws {Error} When one got a wrong response, or none.
    */
   run(requests: number): Promise<LoadResult>
   /** Closes the connections. */
@@ -59,7 +59,7 @@ export interface LoadProcess {
   stop(): Promise<void>
 }
 
-/** Starts the process that the requests come from. */
+/** Starts the process that sends the requests. */
 export async function startLoad(): Promise<LoadProcess> {
   const worker = await startWorker('load.mjs')
   return {

@@ -34,11 +34,11 @@ interface Memory {
   readonly state: number
   /** Its share of its user's index, by `MEMORY USAGE`. */
   readonly index: number
-  /** Of both and all that Redis needs around them, by `used_memory`. */
+  /** Of both and everything that Redis needs around them, by `used_memory`. */
   readonly used: number
 }
 
-/** Stores 10 000 sessions: who each belongs to, by its number. */
+/** Stores 10 000 sessions: the user of each, by its number. */
 async function memoryOf(userNameOf: (number: number) => string): Promise<Memory> {
   const server = await startRedisServer()
   const redis = new Redis(server.url)
@@ -68,14 +68,14 @@ async function memoryOf(userNameOf: (number: number) => string): Promise<Memory>
     ids.push(id)
   }
   const used = async (): Promise<number> => {
-    // Behind all that goes on in the background.
+    // After everything that runs in the background.
     await redis.ping()
     return Number(/^used_memory:(\d+)/m.exec(await redis.info('memory'))?.[1])
   }
   const usage = async (key: string): Promise<number> =>
     (await redis.memory('USAGE', key, 'SAMPLES', 0)) ?? Number.NaN
   try {
-    // What the scripts, the connection and the first keys take.
+    // The memory of the scripts, the connection and the first keys.
     await inLanes(100, inFlight, create)
     await redis.flushall()
     ids.length = 0
@@ -99,7 +99,10 @@ async function memoryOf(userNameOf: (number: number) => string): Promise<Memory>
   }
 }
 
-/** What a session with a user, an address, a client's description and 3 small values takes in Redis. */
+/**
+ * The Redis memory of a session with a user, an address, the description of a client and 3 small
+ * values.
+ */
 export async function memoryFigures(): Promise<readonly Figure[]> {
   const kinds = [
     ['one session for each user', (number: number) => `user${number}@example.com`],

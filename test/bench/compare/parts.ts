@@ -9,7 +9,7 @@ const maxGuardNs = 1000
 const maxImportMs = 40
 const imports = 25
 
-/** What `--only` can name beside works and contestants. */
+/** What `--only` accepts besides works and contestants. */
 export const otherParts: readonly {
   readonly name: string
   readonly run: () => Promise<readonly Figure[]>
@@ -45,7 +45,7 @@ async function importFigures(): Promise<readonly Figure[]> {
     for (const what of ['koa', 'both'] as const) {
       const worker = await startWorker('import-time.mjs', { args: [what] })
       await worker.stop()
-      // The first ones fill the caches of the file system.
+      // The first imports fill the caches of the file system.
       if (round > 0) times[what].push(Number(property(worker.greeting, 'ms')))
     }
   }

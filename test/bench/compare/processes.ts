@@ -6,12 +6,12 @@ import { fileURLToPath } from 'node:url'
 /** A plain Node process that answers one message at a time. */
 export interface Worker {
   /**
-   * Asks, and waits for the answer.
+   * Sends a message, and waits for the answer.
    *
    * @throws {Error} When the process ends instead.
    */
   ask(question: object): Promise<unknown>
-  /** What it said first. */
+  /** Its first message. */
   readonly greeting: unknown
   /** Lets it end. */
   stop(): Promise<void>
@@ -33,7 +33,7 @@ export async function startWorker(script: string, options: WorkerOptions = {}): 
   const { args = [], env = {} } = options
   const path = fileURLToPath(new URL(`servers/${script}`, import.meta.url))
   const child = fork(path, args, {
-    // Without what this process runs TypeScript with.
+    // Without the loader with which this process runs TypeScript.
     execArgv: [],
     env: { ...process.env, NODE_ENV: 'production', ...env },
   })

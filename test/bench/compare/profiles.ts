@@ -17,7 +17,7 @@ interface CpuProfile {
   readonly timeDeltas: readonly number[]
 }
 
-/** Prints which functions took the time of their own, of each profile in a folder. */
+/** Prints the functions with the most self time, for each profile in a folder. */
 export function printProfiles(folder: string): void {
   for (const file of readdirSync(folder).filter((name) => name.endsWith('.cpuprofile'))) {
     const profile: CpuProfile = JSON.parse(readFileSync(`${folder}/${file}`, 'utf8'))

@@ -1,16 +1,16 @@
 import type { Redis } from 'ioredis'
 
-/** What a Redis has received and sent since it was started. */
+/** What a Redis has received and sent since it started. */
 export interface RedisCounts {
   readonly bytesIn: number
   readonly bytesOut: number
 }
 
-/** What one request took of Redis. */
+/** What one request cost in Redis. */
 export interface RedisUse {
   /** Bytes that the server sent. */
   readonly sent: number
-  /** Bytes that it got. */
+  /** Bytes that the server received. */
   readonly received: number
 }
 
@@ -26,11 +26,11 @@ export async function readCounts(redis: Redis): Promise<RedisCounts> {
 }
 
 /**
- * What each request of a round took.
+ * The cost of each request of a round.
  *
  * @param before Counts from before the round.
  * @param after And from after it.
- * @param idle Counts from after that, without any request: what the reading itself takes.
+ * @param idle Counts after another pause without requests: the cost of the reading itself.
  * @param requests How many.
  */
 export function useOf(

@@ -7,7 +7,7 @@ type Measured = Pick<Cell, 'lane' | 'rounds'>
 const nodeCpu = ({ cpu }: Round): number => cpu
 const redisCpu = (round: Round): number => round.redisCpu ?? Number.NaN
 
-/** Prints what the rounds of one work gave, a table for each size. */
+/** Prints the results of the rounds of one work, one table for each size. */
 export function printWork(work: Work, cells: readonly Cell[]): void {
   for (const size of work.sizes) {
     console.log(`\n${work.title}; ${size.name}`)
@@ -61,7 +61,7 @@ function againstOf(
   return parts.length === 0 || parts.some(Number.isNaN) ? '-' : textOf(spreadOf(parts))
 }
 
-/** How much of a core Node, Redis and the load have used, each of Node's processes for itself. */
+/** How much of a core Node, Redis and the load have used, separately for each process of Node. */
 function busyOf({ lane, rounds }: Measured): string {
   const { processes = 1 } = lane.contestant
   const part = (what: (round: Round) => number): string => {
@@ -78,7 +78,7 @@ function bytesOf({ rounds }: Measured, what: 'sent' | 'received'): string {
   return uses.length > 0 ? Math.abs(medianOf(uses)).toFixed(0) : '-'
 }
 
-/** What each contestant asks of its Redis. */
+/** What each contestant sends to its Redis. */
 function printCommands(work: Work, cells: readonly Cell[]): void {
   const [size] = work.sizes
   const said = cells
@@ -90,8 +90,8 @@ function printCommands(work: Work, cells: readonly Cell[]): void {
 }
 
 /**
- * One figure of a lane over that of another, round by round: what else the machine does changes in
- * between.
+ * One figure of a lane divided by that of another, round by round, because the load of the machine
+ * changes in between.
  */
 export function ratios(
   cell: Measured,

@@ -15,16 +15,16 @@ import type { Contestant, Lane, Size, Work } from './works.ts'
 
 const signInsAtOnce = 16
 
-/** What one round gave. */
+/** The result of one round. */
 export interface Round extends LoadResult {
   /** CPU time of the server's processes for each request, in microseconds. */
   readonly cpu: number
-  /** CPU time of its Redis for each request, in microseconds; `undefined` where it is not known. */
+  /** CPU time of its Redis for each request, in microseconds; `undefined` when it is not known. */
   readonly redisCpu: number | undefined
   readonly redis: RedisUse | undefined
 }
 
-/** What all rounds of one lane at one size gave. */
+/** The results of all rounds of one lane at one size. */
 export interface Cell {
   readonly work: Work
   readonly size: Size
@@ -37,9 +37,9 @@ export interface Cell {
 /** How rounds are run. */
 export interface RoundsOptions {
   readonly rounds: number
-  /** How many requests each process has had before them, at least. */
+  /** The minimum number of requests that each process serves beforehand. */
   readonly warmUp: number
-  /** Which part of the requests is sent. */
+  /** The fraction of the requests that is sent. */
   readonly part: number
   /** Where CPU profiles of the servers are written; none by default. */
   readonly profileDir?: string | undefined
@@ -62,7 +62,7 @@ interface Run {
  * @param work What is done.
  * @param load Where the requests come from.
  * @param options How.
- * @throws {Error} When a server gives a wrong answer.
+ * @throws {Error} When a server gives a wrong response.
  */
 export async function measure(
   work: Work,
@@ -121,7 +121,7 @@ export async function measure(
   }
 }
 
-/** How many requests a process of a work gets in each round, at least. */
+/** The minimum number of requests to a process of a work in each round. */
 function requestsOfProcess({ sizes, lanes }: Work, requestsOf: (size: Size) => number): number {
   const ofLane = sizes.reduce((sum, size) => sum + requestsOf(size), 0)
   const counts = lanes.map(({ contestant }) => {
@@ -141,11 +141,11 @@ async function sizeFor(contestant: Contestant, size: Size): Promise<Size> {
 /** The requests of a lane. */
 interface Requests {
   readonly targets: readonly Target[]
-  /** One more, for a session of its own where there is one. */
+  /** One more request, for a session of its own if the lane has sessions. */
   readonly extra: Target
 }
 
-/** Makes the requests of a lane, and the sessions that they are for. */
+/** Creates the requests of a lane and their sessions. */
 async function requestsOf(server: Server, lane: Lane, size: Size): Promise<Requests> {
   const { contestant, carrier, path } = lane
   const made = await sizeFor(contestant, size)

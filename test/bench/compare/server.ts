@@ -14,9 +14,9 @@ export type Headers = Readonly<Record<string, string>>
 /** A contestant's running server. */
 export interface Server {
   readonly contestant: Contestant
-  /** Where its processes listen. */
+  /** The addresses of its processes. */
   readonly urls: readonly string[]
-  /** Its own Redis, where it has one. */
+  /** Its own Redis, if it has one. */
   readonly redis: OwnRedis | undefined
   /** CPU time of its processes so far, user and system, in microseconds. */
   readonly cpuMicros: () => Promise<number>
@@ -24,9 +24,9 @@ export interface Server {
   readonly startProfile: () => Promise<void>
   /** Ends it, and writes it into files of a folder. */
   readonly writeProfile: (folder: string) => Promise<void>
-  /** Signs somebody in, into a session of that size, from the same browser each time. */
+  /** Signs a user in, into a session of that size, always from the same browser. */
   readonly signIn: (size: Size) => Promise<{ readonly cookie: string; readonly body: string }>
-  /** Asks its first process, or the one at that address. */
+  /** Sends a request to its first process, or to the one at that address. */
   readonly get: (path: string, headers?: Headers, url?: string) => Promise<string>
   readonly stop: () => Promise<void>
 }
@@ -36,8 +36,8 @@ export interface OwnRedis {
   readonly client: Redis
   readonly url: string
   /**
-   * CPU time of its main thread so far, which runs all commands, in microseconds; `undefined` where
-   * the system does not tell.
+   * CPU time so far of its main thread, which runs all commands, in microseconds; `undefined` when
+   * the system does not report it.
    */
   readonly cpuMicros: () => number | undefined
 }
@@ -107,7 +107,7 @@ export async function startServer(contestant: Contestant): Promise<Server> {
 }
 
 /**
- * The path that signs in, into a session of that size.
+ * The path for signing in, into a session of that size.
  *
  * @param path Without a query.
  */
@@ -118,7 +118,7 @@ export function pathFor(path: string, { keys, bytes, objectBytes, textBytes }: S
   return `${path}?${query.toString()}`
 }
 
-/** Linux tells the time of a process's main thread in nanoseconds. */
+/** Linux reports the time of a process's main thread in nanoseconds. */
 function cpuMicrosOf(pid: number): number | undefined {
   let told: string
   try {
@@ -127,6 +127,6 @@ function cpuMicrosOf(pid: number): number | undefined {
     return undefined
   }
   const nanos = Number(told.split(' ', 1)[0])
-  // A kernel that keeps no such statistics tells 0.
+  // A kernel without such statistics reports 0.
   return nanos > 0 ? nanos / 1000 : undefined
 }

@@ -1,11 +1,11 @@
-/** A median, and what the middle half of the rounds lies between. */
+/** A median, and the quartiles of the rounds. */
 export interface Spread {
   readonly median: number
   readonly low: number
   readonly high: number
 }
 
-/** The value below which that part of the numbers lies. */
+/** The value below which that fraction of the numbers lies. */
 export function quantile(numbers: readonly number[], part: number): number {
   const sorted = numbers.toSorted((one, other) => one - other)
   const place = (sorted.length - 1) * part
@@ -28,7 +28,7 @@ export function spreadOf(numbers: readonly number[]): Spread {
   }
 }
 
-/** All of them, each first as often as each of the others. */
+/** All of them, each first equally often. */
 export function inTurn<T>(all: readonly T[], round: number): readonly T[] {
   const turn = round % all.length
   return [...all.slice(turn), ...all.slice(0, turn)]

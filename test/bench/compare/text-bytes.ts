@@ -6,9 +6,9 @@ import type { Size } from './works.ts'
 const known = new Map<Size, number>()
 
 /**
- * How many bytes this package's text of a session takes in Redis: the floor reads as many.
+ * How many bytes the text of a session of this package takes in Redis: the floor reads as many.
  *
- * @param sizes Of the session. What was asked for before is remembered.
+ * @param sizes Of the session. Earlier results are remembered.
  * @returns By size.
  */
 export async function textBytesOf(sizes: readonly Size[]): Promise<ReadonlyMap<Size, number>> {

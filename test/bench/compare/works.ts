@@ -1,4 +1,4 @@
-// Who is compared, and at what.
+// Who is compared, and in which work.
 
 /** A session's content. */
 export interface Size {
@@ -8,9 +8,9 @@ export interface Size {
   readonly bytes: number
   /** Of one more value, an object, as JSON. */
   readonly objectBytes?: number
-  /** What the floor stores of it: as many bytes as this package does. */
+  /** What the floor stores for it: as many bytes as this package. */
   readonly textBytes?: number
-  /** How many of them there are. The requests take them in turn. */
+  /** How many of them there are. The requests use them by turns. */
   readonly sessions: number
   readonly connections: number
   /** Of each round. */
@@ -34,15 +34,15 @@ export interface Contestant {
 /** One kind of request to one contestant. */
 export interface Lane {
   readonly contestant: Contestant
-  /** Names it within the work; the contestant's own name where that is enough. */
+  /** Names it within the work; the name of the contestant when that is enough. */
   readonly name: string
   readonly title: string
   readonly path: string
-  /** How the request says which session it belongs to; `new` signs in, as browsers in turn. */
+  /** How the request names its session; `new` signs in, as different browsers by turns. */
   readonly carrier: 'cookie' | 'token' | 'none' | 'new'
 }
 
-/** What all contestants that can do it are asked for. */
+/** What all capable contestants are asked to do. */
 export interface Work {
   readonly name: string
   readonly title: string
@@ -52,7 +52,7 @@ export interface Work {
 
 const usual = { sessions: 200, connections: 64, requests: 1500 }
 
-/** The sizes that figures are about. */
+/** The sizes used by the figures. */
 export const sizes = {
   three: { ...usual, name: '3 keys, 300 B', keys: 3, bytes: 90 },
   twenty: { ...usual, name: '20 keys, 1 KB', keys: 20, bytes: 44 },
@@ -211,7 +211,7 @@ const works: readonly Work[] = [
   },
 ]
 
-// Lanes by name; all where none is named.
+// Lanes by name; all when none is named.
 const quickWorks: Readonly<Record<string, readonly string[] | undefined>> = {
   read: ['koa', 'floor', 'ours', 'ours-memory', 'koa-session'],
   change: ['ours', 'koa-session'],
@@ -231,9 +231,9 @@ export const contestantNames: readonly string[] = [koa, ...withSessions].map(({ 
 /**
  * The works to do.
  *
- * @param only Names of works and contestants; all of a kind where none is named.
+ * @param only Names of works and contestants; all of a kind when none is named.
  * @param isQuick Only what the guarded ratios need.
- * @param keys Only sessions of so many keys.
+ * @param keys Only sessions with this many keys.
  */
 export function chosenWorks(
   only: readonly string[],

@@ -1,4 +1,4 @@
-// A store of an app's own, written with the rules of the packed package; compiled as the app is.
+// A store of an app's own, written with the rules of the packed package; compiled like the app.
 
 import { changeSession, newSession, decodeSession } from 'koa-user-sessions/store'
 import { encodeSession, endedBySignIn, expiryOf, summaryOf } from 'koa-user-sessions/store'

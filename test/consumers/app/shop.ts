@@ -1,5 +1,5 @@
-// An app on the packed package, compiled by each compiler in each way to resolve modules, as ES module
-// and as CommonJS. Every line under `@ts-expect-error` proves that a type is there and is not `any`.
+// An app on the packed package, compiled by each compiler with each module resolution, as ES module
+// and as CommonJS. Every line under `@ts-expect-error` proves that a type exists and is not `any`.
 
 import Router from '@koa/router'
 import { Redis } from 'ioredis'

@@ -5,7 +5,7 @@ import { RedisClock } from '../../../src/store/redis/connection.ts'
 const redisTime = 1_763_000_000_000
 
 describe('RedisClock', () => {
-  it('knows no time until it was told of one', () => {
+  it('knows no time until it is told one', () => {
     const { clock } = stoppedClock()
 
     expect(clock.isKnown).toBe(false)
@@ -14,7 +14,7 @@ describe('RedisClock', () => {
     expect(clock.now).toBe(redisTime)
   })
 
-  it('L4: goes on with the clock of the process, whatever its date becomes', () => {
+  it('L4: advances with the monotonic clock of the process, whatever its date becomes', () => {
     const { clock, pass } = stoppedClock()
     clock.note(redisTime)
 
@@ -29,7 +29,7 @@ describe('RedisClock', () => {
     clock.note(redisTime)
     pass(100)
 
-    // This reply was 80 ms on its way, the next one 5 ms longer than the first.
+    // This reply took 80 ms, and the next one 5 ms longer than the first.
     clock.note(redisTime + 20)
     expect(clock.now).toBe(redisTime + 100)
     clock.note(redisTime + 95)
@@ -52,7 +52,7 @@ describe('RedisClock', () => {
     expect(clock.now).toBe(redisTime)
   })
 
-  it('F5: follows at once a clock that it is set to', () => {
+  it('F5: follows set() at once, even backwards', () => {
     const { clock } = stoppedClock()
     clock.note(redisTime)
 
@@ -61,7 +61,7 @@ describe('RedisClock', () => {
     expect(clock.now).toBe(redisTime - 60_000)
   })
 
-  it('F5: tells an instant of the process on the clock of Redis, for ever as for ever', () => {
+  it('F5: converts a process time to the clock of Redis, and Infinity to itself', () => {
     const { clock } = stoppedClock()
     clock.note(redisTime)
 
@@ -69,7 +69,7 @@ describe('RedisClock', () => {
     expect(clock.at(Infinity)).toBe(Infinity)
   })
 
-  it('L3: must ask until a time is known, and then once in five seconds', () => {
+  it('L3: must be asked until a time is known, and then every five seconds', () => {
     const { clock, pass } = stoppedClock()
 
     const atFirst = [clock.mustAsk(), clock.mustAsk()]

@@ -44,7 +44,7 @@ describe('commit-session', () => {
     expect(await redis.get(session)).toBe(head.replace('0002\t', `000${keys}\t`) + text)
   })
 
-  it('T3: merges many names as it merges few', async () => {
+  it('T3: merges many names as it merges a few', async () => {
     const [few, many] = [await storedKey(), await storedKey()]
     const names = Array.from({ length: 50 }, (_, index) => `key ${index}`)
     const entries = [...names.flatMap((name) => [name, '1']), 'a', '', 'b', '7', 'key 3', '']
@@ -60,12 +60,12 @@ describe('commit-session', () => {
       'b\t7',
       'key 0\t1',
     ])
-    // Of one name that comes twice the last is stored: the app sends none twice.
+    // When a name comes twice, the last one is stored; the app never sends one twice.
     await commit(many, { maxKeys: 100 }, ['key 3', ''])
     expect(await redis.get(many)).toBe(text)
   })
 
-  it('T3: changes the head only if it is as the app has seen it', async () => {
+  it('T3: changes the head only if it is as the app saw it', async () => {
     const session = await storedKey()
     const rest = '\twabcmhwsoi68\tubob'
 
@@ -77,7 +77,7 @@ describe('commit-session', () => {
     expect(await redis.get(session)).toBe(`2p1234567890012${rest}\na\t1\nb\t"22"`)
   })
 
-  it('L4: writes the time to live where there is one', async () => {
+  it('L4: writes the time to live when one is given', async () => {
     const session = await storedKey()
 
     await commit(session, { timeToLiveMs: 5000 })
@@ -85,7 +85,7 @@ describe('commit-session', () => {
     expect(await redis.pttl(session)).toSatisfy(isJustUnder(5000))
   })
 
-  it('T4: tells the text as it is then, and extends the lock or gives it back', async () => {
+  it('T4: returns the text after the change, and extends or releases the lock', async () => {
     const [session, lock] = [await storedKey(), newKey()]
     const call = { lockToken: 'me', leaseMs: 5000, tells: 1 }
     await redis.set(lock, 'me', 'PX', 1000)
@@ -100,7 +100,7 @@ describe('commit-session', () => {
     expect(await redis.exists(lock)).toBe(0)
   })
 
-  it('T4: stores nothing under a lock that another one has, or that has run out', async () => {
+  it('T4: stores nothing under a lock that another holds or that has expired', async () => {
     const [session, lock] = [await storedKey(), newKey()]
     const call = { lockToken: 'me', leaseMs: 0 }
 
@@ -112,7 +112,7 @@ describe('commit-session', () => {
     expect(await redis.mget(session, lock)).toEqual([stored, 'other'])
   })
 
-  it('L8: tells that a session has ended before it tells of its lock', async () => {
+  it('L8: reports an ended session before a lost lock', async () => {
     expect(await commit(newKey(), { lockToken: 'me', leaseMs: 0 }, [], { lock: newKey() })).toEqual(
       {
         status: 'ended',
@@ -125,7 +125,7 @@ describe('commit-session', () => {
     expect(await commit(newKey(), about, [], { lock })).toEqual({ status: 'ended' })
   })
 
-  it('T4: looks at nothing but the lock where only the lock changes', async () => {
+  it('T4: reads nothing but the lock when only the lock changes', async () => {
     const [session, lock] = [newKey(), newKey()]
     await redis.set(session, 'anything')
     await redis.set(lock, 'me', 'PX', 1000)
@@ -154,7 +154,7 @@ describe('commit-session', () => {
     expect(await redis.get(session)).toBe(stored)
   })
 
-  it('T7: takes what shrinks or stays as large, though it is over a limit', async () => {
+  it('T7: accepts what shrinks or stays as large, even over a limit', async () => {
     const session = await storedKey()
     const limits = { maxKeys: 0, maxBytes: 0 }
 
@@ -173,7 +173,7 @@ describe('commit-session', () => {
     ])
   })
 
-  it('M2: puts a session among its user\u2019s only when it is stored', async () => {
+  it('M2: adds a session to those of its user only when it is stored', async () => {
     const [session, userSessions] = [await storedKey(), newKey()]
     const index = { member: 'me', keepMs: 9000 }
 
@@ -193,7 +193,7 @@ describe('commit-session', () => {
     expect(await redis.pttl(userSessions)).toSatisfy(isJustUnder(9000))
   })
 
-  it('F5: stores nothing after its caller has stopped waiting, and tells the time', async () => {
+  it('F5: stores nothing after its caller has stopped waiting, and returns the time', async () => {
     const session = await storedKey()
 
     const outcome = await commit(session, { untilMs: over }, ['a', '5'])
@@ -214,7 +214,7 @@ describe('commit-session', () => {
       },
     ],
     ['a word', (key: string) => redis.set(key, 'word'), { status: 'changed', head: 'word' }],
-  ])('F6: leaves %s under the key of a session alone', async (_, put, outcome) => {
+  ])('F6: does not change %s under the key of a session', async (_, put, outcome) => {
     const session = newKey()
     await put(session)
     const before = await redis.dumpBuffer(session)
@@ -232,7 +232,7 @@ describe('commit-session', () => {
     ['grows', {}, ['a', '10'], false],
     ['has more in its head', { newRevision: '001', rest: head }, [], false],
   ] satisfies [string, CommitArgs, string[], boolean][])(
-    'F7: on a full Redis takes a change that %s: as one step, or not at all',
+    'F7: on a full Redis applies a change that %s either as a whole or not at all',
     async (_, args, entries, isTaken) => {
       const client = await ownRedis()
       const [session, endless] = [newKey(), newKey()]
@@ -253,7 +253,7 @@ describe('commit-session', () => {
     },
   )
 
-  it('F7: on a full Redis writes a new time to live with what it takes', async () => {
+  it('F7: on a full Redis writes a new time to live with what it accepts', async () => {
     const client = await ownRedis()
     const session = newKey()
     await client.set(session, stored)

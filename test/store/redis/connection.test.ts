@@ -23,7 +23,7 @@ const echo = defineScript({
 })
 
 describe('get and getHead', () => {
-  it('F6: tell what is not there from what is no text', async () => {
+  it('F6: distinguish a missing key from a key of another type', async () => {
     const [none, list, text] = [newKey(), newKey(), newKey()]
     await redis.rpush(list, 'a')
     await redis.set(text, '2a\n\tlonger')
@@ -39,7 +39,7 @@ describe('get and getHead', () => {
     ])
   })
 
-  it('M2: getHead reads the head with few bytes behind it, however large the storage is', async () => {
+  it('M2: getHead reads few bytes after the head, however large the storage is', async () => {
     const key = newKey()
     const head = '2a'.padEnd(400, 'x')
     await redis.set(key, `${head}\na\t"${'y'.repeat(200_000)}"`)
@@ -50,7 +50,7 @@ describe('get and getHead', () => {
     expect(read).toHaveLength(512)
   })
 
-  it('H1: getHead reads each head as a whole, also where a cut would break a character', async () => {
+  it('H1: getHead reads each head as a whole, even if a cut would break a character', async () => {
     const key = newKey()
     for (const end of ['ž', '漢', '👩', 'x']) {
       for (let length = 500; length < 520; length++) {
@@ -80,7 +80,7 @@ describe('get and getHead', () => {
 describe('run', () => {
   const call = { keys: { session: 'key' }, args: { one: 'a\\n', two: 2 }, rest: ['more\n\0'] }
 
-  it('passes keys and arguments by name, and takes the reply apart', async () => {
+  it('passes keys and arguments by name, and parses the reply', async () => {
     expect(await connection.run(echo, call)).toEqual(['echo', 1, 2, 'key/a\\n/2/more\n\0'])
     expect(await connection.run(echo, { ...call, args: { two: '', one: '' }, rest: [] })).toEqual([
       'echo',
@@ -115,7 +115,7 @@ describe('run', () => {
     expect(again.map(commandName)).toEqual(names)
   })
 
-  it('F1: sends a script no second time for any other error', async () => {
+  it('F1: does not send a script again after any other error', async () => {
     const { client, sent } = clientThat(() => Promise.reject(new Error('READONLY no')))
 
     await expect(new RedisConnection(client).run(echo, call)).rejects.toThrow('READONLY no')
@@ -124,7 +124,7 @@ describe('run', () => {
   })
 
   it.each([undefined, null, 5, ['echo'], Buffer.from('echo')])(
-    'F1: rejects when a script replies %s, which is no text',
+    'F1: rejects when a script replies %s, which is not text',
     async (reply) => {
       const { client } = clientThat(() => Promise.resolve(reply))
 
@@ -136,9 +136,9 @@ describe('run', () => {
   )
 })
 
-describe('a client that has lost its connection', () => {
+describe('a client without a connection', () => {
   it.each(['close', 'reconnecting', 'end'])(
-    'F1: is asked for nothing while it is in the state %s',
+    'F1: gets no command in the state %s',
     async (status) => {
       const { client, sent } = clientThat(() => Promise.resolve('echo'))
       const own = new RedisConnection({ ...client, status })
@@ -152,7 +152,7 @@ describe('a client that has lost its connection', () => {
   )
 
   it.each(['wait', 'connecting', 'connect', 'ready', undefined])(
-    'F1: is asked in the state %s',
+    'F1: gets commands in the state %s',
     async (status) => {
       const { client, sent } = clientThat(() => Promise.resolve('echo'))
 
@@ -162,7 +162,7 @@ describe('a client that has lost its connection', () => {
     },
   )
 
-  it('F1: is asked nothing from the moment at which it was lost', async () => {
+  it('F1: gets no command from the moment it lost its connection', async () => {
     const { client, sent } = clientThat(() => Promise.resolve('echo'))
     const own = Object.assign(client, { status: 'ready' })
     const connection = new RedisConnection(own)
@@ -175,8 +175,8 @@ describe('a client that has lost its connection', () => {
   })
 })
 
-describe('the commands of one turn', () => {
-  it('L3: go out together and in their order, reads and scripts alike', async () => {
+describe('the commands of one turn of the event loop', () => {
+  it('L3: are sent together and in order, reads and scripts alike', async () => {
     const key = newKey()
     const append = defineScript({
       keys: ['session'],
@@ -204,7 +204,7 @@ describe('the commands of one turn', () => {
 })
 
 describe('askTime', () => {
-  it('L3: waits for the time that is not known, and then asks behind the calls', async () => {
+  it('L3: waits for an unknown time, and later asks after the calls', async () => {
     const own = new RedisConnection(redis)
     const clock = own.clockOf('a')
 
@@ -218,7 +218,7 @@ describe('askTime', () => {
     expect(Math.abs(clock.now - Number(seconds) * 1000)).toBeLessThan(5000)
   })
 
-  it('F1: fails while no time is known, and asks again the next time', async () => {
+  it('F1: fails while no time is known, and asks again next time', async () => {
     let isBroken = true
     const { client, sent } = clientThat(() =>
       isBroken ? Promise.reject(new Error('broken')) : Promise.resolve('time 1763000000000'),
@@ -236,7 +236,7 @@ describe('askTime', () => {
 })
 
 describe('nodeOf and clockOf', () => {
-  it('F6: know one node of a single Redis, and one for each master of a Cluster', () => {
+  it('F6: return one node for a single Redis, and one for each master of a Cluster', () => {
     const { client } = clientThat(() => Promise.resolve(''))
     const keys = ['{a}', '{b}', '{c}']
     const slots: string[][] = []
@@ -255,7 +255,7 @@ describe('nodeOf and clockOf', () => {
 
 const echoCall = { keys: { session: 'key' }, args: { one: '', two: '' } }
 
-/** A client that does something else than to ask Redis, and notes what it is asked for. */
+/** A client that does something other than asking Redis, and records the calls. */
 function clientThat(answer: (name: string, ...args: unknown[]) => Promise<unknown>): {
   readonly client: RedisClient
   readonly sent: readonly string[]
@@ -289,7 +289,7 @@ async function ownRedis(): Promise<Redis> {
 }
 
 describe('the socket', () => {
-  it('holds back what one turn of the event loop sends, and no longer', async () => {
+  it('is corked for one turn of the event loop, and no longer', async () => {
     const { notes, client } = notingClient()
     const connection = new RedisConnection(client)
 
@@ -301,7 +301,7 @@ describe('the socket', () => {
     expect(notes).toEqual(['cork', 'a', 'b', 'uncork', 'cork', 'c', 'uncork'])
   })
 
-  it('lets go of the socket that it has held back, whichever the client has by then', async () => {
+  it('is uncorked even if the client has a new socket by then', async () => {
     const { notes, client } = notingClient()
     const connection = new RedisConnection(client)
 
@@ -313,7 +313,7 @@ describe('the socket', () => {
     expect(notes).toEqual(['cork', 'a', 'uncork', 'b'])
   })
 
-  it('lets go of it where an app fakes its timers', async () => {
+  it('is uncorked while an app fakes its timers', async () => {
     const { notes, client } = notingClient()
     vi.useFakeTimers()
     onTestFinished(() => {
@@ -326,7 +326,7 @@ describe('the socket', () => {
     expect(notes).toEqual(['cork', 'a', 'uncork'])
   })
 
-  it('sends for a client that has no socket', async () => {
+  it('may be missing on a client, which still sends', async () => {
     const { client } = notingClient()
     const store = new RedisStore({ ...client, stream: undefined })
 

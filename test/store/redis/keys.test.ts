@@ -12,7 +12,7 @@ const edges = [
 ]
 
 describe('shortId', () => {
-  it('T2: is 22 characters of base64url, another for each UUID, and longId is the way back', () => {
+  it('T2: has 22 characters of base64url, different for each UUID, and longId reverses it', () => {
     const ids = [...edges, id, ...Array.from({ length: 1000 }, () => randomUUID())]
 
     const texts = ids.map(shortId)
@@ -40,7 +40,7 @@ describe('shortId', () => {
     ['no hex', id.replace('5', 'g')],
     ['a long text', 'a'.repeat(100_000)],
     ['__proto__', '__proto__'],
-  ])('H1: throws for what is no UUID: %s', (_, text) => {
+  ])('H1: throws for text that is not a UUID: %s', (_, text) => {
     expect(() => shortId(text)).toThrow(TypeError)
   })
 })
@@ -55,22 +55,22 @@ describe('longId', () => {
     ['padding within the length', `${shortId(id).slice(0, 20)}==`],
     ['bits that say nothing', `${shortId(id).slice(0, 21)}R`],
     ['plain base64', '+/+/+/+/+/+/+/+/+/+/+A'],
-    ['what is no base64', '!'.repeat(22)],
+    ['text that is not base64', '!'.repeat(22)],
     ['a blank in it', `${shortId(id).slice(0, 21)} `],
     ['22 characters beyond ASCII', 'ž'.repeat(22)],
     ['a long text', 'A'.repeat(100_000)],
-  ])('F6: is undefined for what shortId has not made: %s', (_, text) => {
+  ])('F6: is undefined for text that shortId did not return: %s', (_, text) => {
     expect(longId(text)).toBeUndefined()
   })
 })
 
 describe('the keys', () => {
-  it('T2: are the prefix and, in braces, the id or 16 characters', () => {
+  it('T2: consist of the prefix and, in braces, the id or 16 characters', () => {
     expect(sessionKey('sess:', id)).toBe(`sess:{${id}}`)
     expect(userSessionsKey('sess:', 'ann')).toBe('sess:user:{crS7pYmKq1efCoAd}')
   })
 
-  it('H1: have the first 96 bits of the SHA-256 of the user name in UTF-16', () => {
+  it('H1: contain the first 96 bits of the SHA-256 of the user name in UTF-16', () => {
     for (const name of ['', 'ann', '\uD800', 'ž'.repeat(1000), '{a}']) {
       const digest = hash('sha256', Buffer.from(name, 'utf16le'), 'base64url')
       expect(userSessionsKey('a:', name)).toBe(`a:user:{${digest.slice(0, 16)}}`)

@@ -18,7 +18,7 @@ const replies = {
 
 describe('reconnectOnError', () => {
   it.each([recommendedRedisOptions, recommendedSentinelOptions])(
-    'F4: leaves a master that has become a replica, however old its Redis',
+    'F4: leaves a master that has become a replica, whatever the version of Redis',
     (options) => {
       const leaves = (reply: string): boolean => ({ ...options }).reconnectOnError(new Error(reply))
 
@@ -40,7 +40,7 @@ describe('reconnectOnError', () => {
 })
 
 it.each([replies.readOnly, replies.noReplicas])(
-  'F7: leaves it once in a while, each client for itself: %s',
+  'F7: leaves it at random intervals, each client on its own: %s',
   (reply) => {
     const clients = [{ ...recommendedSentinelOptions }, { ...recommendedSentinelOptions }]
     const leaves = clients.map((options) => options.reconnectOnError(new Error(reply)))
@@ -51,7 +51,7 @@ it.each([replies.readOnly, replies.noReplicas])(
   },
 )
 
-it('F4: has all that is recommended without Sentinel', () => {
+it('F4: contains all that is recommended without Sentinel', () => {
   const { reconnectOnError: _reconnectOnError, ...others } = recommendedRedisOptions
 
   expect(recommendedSentinelOptions).toMatchObject(others)

@@ -28,7 +28,7 @@ const texts = new Map([
 ])
 
 describe('a value that keeps its length', () => {
-  it('T3, L3: is changed in its place, by one script', async () => {
+  it('T3, L3: is replaced in place, by one script', async () => {
     const { store, stepped, credential } = await setUp()
     const seen = await seenBy(store, credential)
 
@@ -44,7 +44,7 @@ describe('a value that keeps its length', () => {
     })
   })
 
-  it('T3: is changed again and again by one request', async () => {
+  it('T3: can be changed repeatedly by one request', async () => {
     const { store, stepped, credential } = await setUp()
     let seen = await seenBy(store, credential)
     const change = async (json: string): Promise<void> => {
@@ -84,8 +84,8 @@ describe('a value that keeps its length', () => {
   it.each([
     ['was moved by another change', setting({ a: '"a longer one"' })],
     ['was removed', setting({}, ['b'])],
-    ['has another length by now', setting({ b: '1' })],
-  ])('T3: is changed right where it %s', async (_, meanwhile) => {
+    ['has another length now', setting({ b: '1' })],
+  ])('T3: is replaced at the right place when it %s', async (_, meanwhile) => {
     const { store, credential } = await setUp()
     const seen = await seenBy(store, credential)
     await store.commit(credential, meanwhile, policy)
@@ -102,7 +102,7 @@ describe('a value that keeps its length', () => {
     expect(storage['a']).toBe(meanwhile.storage?.set.get('a') ?? '"one"')
   })
 
-  it('C5, L8: is not changed where the secret was rotated long ago, or the session has ended', async () => {
+  it('C5, L8: is not changed when the secret was rotated out long ago, or the session has ended', async () => {
     const { store, credential, prefix } = await setUp()
     const seen = await seenBy(store, credential)
     await rotated(store, credential)
@@ -131,7 +131,7 @@ describe('a value that keeps its length', () => {
     expect(await storageOf(store, credential)).toMatchObject({ a: '"two"' })
   })
 
-  it('T3: of one name, the later one wins, and none of two names is lost', async () => {
+  it('T3: takes the later of two commits, and loses no change to another name', async () => {
     const { store, credential } = await setUp(
       new Map([
         ['a', '100'],
@@ -156,7 +156,7 @@ describe('a value that keeps its length', () => {
     expect(Number(storage['b']) % 2).toBe(1)
   })
 
-  it('F7: is taken by a full Redis', async () => {
+  it('F7: is accepted by a full Redis', async () => {
     const server = await startRedisServer()
     const client = connectRedis(server.url)
     const store = new RedisStore(client)
@@ -217,7 +217,7 @@ describe('replace-value', () => {
   })
 
   it.each(['a hash', 'nothing', 'a text of another version'])(
-    'F6: leaves %s alone',
+    'F6: does not change %s',
     async (kind) => {
       const session = `${uniquePrefix()}{s}`
       if (kind === 'a hash') await redis.hset(session, 'a', '1')

@@ -48,7 +48,7 @@ const folder = new URL('../../../src/store/redis/scripts/', import.meta.url)
 const keyNames: ReadonlySet<string> = new Set(scripts.flatMap(([, { keys }]) => keys))
 const argNames: ReadonlySet<string> = new Set(scripts.flatMap(([, { args }]) => args))
 
-/** Enough for each of the scripts. */
+/** Sufficient for each of the scripts. */
 const anyCall: ScriptCall<string, string> = {
   keys: { session: '{a}none', userSessions: '{a}users', lock: '{a}lock', turn: '{a}turn' },
   args: {
@@ -67,19 +67,19 @@ const anyCall: ScriptCall<string, string> = {
 }
 
 describe('scripts', () => {
-  it('are all in these tests', () => {
+  it('are all covered by these tests', () => {
     const files = readdirSync(folder).filter((file) => file !== 'shared.ts')
 
     expect(files.toSorted()).toEqual(scripts.map(([name]) => `${name}.ts`))
   })
 
-  it.each(scripts)('F6: %s has the name that Redis gives it', async (_, { lua, sha1 }) => {
+  it.each(scripts)('F6: %s has the SHA-1 that Redis gives it', async (_, { lua, sha1 }) => {
     expect(await redis.script('LOAD', lua)).toBe(sha1)
   })
 
-  it.each(scripts)('F6: %s touches no key but those in KEYS', (_, { keys, lua }) => {
+  it.each(scripts)('F6: %s touches no key except those in KEYS', (_, { keys, lua }) => {
     const calls = [...lua.matchAll(/redis\.p?call\('([A-Z]+)'([^)]*)\)/g)]
-    // Parts that scripts share take a key for an argument, under the name that it has elsewhere.
+    // Parts that scripts share take a key as an argument, under its name in the other scripts.
     const names = new Set(['key', 'userSessions', 'session', 'lock', 'turn', 'KEYS[2]', 'KEYS[3]'])
 
     const bound = [...lua.matchAll(/^local ([\w, ]+) = ((?:KEYS\[[\d#KEYS]+\](?:, )?)+)$/gm)]
@@ -92,7 +92,7 @@ describe('scripts', () => {
     // Every mention of `redis` is one of these calls.
     expect(calls).toHaveLength(lua.split('redis.').length - 1)
     expect(touched.flat().filter((key) => !names.has(key))).toEqual([])
-    // A name of a key is given to a key only, and to no other one later on.
+    // The name of a key is given to a key only, and to no other one later.
     const assigned = [...lua.matchAll(/^\s*(?:local )?([\w, ]+) = /gm)].filter(([, left = '']) =>
       left.split(', ').some((name) => keyNames.has(name)),
     )
@@ -101,7 +101,7 @@ describe('scripts', () => {
     expect(keys[0]).toBe(bound[0]?.[1])
   })
 
-  it.each(scripts)('F6: %s documents its KEYS and ARGV as they are', (name, { keys, args }) => {
+  it.each(scripts)('F6: %s documents its KEYS and ARGV correctly', (name, { keys, args }) => {
     const source = readFileSync(new URL(`${name}.ts`, folder), 'utf8')
     const doc = source.slice(source.lastIndexOf('/**', source.indexOf('export const')))
     const [, documented = ''] = /KEYS: ([^]*?)\*\//.exec(doc) ?? []
@@ -135,28 +135,25 @@ describe('scripts', () => {
     expect(commands.map(commandName)).toEqual(['EVALSHA', 'EVAL', 'EVALSHA'])
   })
 
-  it.each(scripts)(
-    'H1: %s gets each argument by its name, whatever the others are',
-    async (_, own) => {
-      const { keys, args } = own
-      const letters = args.map((name, index) => [name, index % 3 === 1 ? '' : `${name} ${index}`])
-      const lua = `return 'args\\n' .. table.concat({ ${args.join(', ') || "''"} }, '|')`
-      const script = defineScript({ keys, args, lua, parse: ({ text }) => text })
+  it.each(scripts)('H1: %s gets each argument by name, whatever the others are', async (_, own) => {
+    const { keys, args } = own
+    const letters = args.map((name, index) => [name, index % 3 === 1 ? '' : `${name} ${index}`])
+    const lua = `return 'args\\n' .. table.concat({ ${args.join(', ') || "''"} }, '|')`
+    const script = defineScript({ keys, args, lua, parse: ({ text }) => text })
 
-      const reply = await new RedisConnection(redis).run(anyScript(script), {
-        keys: { [String(keys[0])]: newKey() },
-        args: Object.fromEntries(letters),
-      })
+    const reply = await new RedisConnection(redis).run(anyScript(script), {
+      keys: { [String(keys[0])]: newKey() },
+      args: Object.fromEntries(letters),
+    })
 
-      expect(reply).toBe(letters.map(([, value]) => value).join('|'))
-    },
-  )
+    expect(reply).toBe(letters.map(([, value]) => value).join('|'))
+  })
 
   const words = scripts.filter(
     ([name]) => !['keep-user-session', 'remove-user-sessions', 'tell-time'].includes(name),
   )
 
-  it.each(words)('F1: %s knows its own replies, and no other one', (_, { parse }) => {
+  it.each(words)('F1: %s accepts its own replies, and no others', (_, { parse }) => {
     for (const reply of ['', 'OK', 'unknown', 'COMMITTED', ' committed', '0']) {
       expect(() => parse(replyOf(reply))).toThrow(
         expect.objectContaining({ code: 'ERR_SESSION_STORE' }),
@@ -166,7 +163,7 @@ describe('scripts', () => {
 })
 
 describe('tell-time', () => {
-  it('L4: tells the time of Redis in ms', async () => {
+  it('L4: returns the time of Redis in ms', async () => {
     const told = await run(tellTime, { keys: { session: newKey() }, args: {} })
     const [seconds, micros] = await redis.time()
 
@@ -176,7 +173,7 @@ describe('tell-time', () => {
 })
 
 describe('the scripts of an index', () => {
-  it('add-user-session answers a score above all others, and what was there', async () => {
+  it('add-user-session returns a score above all others, and the previous one', async () => {
     const userSessions = newKey()
     await redis.zadd(userSessions, 4_000_000_000_000, 'later')
     const add = (member: string, perUser: number | ''): Promise<unknown> =>
@@ -206,7 +203,7 @@ describe('the scripts of an index', () => {
     expect(await redis.pttl(userSessions)).toSatisfy(isJustUnder(5000))
   })
 
-  it('add-user-session takes the time for the score, and leaves a longer life', async () => {
+  it('add-user-session uses the time as the score, and keeps a longer time to live', async () => {
     const userSessions = newKey()
     await redis.zadd(userSessions, 1, 'first')
     await redis.pexpire(userSessions, 60_000)
@@ -220,7 +217,7 @@ describe('the scripts of an index', () => {
     expect(await redis.pttl(userSessions)).toBeGreaterThan(5000)
   })
 
-  it('keep-user-session puts back what is missing, confirms what is as it was added, and no more', async () => {
+  it('keep-user-session restores a missing entry, confirms one unchanged since it was added, and no other', async () => {
     const userSessions = newKey()
     await redis.zadd(userSessions, '10.5', 'pending', '20.5', 'anew', '30', 'confirmed')
     const keep = (member: string, score: number | '', pendingScore: number | ''): Promise<void> =>
@@ -230,7 +227,7 @@ describe('the scripts of an index', () => {
       })
 
     await keep('pending', 10, 10.5)
-    // It was signed in a second time, which is on its way.
+    // A second sign-in is in progress.
     await keep('anew', 15, 15.5)
     await keep('anew', 15, '')
     await keep('confirmed', 25, '')
@@ -250,7 +247,7 @@ describe('the scripts of an index', () => {
     expect(await redis.pttl(userSessions)).toSatisfy(isJustUnder(5000))
   })
 
-  it('read-user-sessions answers the time and all entries in their order', async () => {
+  it('read-user-sessions returns the time and all entries in order', async () => {
     const userSessions = newKey()
     const read = (): Promise<unknown> => run(readUserSessions, { keys: { userSessions }, args: {} })
 
@@ -262,7 +259,7 @@ describe('the scripts of an index', () => {
     })
   })
 
-  it('remove-user-sessions removes entries whose score is the same, or whatever it is', async () => {
+  it('remove-user-sessions removes entries with the same score, or with any score', async () => {
     const userSessions = newKey()
     await redis.zadd(userSessions, '10', 'same', '20.5', 'other', '30.5', 'any')
 
@@ -281,7 +278,7 @@ describe('the scripts of an index', () => {
     ['keep', keepUserSession],
     ['read', readUserSessions],
     ['remove', removeUserSessions],
-  ] as const)('F6: %s leaves a key of another type alone, and fails', async (_, script) => {
+  ] as const)('F6: %s does not change a key of another type, and fails', async (_, script) => {
     const userSessions = newKey()
     await redis.set(userSessions, 'something else')
     const call = { ...anyCall, keys: { userSessions } }
@@ -293,7 +290,7 @@ describe('the scripts of an index', () => {
 })
 
 describe('a script and its replies', () => {
-  it('F6: passes keys in the order of the script, without those that a call leaves out', () => {
+  it('F6: passes keys in the order of the script, without those that a call omits', () => {
     const { keyCount, values } = valuesOf(commitSession, {
       keys: { userSessions: 'users', session: 'session' },
       args: { ...noArgs, untilMs: 5, leaseMs: 0 },
@@ -310,11 +307,11 @@ describe('a script and its replies', () => {
     ['word 1\ntext\n2 3', 'word', [1], 'text\n2 3'],
     ['word\n', 'word', [], ''],
     ['', '', [], ''],
-  ])('takes %j apart', (reply, word, numbers, text) => {
+  ])('parses %j', (reply, word, numbers, text) => {
     expect(replyOf(reply)).toEqual({ word, numbers, text })
   })
 
-  it('H1: writes no number in a way that loses a digit', async () => {
+  it('H1: writes numbers without losing a digit', async () => {
     const script = defineScript({
       keys: ['session'],
       args: [],
@@ -343,7 +340,7 @@ describe('a script and its replies', () => {
   })
 })
 
-/** A script to which the names of keys and arguments do not matter. */
+/** A script for which the names of keys and arguments do not matter. */
 function anyScript(
   script: Pick<Script<never, never, unknown>, 'lua' | 'sha1' | 'parse'> & {
     readonly keys: readonly string[]
@@ -353,7 +350,7 @@ function anyScript(
   return script
 }
 
-/** Those of some names that stand in backticks, once each and in their order. */
+/** The names in backticks, without duplicates and in order. */
 function namesIn(text: string, names: ReadonlySet<string>): readonly string[] {
   const quoted = [...text.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name)
   return [...new Set(quoted.filter((name) => names.has(name)))]

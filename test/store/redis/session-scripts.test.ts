@@ -24,7 +24,7 @@ import {
 describe('create-session', () => {
   const args = { untilMs: ahead, timeToLiveMs: 5000, member: '', keepMs: '', perUser: '' }
 
-  it('stores a session with its time to live, and leaves one that is there alone', async () => {
+  it('stores a session with its time to live, and does not change an existing one', async () => {
     const session = newKey()
     const create = (text: string): Promise<unknown> =>
       run(createSession, { keys: { session }, args, rest: [text] })
@@ -40,7 +40,7 @@ describe('create-session', () => {
     expect(await redis.pttl(session)).toSatisfy(isJustUnder(5000))
   })
 
-  it('M8: stores one for ever without a time to live', async () => {
+  it('M8: stores a session forever without a time to live', async () => {
     const session = newKey()
     const endless = { ...args, timeToLiveMs: '' }
 
@@ -49,7 +49,7 @@ describe('create-session', () => {
     expect(await redis.pttl(session)).toBe(-1)
   })
 
-  it('M2: puts it last among its user\u2019s in the same step, unless there is one', async () => {
+  it('M2: adds it to the end of its user’s index in the same step, unless it exists', async () => {
     const [session, userSessions] = [newKey(), newKey()]
     const call = {
       keys: { session, userSessions },
@@ -91,7 +91,7 @@ describe('create-session', () => {
     ['a list', (key: string) => redis.rpush(key, 'a')],
     ['a hash', (key: string) => redis.hset(key, 'a', 'b')],
     ['a text', (key: string) => redis.set(key, 'a')],
-  ])('F6: takes %s for a session, and leaves it alone', async (_, put) => {
+  ])('F6: treats %s as a session, and does not change it', async (_, put) => {
     const session = newKey()
     await put(session)
     const before = await redis.dumpBuffer(session)
@@ -102,7 +102,7 @@ describe('create-session', () => {
     expect(await redis.dumpBuffer(session)).toEqual(before)
   })
 
-  it('F7: stores nothing of either on a Redis that is full, or whose index is of another type', async () => {
+  it('F7: stores neither key on a full Redis, or with an index of another type', async () => {
     const client = await ownRedis()
     const [session, userSessions] = [newKey(), newKey()]
     const call = {
@@ -133,7 +133,7 @@ describe('refresh-session', () => {
     expect(await redis.pttl(session)).toSatisfy(isJustUnder(5000))
   })
 
-  it('M8: leaves a time to live alone that there is none of', async () => {
+  it('M8: sets no time to live on a session without one', async () => {
     const session = newKey()
     await redis.set(session, stored)
 
@@ -147,7 +147,7 @@ describe('refresh-session', () => {
     ['a later version', `3${stored.slice(1)}`, 'changed'],
     ['a word', 'word', 'changed'],
     ['an empty text', '', 'ended'],
-  ])('L4: leaves %s alone', async (_, text, outcome) => {
+  ])('L4: does not change %s', async (_, text, outcome) => {
     const session = newKey()
     await redis.set(session, text, 'PX', 60_000)
 
@@ -157,7 +157,7 @@ describe('refresh-session', () => {
     expect(await redis.pttl(session)).toBeGreaterThan(5000)
   })
 
-  it('L8, F6: brings nothing back that is gone, and changes no list', async () => {
+  it('L8, F6: brings back nothing that is gone, and changes no index', async () => {
     const [gone, list] = [newKey(), newKey()]
     await redis.rpush(list, 'a')
 
@@ -167,7 +167,7 @@ describe('refresh-session', () => {
     expect(await redis.pttl(list)).toBe(-1)
   })
 
-  it('F7: works on a Redis that is full', async () => {
+  it('F7: works on a full Redis', async () => {
     const client = await ownRedis()
     const session = newKey()
     await client.set(session, stored, 'PX', 1000)
@@ -179,7 +179,7 @@ describe('refresh-session', () => {
     expect(await client.pttl(session)).toBeGreaterThan(1000)
   })
 
-  it('F7: is refused by a Redis that takes no writes, without an error', async () => {
+  it('F7: is refused by a Redis that accepts no writes, without an error', async () => {
     const client = await ownRedis()
     const session = newKey()
     await client.set(session, stored, 'PX', 60_000)
@@ -200,7 +200,7 @@ describe('refresh-session', () => {
 })
 
 describe('lock-session', () => {
-  it('T4: takes the lock for the lease, and answers the text', async () => {
+  it('T4: takes the lock for the lease, and returns the text', async () => {
     const keys = await lockable()
 
     expect(await ask(keys, 'me', 5000)).toEqual({ status: 'locked', now, text: stored })
@@ -209,7 +209,7 @@ describe('lock-session', () => {
     expect(await redis.pttl(keys.lock)).toSatisfy(isJustUnder(5000))
   })
 
-  it('T4: gives the next turn to the first that was refused, and to nobody else', async () => {
+  it('T4: gives the lock next to the first that was refused, and to no other', async () => {
     const keys = await lockable()
     await ask(keys, 'me')
 
@@ -230,7 +230,7 @@ describe('lock-session', () => {
     expect(await redis.exists(keys.turn)).toBe(0)
   })
 
-  it('T4: extends the lock for its holder, and lets go of nobody\u2019s turn for that', async () => {
+  it('T4: extends the lock for its holder, and keeps the queue as it is', async () => {
     const keys = await lockable()
     await ask(keys, 'me', 1000)
     await redis.set(keys.turn, 'first')
@@ -240,7 +240,7 @@ describe('lock-session', () => {
     expect(await redis.pttl(keys.lock)).toSatisfy(isJustUnder(9000))
   })
 
-  it('L8, F6: locks nothing where no session is', async () => {
+  it('L8, F6: locks nothing when there is no session', async () => {
     const [gone, list] = [newKeys(), newKeys()]
     await redis.rpush(list.session, 'a')
 
@@ -254,7 +254,7 @@ describe('lock-session', () => {
 })
 
 describe('destroy-session', () => {
-  it('M3: deletes a session and its lock, and answers the head, without what was stored', async () => {
+  it('M3: deletes a session and its lock, and returns the head, without the storage', async () => {
     const keys = newKeys()
     for (const key of Object.values(keys)) await redis.set(key, stored)
 
@@ -285,7 +285,7 @@ describe('destroy-session', () => {
     expect(await redis.exists(keys.session)).toBe(isEnded ? 0 : 1)
   })
 
-  it('F6: leaves what is no string alone', async () => {
+  it('F6: does not change a key that is not a string', async () => {
     const keys = newKeys()
     await redis.rpush(keys.session, 'a')
 
@@ -293,7 +293,7 @@ describe('destroy-session', () => {
     expect(await redis.exists(keys.session)).toBe(1)
   })
 
-  it('F7: works on a Redis that is full', async () => {
+  it('F7: works on a full Redis', async () => {
     const client = await ownRedis()
     const keys = newKeys()
     await client.set(keys.session, stored)
@@ -312,7 +312,7 @@ function ask(
   return run(lockSession, { keys, args: { token, leaseMs } })
 }
 
-/** Keys with a session that has no lock. */
+/** The keys of a session without a lock. */
 async function lockable(): Promise<ReturnType<typeof newKeys>> {
   const keys = newKeys()
   await redis.set(keys.session, stored)

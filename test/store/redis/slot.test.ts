@@ -7,7 +7,7 @@ import { sessionKey } from '../../../src/store/redis/keys.ts'
 import { slotOf } from '../../../src/store/redis/slot.ts'
 import { startRedisServer } from '../../support/redis-server.ts'
 
-it('F6: the slot of a key is the one that Redis gives it', async () => {
+it('F6: the slot of a key is the one that Redis computes', async () => {
   const server = await startRedisServer({ args: ['--cluster-enabled', 'yes'] })
   onTestFinished(() => server.stop())
   const redis = new Redis(server.url)

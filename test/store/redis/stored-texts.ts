@@ -1,5 +1,5 @@
 /**
- * A hand on what Redis has of a session, behind the store's back.
+ * Access to what Redis has of a session, behind the store's back.
  *
  * @module
  */
@@ -22,11 +22,11 @@ export async function sessionAt(redis: Redis, key: string): Promise<StoredSessio
 }
 
 /**
- * Changes a session, and leaves its time to live.
+ * Changes a session, and keeps its time to live.
  *
  * @param redis Where it is.
  * @param key Its key.
- * @param change What becomes of it.
+ * @param change Returns the new session.
  */
 export async function rewrite(
   redis: Redis,
@@ -34,14 +34,14 @@ export async function rewrite(
   change: (session: StoredSession) => StoredSession,
 ): Promise<void> {
   const session = change(await sessionAt(redis, key))
-  // Whoever has seen the session must look again.
+  // A request that has loaded the session must notice.
   const text = encodeSession({ ...session, revision: session.revision + 1 })
   await redis.set(key, text, 'KEEPTTL')
 }
 
 /**
- * Makes a session's last activity an earlier one, so that a refresh is due, and its time to live as
- * short as it is then.
+ * Moves the last activity of a session back, so that a refresh is due, and shortens its time to
+ * live accordingly.
  *
  * @param redis Where it is.
  * @param key Its key.

@@ -28,7 +28,7 @@ import { destroyAll, newHash } from '../contract-parts.ts'
 import { sessionAt } from './stored-texts.ts'
 
 describe('a Redis that fails the index', () => {
-  it('F6: adds a session before it has its user, though SCRIPT FLUSH comes before each call', async () => {
+  it('F6: adds a session to the index before its user is set, even with SCRIPT FLUSH before each call', async () => {
     const client = await ownRedis()
     const { store, keyOf, indexKeyOf } = setUp(client, client)
     const guest = await signedIn(store, '')
@@ -80,7 +80,7 @@ describe('a Redis that fails the index', () => {
     await expect.poll(() => indexOf('ann')).toEqual([sessions[1]!.id])
   })
 
-  it('F1: answers 503 to a sign-in that the index cannot take, and signs nobody in', async () => {
+  it('F1: answers 503 to a sign-in that the index refuses, and signs no user in', async () => {
     const prefix = uniquePrefix()
     const { visit, sessions } = makeApp({}, { redis, prefix })
     const cookie = cookieOf(await visit('/write?a=1'))
@@ -93,7 +93,7 @@ describe('a Redis that fails the index', () => {
       expect(response.status).toBe(503)
       expect(setCookies(response)).toEqual([])
     }
-    // The session of the guest is as it was.
+    // The session of the guest is unchanged.
     expect((await visit('/me', cookie)).body).toMatchObject({
       userName: '',
       isGuest: true,
@@ -112,7 +112,7 @@ describe('a Redis that fails the index', () => {
     expect((await visit('/login?user=bob')).status).toBe(200)
   })
 
-  it('F1: ends no other session with that, and goes on when the key is gone', async () => {
+  it('F1: ends no other session when the index refuses one, and recovers when the key is gone', async () => {
     const { store, indexKeyOf } = setUp()
     const first = await signedIn(store, 'ann')
     await redis.set(indexKeyOf('ann'), 'something else')
@@ -125,7 +125,7 @@ describe('a Redis that fails the index', () => {
     await expect(store.commit(first, signInCommit('ann'), policy)).rejects.toMatchObject({
       status: 503,
     })
-    // Nobody touches an index for a secret that opens nothing.
+    // A secret that opens nothing causes no access to an index.
     expect(await store.commit(wrong, signInCommit('ann'), policy)).toEqual({ status: 'ended' })
     expect(await store.load(first, policy, true)).toMatchObject({ status: 'live' })
     await redis.del(indexKeyOf('ann'))
@@ -134,7 +134,7 @@ describe('a Redis that fails the index', () => {
     expect(await idsOf(store, 'ann')).toEqual([second.id])
   })
 
-  it('F1: signs nobody in while Redis forbids the index, and leaves a guest as it is', async () => {
+  it('F1: signs no user in while Redis forbids the index, and leaves a guest as it is', async () => {
     const client = await ownRedis()
     const { store, prefix } = setUp(client, client)
     const guest = await signedIn(store, '')
@@ -150,7 +150,7 @@ describe('a Redis that fails the index', () => {
     })
   })
 
-  it('F7: lists and ends the sessions of a user on a Redis that is full; none is missing', async () => {
+  it('F7: lists and ends all sessions of a user on a full Redis', async () => {
     const client = await ownRedis()
     const { store, prefix } = setUp(client, client)
     const first = await signedIn(store, 'ann')
@@ -175,11 +175,11 @@ describe('a Redis that fails the index', () => {
     await direct.config('SET', 'maxmemory-policy', 'noeviction')
     const guests: SessionCredential[] = []
     let isFull = false
-    // A second step is on another node of a Cluster only.
+    // The second step is on another node only on a Cluster.
     const client = new SteppedRedis(direct, true)
     const evalsha = client.evalsha.bind(client)
     client.evalsha = (...args) => {
-      // Every third guest meets a full Redis with its first step, the next one with its second.
+      // Every third guest meets a full Redis at its first step, the next one at its second.
       const at = guests.findIndex(({ id }) => args.some((arg) => String(arg).includes(shortId(id))))
       const from = guests.findIndex(({ id }) => args.includes(keyOf(id)))
       isFull = (at >= 0 && at % 3 === 1) || (from >= 0 && from % 3 === 2)
@@ -199,7 +199,7 @@ describe('a Redis that fails the index', () => {
     const isSignedIn = outcomes.map(({ status }) => status === 'fulfilled')
     const stored = await Promise.all(guests.map(({ id }) => sessionAt(direct, keyOf(id))))
     expect(isSignedIn).toEqual(guests.map((_, index) => index % 3 === 0))
-    // Who was not signed in is the guest that it was before.
+    // A session that was not signed in is the same guest as before.
     expect(stored.map(({ record }) => record.userName === 'ann')).toEqual(isSignedIn)
     expect(await setOf(idsOf(store, 'ann'))).toEqual(
       new Set(guests.filter((_, index) => isSignedIn[index]).map(({ id }) => id)),
@@ -208,7 +208,7 @@ describe('a Redis that fails the index', () => {
 })
 
 describe('one Redis', () => {
-  it('L3: signs in, and puts the session into the index, by one command', async () => {
+  it('L3: signs in and adds the session to the index with one command', async () => {
     const stepped = new SteppedRedis(redis)
     const { store, indexOf } = setUp(stepped)
     const guest = await signedIn(store, '')
@@ -227,7 +227,7 @@ describe('one Redis', () => {
 })
 
 describe('one Redis at the limit', () => {
-  it('L3, M6: ends others by two more round trips', async () => {
+  it('L3, M6: ends other sessions with two more round trips', async () => {
     const stepped = new SteppedRedis(redis)
     const { store } = setUp(stepped)
     await signedIn(store, 'ann')
@@ -246,7 +246,7 @@ describe('one Redis at the limit', () => {
 })
 
 describe('a Cluster', () => {
-  it('L3: is told of a session before the session has its user, and waits for that', async () => {
+  it('L3: adds a session to the index before the session has its user, and waits for that', async () => {
     const stepped = new SteppedRedis(redis, true)
     const { store } = setUp(stepped)
     const guest = await signedIn(store, '')
@@ -274,7 +274,7 @@ describe('a Cluster', () => {
     })
   })
 
-  it('F1: stores no session there that the index cannot take', async () => {
+  it('F1: stores no session that the index cannot take', async () => {
     const { store, prefix, indexKeyOf } = setUp(new SteppedRedis(redis, true))
     const guest = await signedIn(store, '')
     await redis.set(indexKeyOf('ann'), 'something else')
@@ -317,7 +317,7 @@ describe('a Cluster', () => {
 })
 
 describe('maxSessions on Redis', () => {
-  it('M6: counts a sign-in that is on its way when it refuses, for two minutes', async () => {
+  it('M6: counts a sign-in in progress when it refuses, for two minutes', async () => {
     const { store, users, indexKeyOf } = setUp()
     const limited = { ...policy, maxSessions: { perUser: 1, onExceed: 'refuse' } } as const
     const pending = newSessionId()
@@ -331,7 +331,7 @@ describe('maxSessions on Redis', () => {
     expect(created).toMatchObject({ status: 'created' })
   })
 
-  it('M6: lets a live session sign in again, whoever is on the way', async () => {
+  it('M6: lets a live session sign in again, whatever sign-ins are in progress', async () => {
     const { store, users } = setUp()
     const limited = { ...policy, maxSessions: { perUser: 1, onExceed: 'refuse' } } as const
     const credential = await signedIn(store, 'ann')
@@ -342,7 +342,7 @@ describe('maxSessions on Redis', () => {
     expect(outcome).toMatchObject({ status: 'committed' })
   })
 
-  it('M6: ends no session for one that has ended by itself', async () => {
+  it('M6: ends no session in place of an expired one', async () => {
     const { store, keyOf } = setUp()
     const limited = { ...policy, maxSessions: { perUser: 2, onExceed: 'terminateOldest' } } as const
     const [kept, gone] = await inTurn(2, () => signedIn(store, 'ann'))
@@ -356,7 +356,7 @@ describe('maxSessions on Redis', () => {
     expect(await idsOf(store, 'ann')).toEqual([kept!.id, session.credential.id])
   })
 
-  it('M6: refuses no sign-in for a session that has ended by itself', async () => {
+  it('M6: refuses no sign-in because of an expired session', async () => {
     const { store, keyOf } = setUp()
     const limited = { ...policy, maxSessions: { perUser: 2, onExceed: 'refuse' } } as const
     const [first] = await inTurn(2, () => signedIn(store, 'ann'))
@@ -371,14 +371,14 @@ describe('maxSessions on Redis', () => {
   })
 })
 
-/** A client of a server of the test's own. */
+/** A client of the test's own server. */
 async function ownRedis(): Promise<Redis> {
   const server = await startRedisServer()
   onTestFinished(() => server.stop())
   return connectRedis(server.url)
 }
 
-/** All commands that Redis ran, those of scripts too, their names in capitals. */
+/** All commands that Redis ran, including those of scripts, with their names in capitals. */
 async function monitored(
   client: Redis,
   work: () => Promise<unknown>,

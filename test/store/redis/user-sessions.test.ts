@@ -43,7 +43,7 @@ class Deferred {
 }
 
 describe('the key of a user', () => {
-  it('H1: has nothing of the user name, which stands in the text of the session alone', async () => {
+  it('H1: does not contain the user name, which stands only in the text of the session', async () => {
     const { store, prefix } = setUp()
     const userName = 'ann{}@example.com'
 
@@ -56,7 +56,7 @@ describe('the key of a user', () => {
     expect(keys.join()).not.toContain('ann')
   })
 
-  it('M2: is another one for each user name, however alike two look', async () => {
+  it('M2: differs for each user name, however alike two look', async () => {
     const { store, indexOf } = setUp()
     const names = [
       'ann',
@@ -93,7 +93,7 @@ describe('the key of a user', () => {
 })
 
 describe("the index of a user's sessions", () => {
-  it('M2: has nobody who is not signed in, and everybody who is, in the order of sign-ins', async () => {
+  it('M2: lists everybody who is signed in, and no guests, in the order of sign-ins', async () => {
     const { store, prefix, indexOf, scoreOf } = setUp()
     const guest = await signedIn(store, '')
     expect(await redis.keys(`${prefix}user:*`)).toEqual([])
@@ -111,7 +111,7 @@ describe("the index of a user's sessions", () => {
     expect(new Set(scores).size).toBe(3)
   })
 
-  it('M2: keeps a strict order of sign-ins within one millisecond, and when the clock goes back', async () => {
+  it('M2: keeps sign-ins in strict order within one millisecond, and when the clock goes back', async () => {
     const { store, scoreOf, indexKeyOf } = setUp()
     const later = Date.now() + 60 * minute
     await redis.zadd(indexKeyOf('ann'), later, shortId(newSessionId()))
@@ -135,7 +135,7 @@ describe("the index of a user's sessions", () => {
     await store.commit(first, { ...emptyCommit, ...long }, policy)
     expect(await margin(first)).toBeGreaterThan(year - minute)
 
-    // One whose time was set while it was a guest's.
+    // One whose time was set while it belonged to a guest.
     await redis.pexpire(key, minute)
     const guest = await signedIn(store, '')
     await store.commit(guest, { ...emptyCommit, ...long, userName: '' }, policy)
@@ -147,12 +147,12 @@ describe("the index of a user's sessions", () => {
     await store.load(second, policy, true)
     await expect.poll(() => margin(second)).toBeGreaterThan(year - minute)
 
-    // A shorter life of another session takes nothing away.
+    // The shorter time to live of another session takes nothing away.
     await signedIn(store, 'ann')
     expect(await margin(second)).toBeGreaterThan(year - minute)
   })
 
-  it('M2: gets a session back that is missing, when a load refreshes it', async () => {
+  it('M2: gets a missing session back when a load refreshes it', async () => {
     const { store, keyOf, indexKeyOf, indexOf, scoreOf } = setUp()
     const first = await signedIn(store, 'ann')
     const second = await signedIn(store, 'ann')
@@ -175,7 +175,7 @@ describe("the index of a user's sessions", () => {
     expect(await redis.pttl(indexKeyOf('ann'))).toBeGreaterThan(61 * minute)
   })
 
-  it('M2: is not repaired by a load that is no activity, or finds nothing', async () => {
+  it('M2: is not repaired by a load that is not activity or finds nothing', async () => {
     const { store, keyOf, indexKeyOf } = setUp()
     const credential = await signedIn(store, 'ann')
     await redis.del(indexKeyOf('ann'))
@@ -189,7 +189,7 @@ describe("the index of a user's sessions", () => {
     expect(await redis.exists(indexKeyOf('ann'))).toBe(0)
   })
 
-  it('M2: keeps the order of a sign-in that was repaired, so that maxSessions ends the oldest', async () => {
+  it('M2: keeps the order of a repaired sign-in, so that maxSessions ends the oldest', async () => {
     const { store, keyOf, indexKeyOf, indexOf } = setUp()
     const sessions = await inTurn(3, () => signedIn(store, 'ann'))
     // So that no two have the same instant.
@@ -213,7 +213,7 @@ describe("the index of a user's sessions", () => {
     expect(outcome).toMatchObject({ status: 'created', ended: [sessions[0]!.id] })
   })
 
-  it('M2: loses entries of sessions that are gone when it is read, and no pending ones', async () => {
+  it('M2: loses entries of sessions that are gone when it is read, but no pending ones', async () => {
     const { store, keyOf, indexKeyOf, indexOf } = setUp()
     const [gone, cleared, kept] = await inTurn(3, () => signedIn(store, 'ann'))
     await redis.ping()
@@ -240,7 +240,7 @@ describe("the index of a user's sessions", () => {
     expect(new Set(await indexOf('ann'))).toEqual(new Set([kept!.id, young, almost]))
   })
 
-  it('M2: loses no pending entry to the end of all sessions', async () => {
+  it('M2: keeps a pending entry when all sessions are ended', async () => {
     const { store, users, indexOf } = setUp()
     const credential = await signedIn(store, '')
     const other = await signedIn(store, 'ann')
@@ -254,14 +254,14 @@ describe("the index of a user's sessions", () => {
     expect(await idsOf(store, 'ann')).toEqual([credential.id])
   })
 
-  it('M2: keeps a session that signs in again while somebody prunes it', async () => {
+  it('M2: keeps a session that signs in again during a pruning', async () => {
     const gate = gateOf(removeUserSessions.sha1)
     const { store: pruning, prefix, indexOf } = setUp(gate.client)
     const store = new RedisStore(redis, { prefix })
     const credential = await signedIn(store, 'ann')
     await grant(store, credential.id, 'ann', { ...noGrants, clears: true, userName: '' }, policy)
 
-    // It was seen to be nobody's, and the removal is under way.
+    // It was found to be a guest's, and the removal is in progress.
     expect(await idsOf(pruning, 'ann')).toEqual([])
     await gate.reached
     await signIn(store, credential, 'ann')
@@ -272,7 +272,7 @@ describe("the index of a user's sessions", () => {
     expect(await idsOf(store, 'ann')).toEqual([credential.id])
   })
 
-  it('M2: keeps a session whose sign-in is on its way while somebody prunes it', async () => {
+  it('M2: keeps a session whose sign-in is in progress during a pruning', async () => {
     const { store, users, indexOf } = setUp()
     const credential = await signedIn(store, '')
     const stale = await signedIn(store, 'ann')
@@ -290,7 +290,7 @@ describe("the index of a user's sessions", () => {
     await signIn(store, credential, 'ann')
 
     expect(await idsOf(store, 'ann')).toEqual([credential.id])
-    // The first sign-in is confirmed late: it says nothing of the second one.
+    // The first sign-in is confirmed late, which says nothing about the second one.
     const { score } = (await users.entries('ann'))[0]!
     await users.confirm({ id: credential.id, userName: 'ann', timeToLiveMs: minute }, added.score)
     expect((await users.entries('ann'))[0]!.score).toBe(score)
@@ -301,13 +301,13 @@ describe("the index of a user's sessions", () => {
     const credential = await signedIn(store, '')
     await store.commit(credential, { ...emptyCommit, idleTimeoutMs: year }, policy)
 
-    // This request has loaded it before.
+    // This request loaded it earlier.
     await signIn(store, credential, 'ann')
 
     await expect.poll(() => redis.pttl(indexKeyOf('ann'))).toBeGreaterThan(year)
   })
 
-  it('M2: leaves the entry of a session that only a later version can read', async () => {
+  it('M2: keeps the entry of a session that only a later version can read', async () => {
     const { store, keyOf, indexOf } = setUp()
     const [later, gone, last] = await inTurn(3, () => signedIn(store, 'ann'))
     await redis.setrange(keyOf(later!.id), 0, '3')
@@ -318,12 +318,12 @@ describe("the index of a user's sessions", () => {
     await expect.poll(() => indexOf('ann')).toEqual([later!.id, last!.id])
   })
 
-  it('F6, M2: has foreign members that everybody passes over', async () => {
+  it('F6, M2: tolerates foreign members', async () => {
     const { store, indexKeyOf, indexOf } = setUp()
     const [first, second, third] = await inTurn(3, () => signedIn(store, 'ann'))
     await redis.ping()
     const foreign = ['', 'a', '{}', first!.id, `${shortId(first!.id)}==`, '!'.repeat(22)]
-    // So that each comes before all others, and one is as pending as can be.
+    // So that each comes before all others, and one is as pending as possible.
     const scored = foreign.flatMap((member, index) => [index + 1, member])
     await redis.zadd(indexKeyOf('ann'), ...scored, `${Date.now()}.5`, 'pending')
     const refusing = { ...policy, maxSessions: { perUser: 4, onExceed: 'refuse' } } as const
@@ -353,7 +353,7 @@ describe("the index of a user's sessions", () => {
     await expect.poll(() => indexOf('ann')).toHaveLength(foreign.length + 1)
   })
 
-  it('M2: has a stale entry at most after a confirmation that comes behind the end', async () => {
+  it('M2: has at most a stale entry after a confirmation that comes after the end', async () => {
     const { store, users, keyOf, indexOf } = setUp()
     const credential = await signedIn(store, '')
     const { score } = await users.add({ id: credential.id, userName: 'ann', timeToLiveMs: minute })
@@ -372,7 +372,7 @@ describe("the index of a user's sessions", () => {
   })
 
   it.each([false, true])(
-    'M2: has no session whose sign-in was not stored, as a Cluster: %s',
+    'M2: omits a session whose sign-in was not stored, on a Cluster: %s',
     async (isCluster) => {
       const { store, indexOf, prefix } = setUp(new SteppedRedis(redis, isCluster))
       const small = { ...policy, limits: { storageBytes: 0, storageKeys: 0 } }
@@ -394,7 +394,7 @@ describe("the index of a user's sessions", () => {
   )
 
   it.each([false, true])(
-    'M2: keeps a session whose next sign-in is not stored, as a Cluster: %s',
+    'M2: keeps a session whose next sign-in is not stored, on a Cluster: %s',
     async (isCluster) => {
       const { store, indexOf } = setUp(new SteppedRedis(redis, isCluster))
       const credential = await signedIn(store, 'ann')
@@ -408,7 +408,7 @@ describe("the index of a user's sessions", () => {
     },
   )
 
-  it('M2: stays small over 2 000 sign-ins of sessions that nobody ends', async () => {
+  it('M2: stays small over 2 000 sign-ins of sessions that are never ended', async () => {
     const { store, keyOf, indexKeyOf } = setUp()
     const random = seeded(7)
     const spy = vi.spyOn(Math, 'random').mockImplementation(random)
@@ -416,7 +416,7 @@ describe("the index of a user's sessions", () => {
     let most = 0
     for (let made = 0; made < 2000; made++) {
       const { id } = await signedIn(store, 'ann')
-      // As when its time has passed.
+      // As if its time had passed.
       await redis.del(keyOf(id))
       most = Math.max(most, await redis.zcard(indexKeyOf('ann')))
     }
@@ -479,7 +479,7 @@ function gateOf(sha1: string): {
 function seeded(seed: number): () => number {
   let state = seed
   return () => {
-    // The constants of Numerical Recipes.
+    // The constants are from Numerical Recipes.
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
     return state / 2 ** 32
   }

@@ -4,8 +4,8 @@ import { requirePrivilege, session, Sessions } from 'koa-user-sessions'
 import type { GrantInput, PrivilegeName, SessionStorage, StorageOf } from 'koa-user-sessions'
 import { expectTypeOf } from 'vitest'
 
-// Compiled by `tsc -p test/types/augmented`, never run: an app that has said what it stores and which
-// privileges it knows. A compilation has these interfaces empty or augmented, never both.
+// Compiled by `tsc -p test/types/augmented`, never run: an app that has declared its storage and its
+// privileges. In one compilation these interfaces are either empty or augmented, never both.
 
 declare module 'koa-user-sessions' {
   interface SessionStorage {

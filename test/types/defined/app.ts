@@ -30,7 +30,7 @@ router.get('/admin', requirePrivilege('WebAdmin'))
 router.get('/any', requirePrivilege(['WebAdmin', 'browse']))
 // @ts-expect-error a misspelt name
 router.get('/typo', requirePrivilege('WebAdmim'))
-// @ts-expect-error a role is no privilege
+// @ts-expect-error a role is not a privilege
 router.get('/role', requirePrivilege('Admin'))
 
 router.post('/login', async ({ session: current }) => {
