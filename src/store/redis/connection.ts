@@ -172,8 +172,20 @@ export function valuesOf<Key extends string, Arg extends string>(
     if (key !== undefined) values.push(key)
   }
   const keyCount = values.length
-  const lines = args.map((name) => call.args[name]).join('\n')
-  if (args.length > 0) values.push(lines.replace(/\n+$/, ''))
+  if (args.length > 0) {
+    // The empty arguments at the end are not sent.
+    let lines = ''
+    let breaks = ''
+    for (const name of args) {
+      const value = call.args[name]
+      if (value !== '') {
+        lines += breaks + value
+        breaks = ''
+      }
+      breaks += '\n'
+    }
+    values.push(lines)
+  }
   if (call.rest) values.push(...call.rest)
   return { keyCount, values }
 }
