@@ -18,6 +18,7 @@ import { requireUser } from './koa/require-user.ts'
 import { deploymentOf, sessionIdIn, Sessions } from './manager/sessions.ts'
 import type { SessionStorage } from './storage/storage-type.ts'
 
+/** Options of `sessionRoutes()`. */
 export interface SessionRoutesOptions {
   /**
    * The start of the paths, such as `/api`: with a slash at its start, but not at its end.

@@ -12,6 +12,7 @@ import type { Roles } from '../privileges/roles.ts'
 import type { Session } from '../session/session.ts'
 import { attachmentOf, type Attachment } from './attachment.ts'
 
+/** Options of `requirePrivilege()` and `requireUser()`. */
 export interface GuardOptions {
   /**
    * Responds to a refused request instead of the error, for example with a redirect to the sign-in

@@ -5,6 +5,7 @@ import { checkFunction, checkNames, checkObject, namesOf } from '../errors/optio
 import { attachmentOf } from './attachment.ts'
 import { tellRefusal } from './guard.ts'
 
+/** Options of `requireSameOrigin()`. */
 export interface SameOriginOptions {
   /**
    * Other origins whose pages may send requests, such as `https://app.example.com`: scheme, host

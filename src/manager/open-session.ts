@@ -37,6 +37,7 @@ export interface OpenInput {
   readonly userName: string
   /** The application that opens it, by its id in the option `applications`: 1 to 64 bytes. */
   readonly applicationId: string
+  /** What the client says of itself. */
   readonly client?: RemoteClient
   /** In the forms of `setPrivileges()`; ignored where remote sessions cannot have privileges. */
   readonly privileges?: PrivilegeSettings['privileges']

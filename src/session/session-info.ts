@@ -12,6 +12,7 @@ export type SessionActivity =
 
 /** What is known of a session, under 4D's names. Unknown texts are `''`. */
 export interface SessionInfo {
+  /** Who or what is behind the session. */
   readonly type: SessionType
   /** Same as `session.userName`. */
   readonly userName: string
@@ -25,6 +26,7 @@ export interface SessionInfo {
   readonly hostType: 'browser' | 'windows' | 'mac' | 'linux' | 'ios' | 'android' | 'other'
   /** When the session was created: ISO 8601 with milliseconds, UTC. */
   readonly creationDateTime: string
+  /** Whether the client uses the session. */
   readonly state: SessionActivity
   /** Same as `session.id`. */
   readonly ID: string

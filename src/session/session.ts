@@ -48,6 +48,7 @@ export class Session<S = SessionStorage> {
     return this.#live.state.id
   }
 
+  /** Who or what is behind the session. */
   get type(): SessionType {
     return this.#live.state.type
   }

@@ -46,6 +46,7 @@ function endOfTurn(): Promise<void> {
   return turn
 }
 
+/** Options of `MemoryStore`. */
 export interface MemoryStoreOptions {
   /**
    * The most sessions, beyond which the least recently used one ends. An integer from 1 to 2^24,

@@ -51,6 +51,7 @@ import {
   type StoredSession,
 } from './stored-session.ts'
 
+/** Options of `RedisStore`. */
 export interface RedisStoreOptions {
   /**
    * The start of all keys. Apps with the same prefix share their sessions. Text without braces.
