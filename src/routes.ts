@@ -73,7 +73,7 @@ export function sessionRoutes<S = SessionStorage>(
   // On each route, because `router.use` would also affect routes of a router around this one.
   const read = [answerErrors, requireMounted, requireUser(), refuseActors]
   const change = [answerErrors, requireMounted, requireSameOrigin(), requireUser(), refuseActors]
-  const administer = [answerErrors, requireMounted, requirePrivilege('WebAdmin')]
+  const administer = [answerErrors, requireMounted, requirePrivilege('WebAdmin'), refuseActors]
 
   // Strict: `DELETE /sessions/`, perhaps from a client that lost the id, must not end anything.
   const router = new Router({ prefix, strict: true })

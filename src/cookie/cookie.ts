@@ -21,6 +21,8 @@ export interface SessionCredential {
    * caller that is trusted without a secret.
    */
   readonly secretHash: string
+  /** The session's generation in which the caller's nested token is good. Any if left out. */
+  readonly generation?: number | undefined
 }
 
 /** A new cookie secret. */

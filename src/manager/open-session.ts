@@ -85,7 +85,7 @@ export async function openSession<S>(
     const exp = tokens.expiry(endsAt)
     const claims = { sub: userName, sid: id, exp, client_id: input.applicationId }
     const token = await tokens.issue(claims, false)
-    const record = { ...draft, id, createdAt: now, signedInAt: now, endsAt }
+    const record = { ...draft, id, createdAt: now, signedInAt: now, endsAt, generation: 0 }
     return { session: serverSession<S>(deployment, { record, seen, now, credential }), token }
   } catch (error) {
     // Without a token it cannot be used.

@@ -8,7 +8,6 @@ import type { Deployment } from '../session/deployment.ts'
 import { LiveSession } from '../session/live-session.ts'
 import type { RequestFacts } from '../session/request-session.ts'
 import { SessionState, type LoadedSession } from '../session/session-state.ts'
-import { storedProcedureId } from '../session/session-types.ts'
 import { Session } from '../session/session.ts'
 import type { RecordDraft } from '../store/record.ts'
 
@@ -33,7 +32,7 @@ export function serverSession<S>(deployment: Deployment, loaded: LoadedSession):
 export async function storedProcedure<S>(deployment: Deployment): Promise<Session<S>> {
   const { store, settings } = deployment
   const { policy } = settings
-  const credential = trustedCredential(storedProcedureId)
+  const credential = trustedCredential(deployment.storedProcedureId)
   let found = await store.load(credential, policy, false)
   if (!found) {
     const expiry = { ...policy.expiry, absoluteTimeoutMs: Infinity }

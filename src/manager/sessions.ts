@@ -16,7 +16,7 @@ import {
   type ActiveSession,
   type SessionInfo,
 } from '../session/session-info.ts'
-import { storedProcedureId, typeRules } from '../session/session-types.ts'
+import { typeRules } from '../session/session-types.ts'
 import type { Session } from '../session/session.ts'
 import type { SessionStorage, StorageOf } from '../storage/storage-type.ts'
 import { createStorageView, Storage } from '../storage/storage.ts'
@@ -119,7 +119,9 @@ export class Sessions<S = SessionStorage> {
     const { userName } = options
     if (userName !== undefined) checkUserName(userName)
     const known = sessionIdIn(id)
-    if (known === undefined || userName === '' || known === storedProcedureId) return false
+    if (known === undefined || userName === '' || known === this.#deployment.storedProcedureId) {
+      return false
+    }
     const isEnded = await this.#deployment.store.destroy(known, userName)
     if (isEnded) this.#terminated([known])
     return isEnded
@@ -132,10 +134,14 @@ export class Sessions<S = SessionStorage> {
   async terminateOthers(session: {
     readonly id: string
     readonly userName: string
+    readonly actor?: string | null
   }): Promise<number> {
+    if (typeof session.actor === 'string') {
+      throw new TypeError('a nested context cannot end the sessions of its user')
+    }
     // A real user may have the user name of the server's own code.
     const id = sessionIdIn(session.id)
-    if (id === storedProcedureId) return 0
+    if (id === this.#deployment.storedProcedureId) return 0
     return this.#terminateAll(session.userName, id)
   }
 

@@ -51,7 +51,9 @@ const optionTable: {
     checkMethods('store', store, [...storeOperations, 'close'])
     return store
   },
-  prefix: (prefix = 'sess:') => {
+  prefix: (given, { store }) => {
+    const usual = store instanceof RedisStore ? store.prefix : 'sess:'
+    const prefix = given === undefined ? usual : given
     if (typeof prefix === 'string' && prefix !== '' && !/[{}]/.test(prefix)) return prefix
     throw new SessionOptionError('"prefix" option must be text without braces, not empty')
   },
@@ -135,7 +137,7 @@ export function resolveOptions(given: SessionsOptions = {}): SessionsSettings {
     ]),
   ) as CheckedOptions
   checkTogether(checked)
-  const { redis, prefix: _prefix, ignorePermissions: _ignores, ...more } = checked
+  const { redis, ignorePermissions: _ignores, ...more } = checked
   const { idleTimeout, minIdleTimeout, absoluteTimeout, refreshSeconds, ...others } = more
   const { limits, maxSessions, storeTimeoutMs, ...settings } = others
   const expiry = {

@@ -224,7 +224,6 @@ export type CheckedOptions = {
 /** Options whose values {@link SessionsSettings} has in another form only. */
 type DerivedOption =
   | 'redis'
-  | 'prefix'
   | 'ignorePermissions'
   | 'idleTimeout'
   | 'minIdleTimeout'

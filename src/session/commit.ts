@@ -128,6 +128,8 @@ async function update(
     userName: grants && state.grants.granted.userName,
     newSecretHash: secret?.secretHash,
     asksFor,
+    // A session without a cookie has no secret to rotate.
+    raisesGeneration: rotates && !secret,
     postpones,
     lock: claim,
   } as const

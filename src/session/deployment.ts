@@ -8,6 +8,7 @@ import type { OnUndeclared } from '../privileges/grants.ts'
 import { DeadlineStore } from '../store/deadline-store.ts'
 import type { SessionStore } from '../store/session-store.ts'
 import { Tokens } from '../tokens/tokens.ts'
+import { storedProcedureIdOf } from './session-types.ts'
 import type { Session } from './session.ts'
 import { Locks } from './use-lock.ts'
 
@@ -18,6 +19,8 @@ export interface Deployment {
   readonly store: SessionStore
   readonly locks: Locks
   readonly events: Events
+  /** The id of the session of the server's own code. */
+  readonly storedProcedureId: string
   /** `undefined` without the option `tokens`. */
   readonly tokens: Tokens | undefined
   /** Holds the session of the running code. */
@@ -76,6 +79,7 @@ export function createDeployment(settings: SessionsSettings): Deployment {
     store,
     locks: new Locks(store, policy, settings.lockTimeoutMs),
     events,
+    storedProcedureId: storedProcedureIdOf(settings.prefix),
     tokens,
     context: new AsyncLocalStorage(),
     warnOnce,

@@ -44,10 +44,21 @@ export class LiveSession implements StorageOwner {
     return this.#state
   }
 
-  /** The state for changes. Throws if this request has ended the session. */
+  /** The state for changes. Throws if this request has ended the session, or its token has expired. */
   get openState(): SessionState {
-    if (this.#state.isEnded) throw new SessionEndedError()
+    if (this.#state.isEnded || this.#state.isTokenOver) throw new SessionEndedError()
     return this.#state
+  }
+
+  /** The state for changes of the session itself. Throws `TypeError` in a nested context. */
+  get ownState(): SessionState {
+    if (this.#state.isNested) {
+      throw new TypeError(
+        'a nested context cannot change the session itself: it may read, write storage, and create ' +
+          'narrower nested tokens',
+      )
+    }
+    return this.openState
   }
 
   get storage(): Storage {
@@ -76,7 +87,7 @@ export class LiveSession implements StorageOwner {
 
   regenerate(): Promise<void> {
     return this.#inTurn(async () => {
-      const before = this.openState.credential
+      const before = this.ownState.credential
       // The pending changes may rotate the secret themselves.
       if (this.#state.isNew || this.#state.grants.changes) await this.#commit('save')
       if (this.#state.credential === before) await this.#commit('save', { rotates: true })
@@ -110,15 +121,13 @@ export class LiveSession implements StorageOwner {
   touch(): Promise<void> {
     return this.#inTurn(async () => {
       const state = this.openState
-      if (state.isNew) return
-      const { now } = await this.#load(true)
-      state.touched(now)
+      if (!state.isNew) state.touched(await this.#load(!state.isNested))
     })
   }
 
   postpone(): Promise<void> {
     return this.#inTurn(async () => {
-      if (this.openState.isNew) return
+      if (this.ownState.isNew) return
       await this.#commit('save', { postpones: true })
       this.#state.postponed()
     })
@@ -128,19 +137,26 @@ export class LiveSession implements StorageOwner {
     return this.#inTurn(async () => {
       const { tokens } = this.deployment
       if (!tokens) throw new TypeError('createNestedToken() needs the option "tokens"')
-      const claims = nestedClaims(input, await this.#storedState())
-      const exp = tokens.expiry(this.#state.times.endsAt, input.lifetime)
+      const state = this.openState
+      // Checked first, so that a wrong call stores nothing.
+      const claims = nestedClaims(input, state)
+      await this.#storedState()
+      // The store must still know the secret, and says in which generation the token is good.
+      const { record } = await this.#load(false)
+      const most = state.token?.claims.exp ?? Infinity
+      const exp = Math.min(tokens.expiry(record.endsAt, input.lifetime), most)
       if (exp === Infinity) {
         throw new TypeError('"lifetime" is needed: this session never ends by itself')
       }
-      return tokens.issue({ ...claims, exp }, true)
+      const { id: sid, generation: gen } = record
+      return tokens.issue({ ...claims, sid, gen, exp }, true)
     })
   }
 
   createOTP(lifespan?: number): Promise<string> {
     return this.#inTurn(async () => {
       // Checked first, so that a wrong call stores nothing.
-      const lifespanMs = lifespanOf(lifespan, this.openState)
+      const lifespanMs = lifespanOf(lifespan, this.ownState)
       return makeOTP(await this.#storedState(), lifespanMs)
     })
   }
@@ -148,13 +164,14 @@ export class LiveSession implements StorageOwner {
   restore(otp: string): Promise<boolean> {
     return this.#inTurn(async () => {
       if (this.readOnlyReason) throw this.readOnlyReason
-      const joined = await joinByOTP(this, this.openState, otp)
+      const joined = await joinByOTP(this, this.ownState, otp)
       if (joined) this.#state = joined
       return joined !== undefined
     })
   }
 
   destroy(): Promise<void> {
+    if (this.#state.isNested) return this.#inTurn(async () => void this.ownState)
     if (typeRules[this.#state.type].user === 'server') {
       return Promise.reject(new TypeError('the stored-procedure session cannot be ended'))
     }

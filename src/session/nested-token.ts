@@ -1,4 +1,5 @@
 import { clientCulture, clientUICulture, clientUtcOffset } from '../client/culture.ts'
+import { SessionGuestError } from '../errors/errors.ts'
 import { Grants, nothingGranted } from '../privileges/grants.ts'
 import { parseGrant, type PrivilegeSettings } from '../privileges/privileges.ts'
 import { depthOf, maxActors } from '../tokens/claims.ts'
@@ -19,9 +20,12 @@ export interface NestedTokenInput {
 
 /**
  * Returns the claims of a nested token. Throws `TypeError` for wrong input, and for a session that
- * is nested too deep itself.
+ * is nested too deep itself, and `SessionGuestError` where nobody is signed in.
  */
-export function nestedClaims(input: NestedTokenInput, state: SessionState): Omit<NewClaims, 'exp'> {
+export function nestedClaims(
+  input: NestedTokenInput,
+  state: SessionState,
+): Omit<NewClaims, 'sid' | 'gen' | 'exp'> {
   const { userName, lifetime, ...named } = { ...input }
   if (typeof userName !== 'string' || userName === '' || userName.length > 256) {
     throw new TypeError('"userName" must be text of 1 to 256 characters')
@@ -29,11 +33,16 @@ export function nestedClaims(input: NestedTokenInput, state: SessionState): Omit
   if (lifetime !== undefined && !(Number.isInteger(lifetime) && lifetime > 0)) {
     throw new TypeError('"lifetime" must be a positive integer of seconds')
   }
+  if (!state.isSignedIn) throw new SessionGuestError()
   const outer = state.token?.claims.act
   if (depthOf(outer) >= maxActors) throw new TypeError(`tokens nest ${maxActors} deep at most`)
   const { settings, onUndeclared } = state.deployment
   const grants = new Grants(nothingGranted, settings.roles, onUndeclared)
   grants.add(parseGrant(named))
+  const exceeds = [...grants.held.keys()].some((name) => !state.grants.held.has(name))
+  if (state.isNested && exceeds) {
+    throw new TypeError('a nested context cannot give more than it has itself')
+  }
   const { privileges, roles } = grants.granted
   const header = (name: string): string => state.origin.request.header(name)
   const inherited = state.isNested ? state.token?.claims : undefined
@@ -42,7 +51,6 @@ export function nestedClaims(input: NestedTokenInput, state: SessionState): Omit
   const utcOffset = inherited ? inherited.utc_offset : clientUtcOffset(header)
   return {
     sub: userName,
-    sid: state.id,
     act: { sub: state.userName, ...(outer && { act: outer }) },
     privileges,
     roles,

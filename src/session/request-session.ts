@@ -99,8 +99,11 @@ export class RequestSession<S> {
     const failed: Lookup = { status: 'failed', error: new SessionTokenError('invalid_token') }
     const token = await tokens?.verify(bearer.token)
     if (!token) return failed
-    const credential = trustedCredential(token.claims.sid)
-    const outcome = await store.load(credential, settings.policy, this.#request.isActivity())
+    const { sid, gen } = token.claims
+    const credential = { ...trustedCredential(sid), generation: gen }
+    // Whoever acts for another user does not show that the session's own user is there.
+    const isActivity = !token.isNested && this.#request.isActivity()
+    const outcome = await store.load(credential, settings.policy, isActivity)
     if (outcome?.status !== 'live') return failed
     const { type, userName } = outcome.record
     // A token that is not nested opens only the remote session that it was issued for.
@@ -194,6 +197,8 @@ export class RequestSession<S> {
     if (typeRules[live.state.type].user === 'server') {
       throw new TypeError('the stored-procedure session cannot be ended')
     }
+    // Read for its check: a nested context ends nothing.
+    void live.ownState
     this.#start(this.#guest(live.abandon()))
   }
 

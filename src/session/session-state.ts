@@ -6,7 +6,7 @@ import { Grants, nothingGranted, type GrantChanges, type Granted } from '../priv
 import { Promotions } from '../privileges/promotions.ts'
 import { Storage, type StorageChanges } from '../storage/storage.ts'
 import type { RecordDraft, SessionRecord, SessionType } from '../store/record.ts'
-import type { VerifiedToken } from '../tokens/tokens.ts'
+import { isOver, type VerifiedToken } from '../tokens/tokens.ts'
 import type { Deployment } from './deployment.ts'
 import { SessionTimes } from './session-times.ts'
 import { systemUser, typeRules } from './session-types.ts'
@@ -67,7 +67,7 @@ export class SessionState {
   readonly origin: SessionOrigin
   /** Whether this request has ended the session. */
   readonly isEnded: boolean
-  readonly #record: SessionRecord | undefined
+  #record: SessionRecord | undefined
   #id: string | undefined
   #credential: SessionCredential | undefined
   /** For the next commit: see `SessionCommit.seen`. */
@@ -249,8 +249,19 @@ export class SessionState {
     return isSystem ? systemUser : this.grants.granted.userName
   }
 
+  /** Whether the request's token has expired meanwhile, as that of a socket may. */
+  get isTokenOver(): boolean {
+    return this.origin.token !== undefined && isOver(this.origin.token.claims)
+  }
+
+  /** Whether somebody is signed in: there is a user name or a privilege. */
+  get isSignedIn(): boolean {
+    return this.userName !== '' || (this.isPrivileged && this.grants.held.size > 0)
+  }
+
   /** Whether the session can have privileges. */
   get isPrivileged(): boolean {
+    if (this.isTokenOver) return false
     return this.isNested || this.deployment.settings.privilegedTypes.has(this.type)
   }
 
@@ -349,10 +360,21 @@ export class SessionState {
     this.#credential = { id: this.id, secretHash }
   }
 
-  /** Records activity. */
-  touched(now: number): void {
+  /**
+   * Records activity, and takes over the rights that the session has by now.
+   *
+   * @throws {SessionEndedError} When the session is no longer that of its user.
+   */
+  touched({ record, seen, now }: Omit<LoadedSession, 'credential'>): void {
     this.times.touched(now)
     this.#isPostponed = false
+    if (this.#grants?.changes) return
+    if (record.userName !== this.#record?.userName && this.userName !== '') {
+      throw new SessionEndedError()
+    }
+    this.#record = record
+    this.#seen = seen
+    this.#grants = undefined
   }
 
   /** Records that the client suspends. */

@@ -1,3 +1,5 @@
+import { hash } from 'node:crypto'
+
 import type { SessionType } from '../store/record.ts'
 
 /** The rules for sessions of one type. */
@@ -20,8 +22,21 @@ export const typeRules: Readonly<Record<SessionType, TypeRules>> = {
   storedProcedure: { hasCookie: false, user: 'server' },
 }
 
-/** The id of the stored-procedure session, the same in every deployment. */
-export const storedProcedureId = '00000000-0000-4000-8000-000000000000'
+/**
+ * Returns the id of the session of the server's own code. It follows from the option `prefix`, so
+ * that a token of one deployment opens nothing in another one with the same keys.
+ */
+export function storedProcedureIdOf(prefix: string): string {
+  const hex = hash('sha256', `stored procedure of ${prefix}`, 'hex')
+  // RFC 9562 section 5.8: a UUID of version 8, whose other bits are free.
+  const parts = [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    `8${hex.slice(13, 16)}`,
+    `8${hex.slice(17, 20)}`,
+  ]
+  return [...parts, hex.slice(20, 32)].join('-')
+}
 
 /** The user name of the stored-procedure session. It is not stored. */
 export const systemUser = 'system'

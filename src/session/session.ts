@@ -115,7 +115,7 @@ export class Session<S = SessionStorage> {
   }
 
   set idleTimeout(minutes: number) {
-    const { type, times } = this.#live.openState
+    const { type, times } = this.#live.ownState
     if (typeRules[type].user === 'server') {
       throw new TypeError('the stored-procedure session has no idle timeout')
     }
@@ -234,7 +234,7 @@ export class Session<S = SessionStorage> {
    */
   setPrivileges(input: GrantInput): boolean {
     const grant = parseGrant(input)
-    const { grants, isGrantable, type, userName } = this.#live.openState
+    const { grants, isGrantable, type, userName } = this.#live.ownState
     if (!isGrantable) return false
     const { user } = typeRules[type]
     if (user === 'kept' && (grant.userName ?? userName) !== userName) {
@@ -265,7 +265,7 @@ export class Session<S = SessionStorage> {
    * @throws {SessionEndedError} When this request has ended the session.
    */
   clearPrivileges(): boolean {
-    const state = this.#live.openState
+    const state = this.#live.ownState
     if (!state.isGrantable) return false
     state.grants.clear(typeRules[state.type].user === 'kept')
     return true

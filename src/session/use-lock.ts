@@ -109,11 +109,12 @@ export class Locks {
    * `SessionLockTimeoutError` when the turn did not come in time.
    */
   async acquire(credential: SessionCredential): Promise<HeldLock | undefined> {
-    const { id, secretHash } = credential
+    const { id, secretHash, generation } = credential
     const until = performance.now() + this.#timeoutMs
     const { queue, handed } = await this.#queue(id, until)
     try {
-      const isHanded = handed?.credential.secretHash === secretHash
+      const isHanded =
+        handed?.credential.secretHash === secretHash && handed.credential.generation === generation
       const session = isHanded ? handed : await this.#ask(credential, queue, until)
       if (!session) {
         // The block before may have kept the lock for this one, whose secret is out of date.

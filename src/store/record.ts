@@ -18,6 +18,11 @@ export interface SessionRecord {
   readonly signedInAt: number
   /** The absolute end, or `Infinity`. */
   readonly endsAt: number
+  /**
+   * Rises with everything that takes rights or gives the cookie a new secret, from 0. A nested
+   * token of an earlier generation is dead.
+   */
+  readonly generation: number
   /** The idle timeout in milliseconds, or `Infinity`. */
   readonly idleTimeoutMs: number
   /** The user's name, `''` for a guest. */
@@ -45,4 +50,7 @@ export interface SessionSummary extends Omit<SessionRecord, 'storage'> {
 }
 
 /** The parts of a new session's record that the caller provides. The store adds the instants. */
-export type RecordDraft = Omit<SessionRecord, 'id' | 'createdAt' | 'signedInAt' | 'endsAt'>
+export type RecordDraft = Omit<
+  SessionRecord,
+  'id' | 'createdAt' | 'signedInAt' | 'endsAt' | 'generation'
+>

@@ -76,7 +76,8 @@ const maxRefreshes = 3
  */
 export class RedisStore implements SessionStore {
   readonly #connection: RedisConnection
-  readonly #prefix: string
+  /** The start of all keys: the option of that name. */
+  readonly prefix: string
   readonly #users: UserSessions
   readonly #writer: SessionWriter
   /** One Redis is one server: only a Cluster has several. */
@@ -91,7 +92,7 @@ export class RedisStore implements SessionStore {
       throw new SessionOptionError('"prefix" option must be text without braces')
     }
     this.#connection = new RedisConnection(redis)
-    this.#prefix = prefix
+    this.prefix = prefix
     this.#writer = new SessionWriter(this.#connection, prefix)
     if (redis.isCluster) {
       this.nodeOf = (id) =>
@@ -119,7 +120,7 @@ export class RedisStore implements SessionStore {
     policy: StorePolicy,
     isActivity: boolean,
   ): Promise<LoadOutcome | undefined> {
-    const key = sessionKey(this.#prefix, credential.id)
+    const key = sessionKey(this.prefix, credential.id)
     const { clock, text } = await this.#read(key, this.#connection.get(key))
     if (text === undefined) return undefined
     const session = decodeSession(credential.id, text)
@@ -177,7 +178,7 @@ export class RedisStore implements SessionStore {
 
   async lock(credential: SessionCredential, lock: SessionLock): Promise<LockOutcome | undefined> {
     const { id } = credential
-    const session = sessionKey(this.#prefix, id)
+    const session = sessionKey(this.prefix, id)
     const { token, leaseMs } = lock
     const locked = await this.#connection.run(lockSession, {
       keys: { session, ...lockKeys(session) },
@@ -212,7 +213,7 @@ export class RedisStore implements SessionStore {
     session: NewSession,
     { policy, until, index }: HowToWrite,
   ): Promise<Written<CreateOutcome>> {
-    const key = sessionKey(this.#prefix, session.credential.id)
+    const key = sessionKey(this.prefix, session.credential.id)
     return this.#connection.inTime(key, until, async (clock) => {
       const { now } = clock
       const stored = newSession(session, now, policy)
@@ -235,7 +236,7 @@ export class RedisStore implements SessionStore {
 
   /** Extends or releases a lock, without looking at the session. */
   async #extendLock(id: string, { token, leaseMs }: SessionLock): Promise<CommitOutcome> {
-    const session = sessionKey(this.#prefix, id)
+    const session = sessionKey(this.prefix, id)
     const written = await this.#connection.run(commitSession, {
       keys: { session, lock: lockKeys(session).lock },
       // It changes nothing that could be too late.
@@ -247,7 +248,7 @@ export class RedisStore implements SessionStore {
 
   /** Describes a live session. Returns `'unreadable'` when it may be one of a later version. */
   async #describe(id: string): Promise<SessionSummary | 'unreadable' | undefined> {
-    const key = sessionKey(this.#prefix, id)
+    const key = sessionKey(this.prefix, id)
     const { clock, text } = await this.#read(key, this.#connection.getHead(key))
     if (text === undefined) return undefined
     const session = decodeSession(id, text)
@@ -258,7 +259,7 @@ export class RedisStore implements SessionStore {
 
   /** Ends a session, or only the given user's. Returns `undefined` when there is none. */
   async #end(id: string, userName: string | undefined): Promise<Ended | undefined> {
-    const session = sessionKey(this.#prefix, id)
+    const session = sessionKey(this.prefix, id)
     const destroyed = await this.#connection.run(destroySession, {
       keys: { session, ...lockKeys(session) },
       args: { isOwned: userName === undefined ? '' : 1, userName: escapeText(userName ?? '') },

@@ -157,6 +157,8 @@ export interface SessionCommit {
   readonly asksFor?: 'rights' | 'secret' | undefined
   /** The lock that the changes require. A lease of 0 releases it, another one extends it. */
   readonly lock?: SessionLock | undefined
+  /** Makes all nested tokens of the session dead, whatever else changes. */
+  readonly raisesGeneration?: boolean | undefined
   /** Notes that the client suspends: the session counts as postponed until the next activity. */
   readonly postpones?: boolean | undefined
   /** A one-time token to add, of at most {@link maxOTPs}. */

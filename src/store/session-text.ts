@@ -18,6 +18,7 @@
  *     i  idle timeout in ms; without it the session never expires
  *     n  last sign-in, in ms after the creation
  *     e  absolute end, in ms after the creation; absent if there is none, or one beyond all dates
+ *     g  generation; without it 0
  *     u  user name
  *     a  IP address of the client
  *     A-L  the client: its texts in the order of `client-items.ts`, and "1" for an official one
@@ -59,7 +60,7 @@ const typesByLetter: ReadonlyMap<string, SessionType> = new Map(
   sessionTypes.map((type) => [typeLetters[type], type]),
 )
 
-const tags = 'ineuaABCDEFGHIJKLsjpro'
+const tags = 'ineguaABCDEFGHIJKLsjpro'
 const firstRepeated = tags.indexOf('s')
 const firstClientTag = 0x41
 const lastClientTag = 0x4c
@@ -142,6 +143,7 @@ export function decodeSession(id: string, text: string): StoredSession | undefin
         createdAt,
         signedInAt: items.signedInAt,
         endsAt: items.endsAt,
+        generation: items.generation,
         idleTimeoutMs: items.idleTimeoutMs,
         userName: items.userName,
         privileges: items.privileges,
@@ -168,6 +170,7 @@ function itemsOf({ record, secrets, otps }: StoredSession): string {
   if (idleTimeoutMs < Infinity) items += `\ti${Math.ceil(idleTimeoutMs).toString(36)}`
   if (signedInAt !== 0) items += `\tn${since(signedInAt)}`
   if (endsAt <= lastInstant) items += `\te${since(endsAt)}`
+  if (record.generation !== 0) items += `\tg${record.generation.toString(36)}`
   if (userName !== '') items += `\tu${escapeText(userName)}`
   if (ip !== '') items += `\ta${escapeText(ip)}`
   items += clientItems(client)
@@ -189,6 +192,7 @@ interface Items {
   idleTimeoutMs: number
   signedInAt: number
   endsAt: number
+  generation: number
   userName: string
   ip: string
   client: ClientDescription
@@ -209,6 +213,7 @@ function readItems(text: string, start: number, headEnd: number, createdAt: numb
     idleTimeoutMs: Infinity,
     signedInAt: 0,
     endsAt: Infinity,
+    generation: 0,
     userName: '',
     ip: '',
     client: unknownClient,
@@ -243,6 +248,9 @@ function readItems(text: string, start: number, headEnd: number, createdAt: numb
         break
       case 0x65: // e
         items.endsAt = createdAt + numberIn(text, value, end, most)
+        break
+      case 0x67: // g
+        items.generation = numberIn(text, value, end, Number.MAX_SAFE_INTEGER)
         break
       case 0x75: // u
         items.userName = unescapeText(text.slice(value, end))

@@ -87,6 +87,7 @@ export function newSession(
       createdAt: now,
       signedInAt: signsIn ? now : 0,
       endsAt: now + policy.expiry.absoluteTimeoutMs,
+      generation: 0,
       idleTimeoutMs: draft.idleTimeoutMs,
       userName: draft.userName,
       privileges: draft.privileges,
@@ -113,10 +114,12 @@ export function newSession(
  */
 export function openingOf(
   session: StoredSession,
-  { secretHash }: SessionCredential,
+  { secretHash, generation }: SessionCredential,
   now: number,
 ): 'good' | 'rotated' | undefined {
-  if (now >= session.record.endsAt) return undefined
+  const { record } = session
+  if (now >= record.endsAt) return undefined
+  if (generation !== undefined && generation !== record.generation) return undefined
   if (secretHash === '') return 'good'
   let rotatedAt: number | undefined
   for (const secret of session.secrets) {
@@ -159,13 +162,17 @@ export function changeSession(
   }
 
   const newSecretHash = isRotated && !joins ? undefined : commit.newSecretHash
-  const isSame = !grants && !newOTP && newSecretHash === undefined && idleTimeoutMs === undefined
+  const rotates = newSecretHash !== undefined && !joins
+  const raises = rotates || commit.raisesGeneration === true || grants?.clears === true
+  const isSame =
+    !grants && !newOTP && newSecretHash === undefined && idleTimeoutMs === undefined && !raises
   return {
     status: isRotated && !joins ? 'merged' : 'committed',
     session: {
       record: {
         ...(grants ? granted(record, grants) : record),
         ...(grants?.signsIn && { signedInAt: now, endsAt: now + policy.expiry.absoluteTimeoutMs }),
+        generation: raises ? record.generation + 1 : record.generation,
         idleTimeoutMs: idleTimeoutMs ?? record.idleTimeoutMs,
         storage,
       },
@@ -182,7 +189,7 @@ export function changeSession(
               newOTP,
               redeemsOTP,
               now,
-              rotates: newSecretHash !== undefined && !joins,
+              rotates,
             }),
       revision:
         isSame && !commit.postpones ? session.revision : (session.revision + 1) % (maxRevision + 1),

@@ -28,6 +28,8 @@ export interface TokenClaims {
   readonly client_id?: string
   /** Who acts for the user, in a nested token. */
   readonly act?: Actor
+  /** The session's generation in which a nested token was issued, and is good. */
+  readonly gen?: number
   /** The privileges that a nested token gives. */
   readonly privileges?: readonly string[]
   /** The roles that a nested token gives. */
@@ -57,20 +59,21 @@ export function readClaims(
   const { iss, aud, sub, sid, jti, iat, exp, client_id: clientId } = payload
   if (!isName(iss) || !isName(aud) || !isName(sub) || !isSessionId(sid)) return undefined
   if (typeof jti !== 'string' || !/^[\w-]{22,64}$/.test(jti)) return undefined
-  if (!isSeconds(iat) || !isSeconds(exp)) return undefined
+  if (!isWhole(iat) || !isWhole(exp)) return undefined
   if (clientId !== undefined && !isName(clientId)) return undefined
   const common = { iss, aud, sub, sid, jti, iat, exp, ...(clientId && { client_id: clientId }) }
   if (!isNested) return payload['act'] === undefined ? Object.freeze(common) : undefined
 
   const act = readActor(payload['act'], maxActors)
-  const { privileges, roles, culture, ui_culture: uiCulture, utc_offset: utcOffset } = payload
-  if (!act || !isNames(privileges) || !isNames(roles)) return undefined
+  const { gen, privileges, roles, culture, ui_culture: uiCulture, utc_offset: utcOffset } = payload
+  if (!act || !isWhole(gen) || !isNames(privileges) || !isNames(roles)) return undefined
   if (culture !== undefined && !isName(culture)) return undefined
   if (uiCulture !== undefined && !isName(uiCulture)) return undefined
-  if (utcOffset !== undefined && !isSeconds(utcOffset)) return undefined
+  if (utcOffset !== undefined && !isWhole(utcOffset)) return undefined
   return Object.freeze({
     ...common,
     act,
+    gen,
     privileges: Object.freeze([...privileges]),
     roles: Object.freeze([...roles]),
     ...(culture && { culture }),
@@ -105,6 +108,6 @@ function isNames(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.length <= maxNames && value.every(isName)
 }
 
-function isSeconds(value: unknown): value is number {
+function isWhole(value: unknown): value is number {
   return Number.isSafeInteger(value)
 }

@@ -117,7 +117,8 @@ export class Tokens {
   }
 }
 
-function isOver({ exp }: TokenClaims): boolean {
+/** Returns whether a token has expired, with the tolerance for clocks that differ. */
+export function isOver({ exp }: TokenClaims): boolean {
   return exp + toleranceSeconds <= Date.now() / 1000
 }
 

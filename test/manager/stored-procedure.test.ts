@@ -6,7 +6,7 @@ import type { Session, SessionsOptions, SessionStore } from 'koa-user-sessions'
 import { describe, expect, it } from 'vitest'
 
 import { newSecret } from '../../src/cookie/cookie.ts'
-import { storedProcedureId } from '../../src/session/session-types.ts'
+import { storedProcedureIdOf } from '../../src/session/session-types.ts'
 import { sessionKey } from '../../src/store/redis/keys.ts'
 import { read } from '../store/contract-parts.ts'
 import { ObservedStore } from '../support/apps.ts'
@@ -15,6 +15,8 @@ import { connectRedis, uniquePrefix } from '../support/redis-client.ts'
 import { storedSession } from '../support/stored-text.ts'
 import { serve } from '../support/visits.ts'
 import type { Server } from '../support/visits.ts'
+
+const storedProcedureId = storedProcedureIdOf('sess:')
 
 /** Makes stores of the same sessions, each with its own client, as in another process. */
 type Backend = () => SessionStore
@@ -331,7 +333,7 @@ describe('sessions.storedProcedure() in Redis', () => {
   it('M8: has no time to live, whatever happens to it', async () => {
     const redis = connectRedis()
     const prefix = uniquePrefix()
-    const key = sessionKey(prefix, storedProcedureId)
+    const key = sessionKey(prefix, storedProcedureIdOf(prefix))
     const { sessions } = await serve(new RedisStore(redis, { prefix }), { absoluteTimeout: 60 })
     const session = await sessions.storedProcedure()
 
@@ -394,7 +396,7 @@ describe('sessions.storedProcedure() in Redis', () => {
   it('F6: rejects with ERR_SESSION_STORE when its key holds something else', async () => {
     const redis = connectRedis()
     const prefix = uniquePrefix()
-    const key = sessionKey(prefix, storedProcedureId)
+    const key = sessionKey(prefix, storedProcedureIdOf(prefix))
     const { sessions } = await serve(new RedisStore(redis, { prefix }))
     await redis.set(key, 'something else')
 

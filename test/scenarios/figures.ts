@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 import { newSecret } from '../../src/cookie/cookie.ts'
-import { storedProcedureId } from '../../src/session/session-types.ts'
+import { storedProcedureIdOf } from '../../src/session/session-types.ts'
 import { decodeSession } from '../../src/store/session-text.ts'
 import {
   incrementRows,
@@ -27,6 +27,8 @@ import { openSession, expectOk, loginStep, scriptCalls, range } from './stage-st
 import type { Outcome, Step } from './worker.ts'
 import { inLanes, openStage, Random } from './workers.ts'
 import type { Sent, Stage, StageSettings } from './workers.ts'
+
+const storedProcedureId = storedProcedureIdOf('sess:')
 
 const lanes = 24
 

@@ -30,6 +30,7 @@ function summaryOf(parts: Partial<SessionSummary> = {}): SessionSummary {
     createdAt: now - 5000,
     signedInAt: now - 4000,
     endsAt: Infinity,
+    generation: 0,
     idleTimeoutMs: 3_600_000,
     userName: 'ann',
     privileges: [],

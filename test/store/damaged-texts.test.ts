@@ -122,6 +122,7 @@ function sessions(): readonly StoredSession[] {
       createdAt,
       signedInAt: 0,
       endsAt: createdAt + 600 * minute,
+      generation: 2,
     },
     activeAt: createdAt,
     isPostponed: false,

@@ -74,6 +74,25 @@ export function describeJoining(
       expect(await addOTP(store, trusted, newHash(), minute, policy)).toBe(true)
     })
 
+    it('X3: open a session in the generation that they name, and in no other', async () => {
+      const { store } = await makeStore()
+      const { id } = await created(store, { userName: 'ann' })
+      const { generation = 0 } = (await read(store, id)) ?? {}
+      const caller = { id, secretHash: '', generation }
+      const outcomes = async (): Promise<readonly unknown[]> => [
+        (await store.load(caller, policy, false))?.status,
+        (await store.commit(caller, writing({ a: '1' }), policy)).status,
+        (await store.lock(caller, lock))?.status,
+      ]
+
+      expect(await outcomes()).toEqual(['live', 'committed', 'locked'])
+      await store.commit({ id, secretHash: '' }, { raisesGeneration: true }, policy)
+      expect(await outcomes()).toEqual([undefined, 'ended', undefined])
+      expect(
+        await store.load({ ...caller, generation: generation + 1 }, policy, false),
+      ).toMatchObject({ status: 'live', record: { generation: generation + 1 } })
+    })
+
     it('X1: open no session that never existed', async () => {
       const { store } = await makeStore()
       const id = randomUUID()

@@ -76,6 +76,7 @@ export function describeSecretCommits(
 
       expect(await recordOf(store, credential)).toEqual({
         ...before,
+        generation: before.generation + 1,
         userName: '',
         privileges: [],
         roles: [],

@@ -98,6 +98,7 @@ export function describeSessionStore(
             createdAt: now,
             signedInAt: now,
             endsAt: now + policy.expiry.absoluteTimeoutMs,
+            generation: 0,
           })
         },
       )
@@ -116,6 +117,7 @@ export function describeSessionStore(
           createdAt: now,
           signedInAt: 0,
           endsAt: now + policy.expiry.absoluteTimeoutMs,
+          generation: 0,
         })
       })
 

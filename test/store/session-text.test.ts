@@ -28,6 +28,7 @@ const guest: StoredSession = {
     createdAt,
     signedInAt: 0,
     endsAt: Infinity,
+    generation: 0,
     idleTimeoutMs: 3_600_000,
     userName: '',
     privileges: [],
@@ -106,9 +107,10 @@ const anySession: fc.Arbitrary<StoredSession> = fc
     joined: fc.array(fc.tuple(hashes, later, fc.option(later)), { maxLength: 3 }),
     otps: fc.array(fc.tuple(hashes, later), { maxLength: 32 }),
     revision: fc.integer({ min: 0, max: maxRevision }),
+    generation: fc.integer({ min: 0, max: 2 ** 40 }),
   })
   .map(({ created, signedIn, ends, texts, isOfficialApp, storage, secrets, joined, ...parts }) => {
-    const { type, idleTimeoutMs, userName, privileges, roles, ip, ...others } = parts
+    const { type, generation, idleTimeoutMs, userName, privileges, roles, ip, ...others } = parts
     const { otps, activeAt, isPostponed, revision } = others
     const known = Object.fromEntries(clientTexts.map((name, index) => [name, texts[index] ?? '']))
     const secretOf =
@@ -126,6 +128,7 @@ const anySession: fc.Arbitrary<StoredSession> = fc
         createdAt: created,
         signedInAt: signedIn === null ? 0 : created + signedIn,
         endsAt: ends === null ? Infinity : created + ends,
+        generation,
         idleTimeoutMs,
         userName,
         privileges,

@@ -88,6 +88,15 @@ describe('openingOf', () => {
     expect(openingOf({ ...session, secrets: [] }, { id, secretHash: '' }, now)).toBe('good')
   })
 
+  it('X3: opens for a nested token of its generation only', () => {
+    const { generation } = session.record
+    const opened = [generation - 1, generation, generation + 1].map((one) =>
+      openingOf(session, { id, secretHash: '', generation: one }, now),
+    )
+
+    expect(opened).toEqual([undefined, 'good', undefined])
+  })
+
   it('L5: opens nothing after its absolute end', () => {
     for (const secretHash of [good, '']) {
       const { endsAt } = session.record
@@ -450,6 +459,7 @@ function storedSession(): StoredSession {
     createdAt: now - 20 * minute,
     signedInAt: now - 10 * minute,
     endsAt: now + lifeMs - 10 * minute,
+    generation: 3,
   }
   return {
     record,

@@ -301,6 +301,7 @@ export function describeUserSessions(
       expect(outcome).toBe(true)
       expect(await recordOf(store, credential)).toEqual({
         ...before,
+        generation: before.generation + 1,
         privileges: ['b', 'c'],
         roles: [],
       })
@@ -327,6 +328,7 @@ export function describeUserSessions(
       expect(outcome).toBe(true)
       expect(await recordOf(store, credential)).toEqual({
         ...before,
+        generation: before.generation + 1,
         userName: '',
         privileges: [],
         roles: [],

@@ -13,7 +13,7 @@ const common = {
   iat: 1_700_000_000,
   exp: 1_700_003_600,
 }
-const nested = { ...common, act: { sub: 'bob' }, privileges: ['browse'], roles: ['Clerk'] }
+const nested = { ...common, act: { sub: 'bob' }, gen: 2, privileges: ['browse'], roles: ['Clerk'] }
 
 function actors(depth: number): Actor {
   return depth === 1 ? { sub: 'one' } : { sub: `${depth}`, act: actors(depth - 1) }

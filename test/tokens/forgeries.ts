@@ -25,7 +25,7 @@ export function goodClaims(): Record<string, unknown> {
 /** The claims of a good nested token. */
 export function goodNestedClaims(): Record<string, unknown> {
   const { client_id: _, ...claims } = goodClaims()
-  return { ...claims, act: { sub: 'ann' }, privileges: ['browse'], roles: [] }
+  return { ...claims, act: { sub: 'ann' }, gen: 0, privileges: ['browse'], roles: [] }
 }
 
 /**

@@ -205,9 +205,9 @@ function replaceCall(
   { key, clock, commit, until }: Pick<Change, 'key' | 'clock' | 'commit' | 'until'>,
 ): CallOf<typeof replaceValue> | undefined {
   const { storage, grants, lock, newSecretHash, idleTimeoutMs, postpones } = commit
-  const { newOTP, redeemsOTP, ownedBy } = commit
+  const { newOTP, redeemsOTP, ownedBy, raisesGeneration } = commit
   const others = [grants, lock, newSecretHash, idleTimeoutMs, newOTP, redeemsOTP, ownedBy]
-  const isPlain = others.every((other) => other === undefined) && !postpones
+  const isPlain = others.every((other) => other === undefined) && !postpones && !raisesGeneration
   if (!isPlain || storage?.set.size !== 1 || storage.removed.length > 0) return undefined
   const [[name, json] = ['', '']] = storage.set
   const begin = `\n${escapeText(name)}\t`
