@@ -24,16 +24,39 @@ export function withHeaders(
   }
   // A cookie never goes onto the error itself: apps throw one error object for many requests, and
   // the next client would receive this client's session.
-  const copy: object = Object.create(error, {
-    ...Object.getOwnPropertyDescriptors(error),
-    headers: { value: complete, enumerable: true, configurable: true, writable: true },
-  })
-  // Accessors run on the error itself: private members, and those of a DOMException, reject a copy.
-  return new Proxy(copy, {
-    get: (target, name) => Reflect.get(target, name, error),
-    set: (target, name, value) =>
-      Reflect.set(target, name, value, Object.hasOwn(target, name) ? target : error),
-  })
+  return copyOf(error, complete)
+}
+
+/**
+ * Returns a copy of an error with other headers, which Koa reads, and no logger prints: they hold
+ * the session's cookie.
+ */
+function copyOf(error: object, headers: ErrorHeaders): object {
+  const hidden = { enumerable: false, configurable: true }
+  const properties: PropertyDescriptorMap = Object.create(null)
+  for (let owner = error; owner !== Object.prototype;) {
+    for (const name of Reflect.ownKeys(owner)) {
+      const descriptor = Reflect.getOwnPropertyDescriptor(owner, name)
+      if (!descriptor || name === 'constructor' || Object.hasOwn(properties, name)) continue
+      const { value } = descriptor
+      // Accessors and methods run on the error itself: private members, and those of a
+      // DOMException, reject a copy.
+      if (typeof value === 'function') {
+        const call = (...args: readonly unknown[]): unknown => Reflect.apply(value, error, args)
+        Reflect.set(properties, name, { ...hidden, writable: true, value: call })
+      } else if (!('value' in descriptor)) {
+        const assign = (assigned: unknown): boolean => Reflect.set(error, name, assigned)
+        Reflect.set(properties, name, {
+          ...hidden,
+          get: () => Reflect.get(error, name),
+          set: assign,
+        })
+      } else if (owner === error) Reflect.set(properties, name, descriptor)
+    }
+    owner = Reflect.getPrototypeOf(owner) ?? Object.prototype
+  }
+  properties['headers'] = { ...hidden, writable: true, value: headers }
+  return Object.create(error, properties)
 }
 
 function headersOf(error: object): ErrorHeaders {
