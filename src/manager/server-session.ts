@@ -23,7 +23,7 @@ export const serverRequest: RequestFacts = {
 
 /** Makes a session for the server's own use. */
 export function serverSession<S>(deployment: Deployment, loaded: LoadedSession): Session<S> {
-  const origin = { request: serverRequest, now: loaded.now }
+  const origin = { request: serverRequest, now: loaded.now, token: undefined }
   const state = new SessionState(deployment, origin, loaded)
   return new Session<S>(new LiveSession(state, serverRequest))
 }

@@ -43,7 +43,11 @@ export interface RequestFacts extends SessionClient {
 /** What a request's credentials open. */
 type Lookup =
   | { readonly status: 'nothing' }
-  | { readonly status: 'found'; readonly loaded: LoadedSession; readonly token?: VerifiedToken }
+  | {
+      readonly status: 'found'
+      readonly loaded: LoadedSession
+      readonly token: VerifiedToken | undefined
+    }
   /** The cookies of several sessions, all of which are ignored. */
   | { readonly status: 'ambiguous' }
   /** The caller is unknown: reading the session throws the error. */
@@ -135,7 +139,7 @@ export class RequestSession<S> {
       }
     }
     const [loaded] = found
-    if (loaded && found.length === 1) return { status: 'found', loaded }
+    if (loaded && found.length === 1) return { status: 'found', loaded, token: undefined }
     if (loaded) {
       const ids = found.map(({ record }) => record.id)
       debug('ambiguous cookies of the sessions %s', ids.join(', '))
@@ -273,7 +277,11 @@ export class RequestSession<S> {
   }
 
   #guest(left?: LeftSession): SessionState {
-    return SessionState.guest(this.#deployment, { request: this.#request, now: Date.now() }, left)
+    return SessionState.guest(
+      this.#deployment,
+      { request: this.#request, now: Date.now(), token: undefined },
+      left,
+    )
   }
 }
 

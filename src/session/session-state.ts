@@ -27,7 +27,7 @@ export interface SessionOrigin {
   /** The time of the request in epoch milliseconds. */
   readonly now: number
   /** The verified token of the request, if any. */
-  readonly token?: VerifiedToken | undefined
+  readonly token: VerifiedToken | undefined
 }
 
 /** A session as the store returned it. */
@@ -65,8 +65,6 @@ const noTexts: ReadonlyMap<string, string> = new Map()
 export class SessionState {
   readonly deployment: Deployment
   readonly origin: SessionOrigin
-  /** Whether this request has ended the session. */
-  readonly isEnded: boolean
   #record: SessionRecord | undefined
   #id: string | undefined
   #credential: SessionCredential | undefined
@@ -74,6 +72,7 @@ export class SessionState {
   #seen: unknown
   #client: ClientDescription
   #left: LeftSession
+  #isEnded = false
   #isPostponed = false
   #isCarried = false
   #isGone = false
@@ -83,19 +82,18 @@ export class SessionState {
   #times: SessionTimes | undefined
   #promotions: Promotions | undefined
 
-  /** Makes a loaded session; without `loaded` a guest or, by its `id`, an ended session. */
+  /** Makes a loaded session, or a guest without `loaded`. */
   constructor(
     deployment: Deployment,
     origin: SessionOrigin,
     loaded?: LoadedSession,
-    { id, left = nothingLeft }: { id?: string; left?: LeftSession | undefined } = {},
+    left: LeftSession = nothingLeft,
   ) {
     const record = loaded?.record
     this.deployment = deployment
     this.origin = origin
-    this.isEnded = id !== undefined
     this.#record = record
-    this.#id = record?.id ?? id
+    this.#id = record?.id
     this.#credential = loaded?.credential
     this.#seen = loaded?.seen
     this.#client = record?.client ?? unknownClient
@@ -104,7 +102,7 @@ export class SessionState {
 
   /** Returns a new guest in place of what is left, if anything. */
   static guest(deployment: Deployment, origin: SessionOrigin, left?: LeftSession): SessionState {
-    return new SessionState(deployment, origin, undefined, { left })
+    return new SessionState(deployment, origin, undefined, left)
   }
 
   /** Returns the session as just read: without uncommitted changes, but with the promotions. */
@@ -124,7 +122,10 @@ export class SessionState {
 
   /** Returns what remains once this request has ended the session: the id. */
   ended(): SessionState {
-    return new SessionState(this.deployment, this.origin, undefined, { id: this.id })
+    const state = SessionState.guest(this.deployment, this.origin)
+    state.#id = this.id
+    state.#isEnded = true
+    return state
   }
 
   /** Returns a new session for another user, whose commit ends this one. */
@@ -162,6 +163,11 @@ export class SessionState {
   /** Whether the session is not stored yet. */
   get isNew(): boolean {
     return this.#credential === undefined
+  }
+
+  /** Whether this request has ended the session. */
+  get isEnded(): boolean {
+    return this.#isEnded
   }
 
   /** `undefined` while the session is not stored. */

@@ -8,7 +8,6 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 import { newSecret } from '../../src/cookie/cookie.ts'
-import { storedProcedureIdOf } from '../../src/session/session-types.ts'
 import { decodeSession } from '../../src/store/session-text.ts'
 import {
   incrementRows,
@@ -27,8 +26,6 @@ import { openSession, expectOk, loginStep, scriptCalls, range } from './stage-st
 import type { Outcome, Step } from './worker.ts'
 import { inLanes, openStage, Random } from './workers.ts'
 import type { Sent, Stage, StageSettings } from './workers.ts'
-
-const storedProcedureId = storedProcedureIdOf('sess:')
 
 const lanes = 24
 
@@ -61,7 +58,7 @@ export async function measureIncrements(
   const { cookie, id } =
     whose === 'browser'
       ? await openSession(stage, [{ do: 'write', key: 'count', value: 0 }])
-      : { cookie: undefined, id: storedProcedureId }
+      : { cookie: undefined, id: (await stage.sessions.storedProcedure()).id }
   const step = whose === 'browser' ? 'increment' : 'incrementOwn'
   const before = await scriptCalls(stage)
   const share = Math.ceil(uses / stage.workerCount)

@@ -24,7 +24,7 @@ export function newSession(options: SessionsOptions = {}): Session {
 export function liveSession(options: SessionsOptions): LiveSession {
   const deployment = createDeployment(resolveOptions(options))
   const request = { ip: '192.0.2.1', header: () => '', describeClient: async () => unknownClient }
-  const state = SessionState.guest(deployment, { request, now })
+  const state = SessionState.guest(deployment, { request, now, token: undefined })
   return new LiveSession(state, { cookie: noCarrier })
 }
 
