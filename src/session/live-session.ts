@@ -46,8 +46,9 @@ export class LiveSession implements StorageOwner {
 
   /** The state for changes. Throws if this request has ended the session, or its token has expired. */
   get openState(): SessionState {
-    if (this.#state.isEnded || this.#state.isTokenOver) throw new SessionEndedError()
-    return this.#state
+    const state = this.#state
+    if (state.isEnded || (state.origin.token && state.isTokenOver)) throw new SessionEndedError()
+    return state
   }
 
   /** The state for changes of the session itself. Throws `TypeError` in a nested context. */

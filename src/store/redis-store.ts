@@ -15,7 +15,6 @@ import {
   SessionWriter,
   type HowToWrite,
   indexArgs,
-  instantOf,
   noChange,
   remainingMs,
 } from './redis/session-writer.ts'
@@ -221,7 +220,7 @@ export class RedisStore implements SessionStore {
       const created = await this.#connection.run(createSession, {
         keys: { session: key, ...(index && { userSessions: index.userSessions }) },
         args: {
-          untilMs: instantOf(clock, until),
+          untilMs: clock.at(until),
           timeToLiveMs: remainingMs(stored, now, policy),
           ...indexArgs(index),
         },

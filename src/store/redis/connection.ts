@@ -1,4 +1,5 @@
 import { SessionStoreError } from '../../errors/errors.ts'
+import { lastInstant } from '../session-text.ts'
 import type { RedisClient } from './client.ts'
 import { storeError } from './failure.ts'
 import { unexpectedReply, type Reply, type Script, type ScriptCall } from './script.ts'
@@ -246,6 +247,7 @@ export class RedisClock {
 
   /** Converts an instant of `performance.now()` to Redis' time, in epoch milliseconds. */
   at(instant: number): number {
-    return Math.floor(instant + this.#offsetMs)
+    // At most the last instant that has a date: a caller may wait for ever.
+    return Math.floor(Math.min(instant + this.#offsetMs, lastInstant))
   }
 }

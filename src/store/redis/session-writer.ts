@@ -1,6 +1,6 @@
 import type { SessionCredential } from '../../cookie/cookie.ts'
 import type { CommitOutcome, SessionCommit, StorePolicy } from '../session-store.ts'
-import { decodeSession, lastInstant, partsOf, revisionOf } from '../session-text.ts'
+import { decodeSession, partsOf, revisionOf } from '../session-text.ts'
 import { escapeText } from '../storage-texts.ts'
 import { changeSession, expiryOf, Seen, type StoredSession } from '../stored-session.ts'
 import { ChangeQueue, type PlaceInQueue } from './change-queue.ts'
@@ -153,7 +153,7 @@ function commitCall(change: Change): CallOf<typeof commitSession> {
       ...(index && { userSessions: index.userSessions }),
     },
     args: {
-      untilMs: instantOf(clock, until),
+      untilMs: clock.at(until),
       revision: revisionOf(before),
       maxKeys: policy.limits.storageKeys,
       maxBytes: policy.limits.storageBytes,
@@ -190,11 +190,6 @@ export function remainingMs(
   return end === Infinity ? '' : Math.max(1, Math.ceil(end - now))
 }
 
-/** When a caller stops waiting, by Redis' clock. */
-export function instantOf(clock: RedisClock, until: number): number {
-  return Math.min(clock.at(until), lastInstant)
-}
-
 /**
  * Returns the call of the script that overwrites one value in place, or `undefined` when the change
  * is more than that.
@@ -219,7 +214,7 @@ function replaceCall(
   const at = Buffer.byteLength(text.slice(0, start))
   return {
     keys: { session: key },
-    args: { untilMs: instantOf(clock, until), revision: revisionOf(session), at },
+    args: { untilMs: clock.at(until), revision: revisionOf(session), at },
     rest: [begin, json],
   }
 }
