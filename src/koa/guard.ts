@@ -76,8 +76,3 @@ export function tellRefusal(
     code,
   })
 }
-
-/** Returns whether the session has a user name or a privilege, or is remote. */
-export function isSignedIn(session: Session<never>): boolean {
-  return session.userName !== '' || !session.isGuest() || session.type === 'remote'
-}

@@ -6,7 +6,7 @@ import {
   SessionPrivilegeUnknownError,
 } from '../errors/errors.ts'
 import type { PrivilegeName } from '../privileges/privileges.ts'
-import { createGuard, isSignedIn, type GuardOptions } from './guard.ts'
+import { createGuard, type GuardOptions } from './guard.ts'
 
 /**
  * Guard that admits only sessions with a privilege. Others do not reach the handler: callers who
@@ -40,7 +40,7 @@ export function requirePrivilege(
       throw new SessionPrivilegeUnknownError(`the roles file does not declare ${shown}`)
     }
     if (names.some((name) => session.hasPrivilege(name))) return undefined
-    return isSignedIn(session) ? new SessionPrivilegeError(names) : new SessionGuestError()
+    return session.isSignedIn() ? new SessionPrivilegeError(names) : new SessionGuestError()
   })
 }
 

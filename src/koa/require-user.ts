@@ -1,7 +1,7 @@
 import type { Middleware } from 'koa'
 
 import { SessionGuestError } from '../errors/errors.ts'
-import { createGuard, isSignedIn, type GuardOptions } from './guard.ts'
+import { createGuard, type GuardOptions } from './guard.ts'
 
 /**
  * Guard that admits only signed-in callers: sessions with a user name or a privilege, and remote
@@ -14,6 +14,6 @@ import { createGuard, isSignedIn, type GuardOptions } from './guard.ts'
  */
 export function requireUser(options: GuardOptions = {}): Middleware {
   return createGuard('requireUser', options, (session) =>
-    isSignedIn(session) ? undefined : new SessionGuestError(),
+    session.isSignedIn() ? undefined : new SessionGuestError(),
   )
 }

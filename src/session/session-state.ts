@@ -260,9 +260,10 @@ export class SessionState {
     return this.origin.token !== undefined && isOver(this.origin.token.claims)
   }
 
-  /** Whether somebody is signed in: there is a user name or a privilege. */
+  /** Whether somebody is signed in: the session has a user name or a privilege, or is remote. */
   get isSignedIn(): boolean {
-    return this.userName !== '' || (this.isPrivileged && this.grants.held.size > 0)
+    if (this.userName !== '' || this.type === 'remote') return true
+    return this.isPrivileged && this.grants.held.size > 0
   }
 
   /** Whether the session can have privileges. */

@@ -271,7 +271,15 @@ export class Session<S = SessionStorage> {
     return true
   }
 
-  /** Whether the session has no privileges. */
+  /**
+   * Whether somebody is signed in: the session has a user name or a privilege, or is remote. The
+   * guards ask the same; {@link isGuest} asks for privileges alone.
+   */
+  isSignedIn(): boolean {
+    return this.#live.state.isSignedIn
+  }
+
+  /** Whether the session has no privileges; {@link isSignedIn} asks whether somebody is signed in. */
   isGuest(): boolean {
     const { state } = this.#live
     return !state.isPrivileged || state.grants.held.size === 0

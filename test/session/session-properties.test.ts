@@ -11,6 +11,9 @@ import {
   newSession,
   uuid,
 } from '../support/bare-session.ts'
+import { makeKey, tokensWith } from '../support/tokens.ts'
+
+const tokens = tokensWith(makeKey('HS256'))
 
 describe('id', () => {
   it('S1: is a UUID of its own for each session', () => {
@@ -49,6 +52,36 @@ describe('id', () => {
     expect(response.text).not.toBe(id)
     expect(asText.text).not.toBe(id)
     expect(store.calls).toEqual(['load', 'create', 'create'])
+  })
+})
+
+describe('isSignedIn()', () => {
+  it('S6: is false for a guest, and true for a user name, with or without a privilege', () => {
+    const session = newSession()
+    expect(session.isSignedIn()).toBe(false)
+
+    session.setPrivileges({ userName: 'ann' })
+    expect([session.isSignedIn(), session.isGuest()]).toEqual([true, true])
+
+    session.setPrivileges('browse')
+    expect([session.isSignedIn(), session.isGuest()]).toEqual([true, false])
+  })
+
+  it('S6: is true for a privilege alone, until the session loses it', () => {
+    const session = newSession()
+
+    session.setPrivileges('browse')
+    expect([session.isSignedIn(), session.userName]).toEqual([true, ''])
+
+    session.clearPrivileges()
+    expect(session.isSignedIn()).toBe(false)
+  })
+
+  it('S6: is true for a remote session, also without privileges', async () => {
+    const { sessions } = makeApp({}, { tokens })
+    const { session } = await sessions.open({ userName: 'ann', applicationId: 'cli' })
+
+    expect([session.isSignedIn(), session.isGuest()]).toEqual([true, true])
   })
 })
 
