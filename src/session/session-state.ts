@@ -260,10 +260,9 @@ export class SessionState {
     return this.origin.token !== undefined && isOver(this.origin.token.claims)
   }
 
-  /** Whether somebody is signed in: the session has a user name or a privilege, or is remote. */
+  /** Whether somebody is signed in. A remote session needs no case: it always has a user name. */
   get isSignedIn(): boolean {
-    if (this.userName !== '' || this.type === 'remote') return true
-    return this.isPrivileged && this.grants.held.size > 0
+    return this.userName !== '' || (this.isPrivileged && this.grants.held.size > 0)
   }
 
   /** Whether the session can have privileges. */

@@ -77,11 +77,14 @@ describe('isSignedIn()', () => {
     expect(session.isSignedIn()).toBe(false)
   })
 
-  it('S6: is true for a remote session, also without privileges', async () => {
+  it('S6: is true for a remote session, also after clearPrivileges()', async () => {
     const { sessions } = makeApp({}, { tokens })
     const { session } = await sessions.open({ userName: 'ann', applicationId: 'cli' })
 
     expect([session.isSignedIn(), session.isGuest()]).toEqual([true, true])
+
+    session.clearPrivileges()
+    expect(session.isSignedIn()).toBe(true)
   })
 })
 
